@@ -1,0 +1,1 @@
+"""What is assembled from nodes: the control object, bound graphs, the control subgraph, runs."""

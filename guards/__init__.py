@@ -1,0 +1,1 @@
+"""Decisions: pure functions over plain data. No I/O, no clock, no randomness, no LangGraph."""

@@ -1,0 +1,152 @@
+"""Every exception langgraph_control raises. Each carries a stable ``code`` and says what happened, what is safe now, what to do.
+
+ControlError
+├── PolicyError              the policy file is wrong; the text names file, line and key
+├── ContractError            a tool's contract is wrong; fix the declaration
+├── ArgumentError            a call's arguments cannot be keyed or canonical; nothing was done
+├── GraphRefused             the graph would repeat or lose effects; compile or invoke it as the message says
+├── NoRun                    a governed write outside a run; start it with ``control.run``
+├── WriteRefused             policy, people or limits said no; nothing was done
+├── KeyConflict              one action key, two different changes; ask a person
+├── NeedsHuman               the outcome cannot be found out by the program; a person settles it
+├── UnknownRun               no such run for this tenant
+├── RunRefused               the run cannot be started, joined or resumed now; the text says why and what to do
+├── ApprovalRefused          a vote was refused; the text says which rule refused it
+├── TrailUnavailable         nothing was done, because nothing could be recorded; retry later
+│   └── DatabaseRefused      the server answers, but this login or this DSN may not do what is needed
+├── SchemaMismatch           the database lacks the functions this release calls; migrate
+└── LocalServerError         the development server cannot be started; the text names the remedies
+
+Control flow is no error and is not here: a parked or fenced-off call leaves the graph as a bubble-up
+(:mod:`langgraph_control.nodes.bubbles`).
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "ApprovalRefused",
+    "ArgumentError",
+    "ContractError",
+    "ControlError",
+    "DatabaseRefused",
+    "GraphRefused",
+    "KeyConflict",
+    "LocalServerError",
+    "NeedsHuman",
+    "NoRun",
+    "PolicyError",
+    "RunRefused",
+    "SchemaMismatch",
+    "TrailUnavailable",
+    "UnknownRun",
+    "WriteRefused",
+]
+
+
+class ControlError(Exception):
+    """Root of every error raised on purpose. ``code`` is stable; ``what``, ``safe`` and ``todo`` are for people.
+
+    Args:
+        what: what happened, in one sentence, without secrets or payloads.
+        safe: what is certain now ("nothing was done", "the record is complete").
+        todo: the next step, as a command or a change to make.
+        code: a narrower stable code than the class's own, where one class covers several cases.
+    """
+
+    code: ClassVar[str] = "control_error"
+
+    def __init__(self, what: str, *, safe: str = "Nothing was done.", todo: str = "", code: str | None = None) -> None:
+        self.what, self.safe, self.todo = what, safe, todo
+        if code is not None:
+            self.code = code  # type: ignore[misc]  # an instance may narrow its class's code
+        super().__init__(" ".join(part for part in (what, safe, todo) if part) + f" [{self.code}]")
+
+
+class PolicyError(ControlError):
+    """The policy cannot be used. The text names file, line and key; a bad file never replaces a good one."""
+
+    code = "policy_invalid"
+
+
+class ContractError(ControlError):
+    """A tool's contract is wrong. Raised when tools are declared or governed, before any run."""
+
+    code = "contract_invalid"
+
+
+class ArgumentError(ControlError):
+    """A call's arguments cannot be turned into canonical values, or a money value is a float."""
+
+    code = "arguments_invalid"
+
+
+class GraphRefused(ControlError):  # noqa: N818 - named for what happened to the graph
+    """The graph, or the way it was invoked, would repeat or lose effects. The text says what to write instead."""
+
+    code = "graph_refused"
+
+
+class NoRun(ControlError):  # noqa: N818
+    """A governed write was called outside a run. Start the graph with ``control.run``; nothing was done."""
+
+    code = "no_run"
+
+
+class WriteRefused(ControlError):  # noqa: N818
+    """Policy, people or limits said no. Inside a tool call the model sees this as an error tool message."""
+
+    code = "write_refused"
+
+
+class KeyConflict(ControlError):  # noqa: N818
+    """One action key, two different changes, and the first may have happened. Ask a person."""
+
+    code = "key_conflict"
+
+
+class NeedsHuman(ControlError):  # noqa: N818
+    """What happened cannot be found out by the program. A person looks and settles it; nothing is repeated."""
+
+    code = "needs_human"
+
+
+class UnknownRun(ControlError):  # noqa: N818
+    """No run of that id or trigger exists for this tenant."""
+
+    code = "run_unknown"
+
+
+class RunRefused(ControlError):  # noqa: N818
+    """The run cannot be started, joined or resumed now; the text says why and what to do."""
+
+    code = "run_refused"
+
+
+class ApprovalRefused(ControlError):  # noqa: N818
+    """A vote was refused and the refusal recorded; the text says which rule refused it."""
+
+    code = "approval_refused"
+
+
+class TrailUnavailable(ControlError):  # noqa: N818
+    """The ledger cannot be reached or written. Nothing was done, because nothing could be recorded."""
+
+    code = "trail_unavailable"
+
+
+class DatabaseRefused(TrailUnavailable):
+    """The server answers, but the login, its rights or the DSN are wrong; retrying will not help."""
+
+    code = "database_refused"
+
+
+class SchemaMismatch(ControlError):  # noqa: N818
+    """The database lacks functions that this release calls. Run ``langgraph-control migrate`` on the admin login."""
+
+    code = "schema_mismatch"
+
+
+class LocalServerError(ControlError):
+    """The development server cannot be started; the text names both remedies."""
+
+    code = "local_server"
