@@ -1,0 +1,109 @@
+"""Action key, args hash, digest: three HMACs under one secret per tenant, each with a purpose of its own.
+
+The tenant is in the secret. Every part is framed by its length, every purpose has its tag: no two different inputs, and
+no two purposes, feed the HMAC the same bytes.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from langgraph_control.errors import ArgumentError
+from langgraph_control.guards.canonical import identity_bytes, observed_identity_bytes
+
+__all__ = ["SECRET_BYTES_MIN", "action_key", "args_hash", "digest"]
+
+SECRET_BYTES_MIN: Final = 32  # as long as the HMAC's output: RFC 2104 section 3 discourages less
+
+_ACTION_KEY: Final = b"langgraph-control/action-key/1"
+_ARGS_HASH: Final = b"langgraph-control/args-hash/1"
+_DIGEST: Final = b"langgraph-control/digest/1"
+
+
+def action_key(
+    secret: bytes, *, intent: str, tool: str, identifying: Mapping[str, object], occurrence: int = 0
+) -> bytes:
+    """Return the 32 bytes that name one intended effect.
+
+    Args:
+        secret: the tenant's, at least 32 bytes.
+        intent: the business request the change belongs to.
+        tool: the tool's name.
+        identifying: the arguments named by the contract's ``key=``. None counts as not given.
+        occurrence: 0, or for a repeatable tool the number of equal calls before this one.
+
+    Raises:
+        ArgumentError: an argument cannot be canonical, or the occurrence is negative; nothing was done.
+    """
+    if occurrence < 0:
+        raise ArgumentError(
+            f"Tool {tool}: the occurrence is negative.",
+            todo="Count the equal calls before this one.",
+            code="occurrence_negative",
+        )
+    given = {name: value for name, value in identifying.items() if value is not None}
+    parts = (identity_bytes(intent, at="intent"), identity_bytes(tool, at="tool"), identity_bytes(given, at=tool))
+    return _hmac(secret, _ACTION_KEY, *parts, str(occurrence).encode())
+
+
+def args_hash(
+    secret: bytes,
+    *,
+    arguments: Mapping[str, object],
+    free_text: Collection[str] = (),
+    defaults: Mapping[str, object] | None = None,
+) -> bytes:
+    """Return the 32 bytes that tell two different changes under one key apart.
+
+    An argument equal to its declared default counts as not given: a release that adds a parameter with a default does
+    not turn yesterday's calls into conflicts.
+
+    Args:
+        secret: the tenant's, at least 32 bytes.
+        arguments: all arguments of the call.
+        free_text: names of the arguments that a model words anew each time; left out.
+        defaults: the tool's declared defaults by parameter name.
+
+    Raises:
+        ArgumentError: an argument cannot be canonical; nothing was done.
+    """
+    defaults = defaults or {}
+    given = {
+        name: value
+        for name, value in arguments.items()
+        if name not in free_text
+        and not (name in defaults and identity_bytes(value, at=name) == observed_identity_bytes(defaults[name]))
+    }
+    return _hmac(secret, _ARGS_HASH, identity_bytes(given))
+
+
+def digest(
+    secret: bytes, *, tool: str, contract_version: str, arguments: Mapping[str, object], before: object = None
+) -> bytes:
+    """Return the 32 bytes an approval binds to: what exactly would be done, to what.
+
+    Args:
+        secret: the tenant's, at least 32 bytes.
+        tool: the tool's name.
+        contract_version: the contract's ``version``.
+        arguments: all arguments the tool would get, free text and defaults included.
+        before: the watched fields of the record as read; ``ABSENT`` where there is none, None without a read hook.
+
+    Raises:
+        ArgumentError: an argument cannot be canonical; nothing was done.
+    """
+    parts = (
+        identity_bytes(tool, at="tool"),
+        identity_bytes(contract_version, at="version"),
+        identity_bytes(arguments),
+        observed_identity_bytes(before),
+    )
+    return _hmac(secret, _DIGEST, *parts)
+
+
+def _hmac(secret: bytes, purpose: bytes, *parts: bytes) -> bytes:
+    if len(secret) < SECRET_BYTES_MIN:
+        raise ValueError(f"a tenant's secret has at least {SECRET_BYTES_MIN} bytes")
+    framed = b"".join(len(part).to_bytes(8, "big") + part for part in (purpose, *parts))
+    return hmac.new(secret, framed, hashlib.sha256).digest()

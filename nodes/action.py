@@ -1,0 +1,77 @@
+"""What hooks get and what they answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from langgraph_control.guards.canonical import ABSENT, Absent
+
+__all__ = ["ABSENT", "Absent", "Action", "Done", "NotDone", "Outcome", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One intended effect, as every hook sees it.
+
+    Args:
+        tool: the tool's name.
+        args: the arguments the tool gets, injected ones left out.
+        key: the action key, 64 hexadecimal digits; the same on every attempt, so it can be an idempotency key.
+        intent: the business request the change belongs to.
+        run_id: the run that carries it now.
+        attempt: 1 for the first try; 0 before any.
+        before: what ``read`` returned before the first attempt that may have had an effect: the record, ``ABSENT``
+            where there is none, None without a read hook.
+        result: what the tool returned; None outside ``outcome`` and ``expect`` after the write.
+        deadline: when this attempt must have sent its last byte, in UTC; None where nothing limits it.
+    """
+
+    tool: str
+    args: Mapping[str, Any]
+    key: str
+    intent: str
+    run_id: str
+    attempt: int = 0
+    before: Any = None
+    result: Any = None
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """``outcome``: the effect is there.
+
+    Args:
+        result: what the model gets in place of the tool's own result; None keeps that.
+    """
+
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotDone:
+    """``outcome``: the effect certainly is not there, whatever the tool returned.
+
+    Args:
+        reason: for the model and the record, without secrets.
+        transient: whether trying again is reasonable.
+    """
+
+    reason: str
+    transient: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """``outcome``: the tool's answer does not tell.
+
+    Args:
+        reason: for the record, without secrets.
+    """
+
+    reason: str
+
+
+Outcome = Done | NotDone | Unknown
+"""What an ``outcome`` hook answers."""

@@ -1,0 +1,282 @@
+"""What a contract must hold to, and the errors that say so. Each names the tool or field and what to write instead."""
+
+import inspect
+import string
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from langchain_core.tools import BaseTool
+
+from langgraph_control.errors import ContractError
+from langgraph_control.guards.signals import Impact
+from langgraph_control.nodes.parameters import tool_parameters
+
+if TYPE_CHECKING:
+    from langgraph_control.nodes.contracts import Contract
+
+_IMPACTS: Final = ", ".join(Impact)
+
+
+def names(given: str | Sequence[str], *, field: str) -> tuple[str, ...]:
+    """Return argument names as a tuple without repeats.
+
+    Args:
+        given: one name, or several.
+        field: the contract's field, for the error.
+
+    Raises:
+        ContractError: a name is no text, empty, or given twice.
+    """
+    listed = (given,) if isinstance(given, str) else tuple(given)
+    if any(not isinstance(name, str) or not name for name in listed) or len(set(listed)) != len(listed):
+        raise ContractError(
+            f"{field} must be a name or several different names.",
+            todo=f'Write {field}="order_id" or {field}=("order_id", "line").',
+            code="contract_names",
+        )
+    return listed
+
+
+def check_key(key: str | Sequence[str] | None, explain: Collection[str]) -> tuple[str, ...]:
+    """Return the identifying arguments.
+
+    Args:
+        key: what the contract says; None: nothing.
+        explain: the free-text arguments.
+
+    Raises:
+        ContractError: no key (``contract_key_missing``), or one that is free text (``contract_key_free_text``).
+    """
+    if key is None:
+        raise ContractError(
+            "A write lacks key: which arguments say that two calls are the same change?",
+            todo='For example key="order_id", or key=() if there are none and its one change is due once per request.',
+            code="contract_key_missing",
+        )
+    identifying = names(key, field="key")
+    worded = [name for name in identifying if name in explain]
+    if worded:
+        raise ContractError(
+            f"key names {worded[0]}, which explain= declares as free text: a model words it anew each time.",
+            todo="Name arguments that stay the same when the same change is asked for again.",
+            code="contract_key_free_text",
+        )
+    return identifying
+
+
+def check_impact(impact: Impact | str | None) -> Impact:
+    """Return the impact.
+
+    Args:
+        impact: what the contract says; None: nothing.
+
+    Raises:
+        ContractError: no impact (``contract_impact_missing``), or none we know (``contract_impact_unknown``).
+    """
+    if impact is None:
+        raise ContractError(
+            "A write lacks impact: what breaks if this is wrong, or done twice?",
+            todo=f'Write impact= one of {_IMPACTS}. For example impact="money".',
+            code="contract_impact_missing",
+        )
+    if impact not in set(Impact):
+        raise ContractError(
+            "impact is none of those that policies know.",
+            todo=f"Write impact= one of {_IMPACTS}.",
+            code="contract_impact_unknown",
+        )
+    return Impact(impact)
+
+
+def check_hooks(hooks: Mapping[str, object]) -> None:
+    """Check that each given hook can be called with the action.
+
+    Args:
+        hooks: hooks by field, None where not given.
+
+    Raises:
+        ContractError: code ``contract_hook_signature``.
+    """
+    for field, hook in hooks.items():
+        if hook is not None and not _takes_one(hook):
+            raise ContractError(
+                f"The hook {field} must take exactly one positional argument, the action.",
+                todo=f"Write def {field}(action): ... (sync or async); its arguments are in action.args.",
+                code="contract_hook_signature",
+            )
+
+
+def _takes_one(hook: object) -> bool:
+    if not callable(hook):
+        return False
+    try:
+        signature = inspect.signature(hook)
+    except (TypeError, ValueError):  # a callable of C without a signature: the first call will tell
+        return True
+    required = [p for p in signature.parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    return len(required) == 1 and required[0].kind in {
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    }
+
+
+def check_target(target: object) -> None:
+    """Check that a target is an argument's name, a plain template, or a hook.
+
+    Args:
+        target: what the contract says.
+
+    Raises:
+        ContractError: code ``contract_target``, or ``contract_hook_signature``.
+    """
+    if target is None:
+        return
+    if not isinstance(target, str):
+        check_hooks({"target": target})
+        return
+    try:
+        fields = template_fields(target) if "{" in target or "}" in target else [target]
+    except ValueError:
+        fields = []
+    if not fields or not all(field.isidentifier() for field in fields):
+        raise ContractError(
+            "target must name an argument, be a template of argument names, or a hook.",
+            todo='Write target="order_id", target="order/{order_id}", or a function of the action.',
+            code="contract_target",
+        )
+
+
+def template_fields(template: str) -> list[str]:
+    """Return the argument names in a template.
+
+    Args:
+        template: such as ``"order/{order_id}"``.
+
+    Raises:
+        ValueError: the braces do not match, or a field converts or formats its value.
+    """
+    fields = []
+    for _, field, spec, conversion in string.Formatter().parse(template):
+        if field is not None:
+            if spec or conversion:
+                raise ValueError("a template only names arguments")
+            fields.append(field)
+    return fields
+
+
+def check_combination(hooks: Mapping[str, object], *, watch: object, sql: bool, keyed_for: object) -> None:
+    """Check that what is given can work together.
+
+    Args:
+        hooks: hooks by field, None where not given.
+        watch: the watched fields, or None.
+        sql: the effect is SQL on the ledger's connection.
+        keyed_for: how long the provider honours the key, or None.
+
+    Raises:
+        ContractError: codes ``contract_needs_read`` and ``contract_sql``.
+    """
+    for field, given in (("expect", hooks["expect"]), ("watch", watch)):
+        if given is not None and hooks["read"] is None:
+            raise ContractError(
+                f"{field} needs read: there is no record to hold it against.",
+                todo="Add read=, a hook that returns the record as it is now, or leave it out.",
+                code="contract_needs_read",
+            )
+    for field, given in (("keyed_for", keyed_for), ("find", hooks["find"])):
+        if sql and given is not None:
+            raise ContractError(
+                f"sql=True and {field}= contradict: an effect that commits with its record is never in doubt.",
+                todo=f"Leave {field} out, or sql=True if the effect is not SQL on the ledger's connection.",
+                code="contract_sql",
+            )
+
+
+def name_of(tool: object) -> str:
+    """Return a tool's or function's name.
+
+    Args:
+        tool: a function or a ``BaseTool``.
+    """
+    return tool.name if isinstance(tool, BaseTool) else getattr(tool, "__name__", type(tool).__name__)
+
+
+def argument_names(tool: BaseTool | Callable[..., Any]) -> tuple[str, ...] | None:
+    """Return what a tool or function can be called with; None where that is open (``**kwargs``).
+
+    Args:
+        tool: a function or a ``BaseTool``.
+    """
+    if isinstance(tool, BaseTool):
+        return tool_parameters(tool).names
+    try:
+        parameters = inspect.signature(tool).parameters
+    except (TypeError, ValueError):
+        return None
+    if any(about.kind is about.VAR_KEYWORD for about in parameters.values()):
+        return None
+    return tuple(parameters)
+
+
+def check_arguments(contract: "Contract", name: str, taken: Collection[str] | None) -> None:
+    """Check that the arguments a contract names are the tool's.
+
+    Args:
+        contract: the contract.
+        name: the tool's name.
+        taken: what :func:`argument_names` returned.
+
+    Raises:
+        ContractError: code ``contract_unknown_argument``.
+    """
+    if taken is None:
+        return
+    named: list[tuple[str, Sequence[str]]] = [("key", contract.key), ("explain", contract.explain)]
+    if isinstance(contract.target, str):
+        named.append(("target", template_fields(contract.target) if "{" in contract.target else (contract.target,)))
+    for field, arguments in named:
+        for argument in arguments:
+            if argument not in taken:
+                raise ContractError(
+                    f"Tool {name}: {field} names {argument}, which is none of its arguments.",
+                    todo=f"It takes {', '.join(taken) or 'no arguments'}.",
+                    code="contract_unknown_argument",
+                )
+
+
+def check_new_name(name: str, seen: set[str]) -> None:
+    """Check that no earlier tool has this name, and remember it.
+
+    Args:
+        name: the tool's name.
+        seen: the names so far; added to.
+
+    Raises:
+        ContractError: code ``contract_duplicate_tool``.
+    """
+    if name in seen:
+        raise ContractError(
+            f"Two tools are named {name}: one contract would stand for both.",
+            todo="Rename one of them.",
+            code="contract_duplicate_tool",
+        )
+    seen.add(name)
+
+
+def check_none_left(contracts: Mapping[str, object], tools: Collection[str]) -> None:
+    """Check that every contract found its tool.
+
+    Args:
+        contracts: those that did not.
+        tools: the names of the tools there are.
+
+    Raises:
+        ContractError: code ``contract_unknown_tool``.
+    """
+    if contracts:
+        raise ContractError(
+            f"contracts= names {', '.join(sorted(contracts))}, which is none of the tools.",
+            todo=f"The tools are {', '.join(sorted(tools)) or 'none'}.",
+            code="contract_unknown_tool",
+        )
