@@ -1,0 +1,227 @@
+"""Bring a database to this release's schema: numbered SQL files, forward only, on the admin login."""
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final
+
+import psycopg
+from langgraph.checkpoint.postgres import PostgresSaver
+from psycopg import sql
+from psycopg.rows import dict_row, tuple_row
+
+from langgraph_control.audit.database_errors import MIGRATE, naming_errors, place
+from langgraph_control.errors import DatabaseRefused, SchemaMismatch, TrailUnavailable
+
+__all__ = ["Migration", "check_schema", "migrate", "migrations"]
+
+CONNECT_SECONDS: Final = 10
+LOCK_SECONDS: Final = 120.0
+LOCK_POLL_SECONDS: Final = 0.1
+ROLE_ATTEMPTS: Final = 20
+LOCK_KEY: Final = int.from_bytes(hashlib.sha256(b"langgraph-control/migrate").digest()[:8], signed=True)
+SECRET_BYTES: Final = 32
+CHECKPOINT_SCHEMA: Final = "control_checkpoints"
+
+FILE_NAME: Final = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """One SQL file. Once applied anywhere it never changes; its checksum is held against the database's."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        """The checksum that the database remembers."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def migrations() -> tuple[Migration, ...]:
+    """Return the SQL files of this release in their order."""
+    folder = files("langgraph_control.audit") / "sql" / "migrations"
+    found = [(FILE_NAME.fullmatch(file.name), file) for file in folder.iterdir()]
+    return tuple(
+        sorted(
+            (
+                Migration(number=int(match["number"]), name=match["name"], text=file.read_text(encoding="utf-8"))
+                for match, file in found
+                if match
+            ),
+            key=lambda migration: migration.number,
+        )
+    )
+
+
+def migrate(admin_dsn: str, *, tenant: str = "default", lock_seconds: float = LOCK_SECONDS) -> tuple[str, ...]:
+    """Create or upgrade the schema, the checkpointer's tables and the tenant. Safe to repeat, and from several places at once.
+
+    Args:
+        admin_dsn: a superuser's DSN, or that of the database's owner with CREATEROLE. Connect directly, not through a
+            transaction pooler: the lock belongs to the session.
+        tenant: the tenant to make sure of; its secret is drawn once and never changed.
+        lock_seconds: how long to wait for another migration of this database.
+
+    Returns:
+        The names of the migrations applied now; empty when the database was up to date.
+
+    Raises:
+        TrailUnavailable: no server, or another migration did not end in time; nothing was changed by this call.
+        DatabaseRefused: the login may not create roles or schemas; the text says what to grant.
+        SchemaMismatch: an applied file has other contents now; install the release that belongs to the database.
+    """
+    with naming_errors(admin_dsn), _connect(admin_dsn) as connection, _alone(connection, lock_seconds):
+        wanted = migrations()
+        _become_owner(connection, wanted[0], admin_dsn)
+        applied = tuple(_apply(connection, wanted))
+        _set_up_checkpoints(connection)
+        _ensure_tenant(connection, tenant)
+        return applied
+
+
+def check_schema(connection: psycopg.Connection[Any], required: Collection[str]) -> None:
+    """Check that schema ``control`` offers the functions this release calls; any schema that does is accepted.
+
+    Args:
+        connection: any login's connection.
+        required: function names without schema, such as ``claim_v1``.
+
+    Raises:
+        SchemaMismatch: naming the functions that are missing.
+    """
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        cursor.execute(
+            "SELECT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+            " WHERE n.nspname = 'control'"
+        )
+        offered = {name for (name,) in cursor}
+    missing = sorted(set(required) - offered)
+    if missing:
+        raise SchemaMismatch(
+            f"The database does not offer what this release calls: {', '.join(missing)}.",
+            todo=MIGRATE,
+            code="schema_functions_missing",
+        )
+
+
+def _connect(dsn: str) -> psycopg.Connection[dict[str, Any]]:
+    # Autocommit and dict rows are what the checkpointer's set-up needs; one session holds the lock for all of it.
+    return psycopg.connect(dsn, autocommit=True, row_factory=dict_row, connect_timeout=CONNECT_SECONDS)
+
+
+@contextmanager
+def _alone(connection: psycopg.Connection[dict[str, Any]], within_seconds: float) -> Iterator[None]:
+    """Hold the lock on changes to this database's set-up.
+
+    Polled: a session that *waits* in it deadlocks with the holder's CREATE INDEX CONCURRENTLY, which waits for the waiter.
+    """
+    give_up = time.monotonic() + within_seconds
+    while not _scalar(connection, "SELECT pg_try_advisory_lock(%s) AS v", (LOCK_KEY,)):
+        if time.monotonic() >= give_up:
+            raise TrailUnavailable(
+                f"Another migration of this database did not end within {within_seconds:g} s.",
+                todo="Look for it in pg_stat_activity, then migrate again.",
+                code="migration_busy",
+            )
+        time.sleep(LOCK_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        if not connection.closed and not connection.broken:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
+
+
+def _become_owner(connection: psycopg.Connection[dict[str, Any]], roles: Migration, dsn: str) -> None:
+    """Make sure of the roles, take the owner's, and make sure of what the record of migrations lives in."""
+    try:
+        _run_roles(connection, roles)
+        connection.execute("SET ROLE control_owner")
+        for schema in ("control", CHECKPOINT_SCHEMA):
+            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise DatabaseRefused(
+            f"This login may not prepare the database: {place(dsn)}: {error.diag.message_primary}.",
+            todo="Migrate as a superuser, or as the database's owner with CREATEROLE; if the roles control_* exist"
+            " already, let a superuser run: GRANT control_owner, control_agent, control_approver, control_admin, control_auditor"
+            ' TO "the login" WITH ADMIN OPTION.',
+            code="migrate_login_lacks_rights",
+        ) from error
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS control.migration ("
+        "number integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"
+    )
+
+
+def _run_roles(connection: psycopg.Connection[dict[str, Any]], roles: Migration) -> None:
+    """Create roles and grants, which all databases of the server share and may be changing at the same time."""
+    for attempt in range(1, ROLE_ATTEMPTS + 1):
+        try:
+            with connection.transaction():
+                connection.execute(roles.text)
+        except psycopg.errors.InternalError_ as error:  # "tuple concurrently updated" has no code of its own
+            if attempt == ROLE_ATTEMPTS or "concurrently" not in str(error):
+                raise
+            time.sleep(LOCK_POLL_SECONDS)
+        else:
+            return
+
+
+def _apply(connection: psycopg.Connection[dict[str, Any]], wanted: tuple[Migration, ...]) -> Iterator[str]:
+    known = {row["number"]: row for row in connection.execute("SELECT number, name, sha256 FROM control.migration")}
+    for migration in wanted:
+        if migration.number in known:
+            _check_unchanged(migration, known[migration.number])
+            continue
+        with connection.transaction():
+            if migration is not wanted[0]:  # the roles are there already
+                connection.execute(migration.text)
+            connection.execute(
+                "INSERT INTO control.migration (number, name, sha256) VALUES (%s, %s, %s)",
+                (migration.number, migration.name, migration.sha256),
+            )
+        yield f"{migration.number:04d}_{migration.name}"
+
+
+def _check_unchanged(migration: Migration, row: dict[str, Any]) -> None:
+    if row["sha256"] != migration.sha256:
+        raise SchemaMismatch(
+            f"Migration {migration.number:04d} was applied as {row['name']} with other contents than this release has.",
+            safe="Nothing was changed.",
+            todo="Install the release that belongs to this database; an applied migration never changes.",
+            code="migration_changed",
+        )
+
+
+def _set_up_checkpoints(connection: psycopg.Connection[dict[str, Any]]) -> None:
+    """Let LangGraph's saver create its tables, owned by the owner; the agent login gets rows, no definitions."""
+    connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(CHECKPOINT_SCHEMA)))
+    PostgresSaver(connection).setup()
+    connection.execute("RESET search_path")
+    connection.execute(
+        sql.SQL(
+            "GRANT USAGE ON SCHEMA {0} TO control_agent;"
+            " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {0} TO control_agent;"
+            " REVOKE INSERT, UPDATE, DELETE ON {0}.checkpoint_migrations FROM control_agent"
+        ).format(sql.Identifier(CHECKPOINT_SCHEMA))
+    )
+
+
+def _ensure_tenant(connection: psycopg.Connection[dict[str, Any]], tenant: str) -> None:
+    connection.execute(
+        "INSERT INTO control.tenant (tenant, secret) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+        (tenant, secrets.token_bytes(SECRET_BYTES)),
+    )
+
+
+def _scalar(connection: psycopg.Connection[dict[str, Any]], statement: str, values: tuple[object, ...]) -> Any:
+    row = connection.execute(statement, values).fetchone()
+    return None if row is None else row["v"]
