@@ -1,0 +1,185 @@
+"""Who must say yes: requirements, their join, who may vote and when the votes suffice.
+
+The vote functions in SQL decide the same questions again with the same rules; the agent's process is never the judge.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Literal, Self
+
+__all__ = ["REQUESTER", "Refusal", "Requirement", "may_vote", "satisfied", "stricter"]
+
+REQUESTER: Final = "requester"  # the one word `not_by` knows: the actor, and the person it acts for
+
+
+class Refusal(StrEnum):
+    """Why a vote does not count. The codes are stable: they are recorded in the trail."""
+
+    CLOSED = "closed"  # the request is already granted, denied, withdrawn or superseded
+    EXPIRED = "expired"  # nobody answered in time; the request is denied
+    UNKNOWN_PERSON = "unknown_person"  # the voter's login belongs to no person the admin published
+    IS_REQUESTER = "is_requester"  # the voter asked for the change, or the agent acts for the voter
+    NOT_IN_ROLE = "not_in_role"  # the voter has none of the roles asked for
+    ALREADY_VOTED = "already_voted"  # one person, one vote
+    COMMENT_MISSING = "comment_missing"  # the rule asks for a comment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """Who must say yes before an action may run, and for how long a yes counts.
+
+    Args:
+        quorum: role → how many distinct people of that role, at least one role and one person each.
+        not_by: who may not vote; ``{"requester"}`` or empty.
+        within_seconds: the request expires that many seconds after it was opened.
+        execute_within_seconds: a grant is usable for that many seconds after the last vote.
+        on_expiry: what an unanswered request becomes. It is denied, never granted.
+        comment_required: each vote needs a comment.
+
+    Raises:
+        ValueError: nobody is asked, or a number is not positive. A requirement that nobody has to meet is none at all.
+    """
+
+    quorum: Mapping[str, int]
+    not_by: frozenset[str]
+    within_seconds: int
+    execute_within_seconds: int
+    on_expiry: Literal["deny"]
+    comment_required: bool
+
+    def __post_init__(self) -> None:
+        if not self.quorum or any(count < 1 for count in self.quorum.values()):
+            raise ValueError("a requirement names at least one role, and at least one person of each")
+        if self.within_seconds < 1 or self.execute_within_seconds < 1:
+            raise ValueError("a requirement's times are at least one second")
+        # A sorted copy: equal requirements have equal bytes, and the caller's dict may change without changing this.
+        object.__setattr__(self, "quorum", dict(sorted(self.quorum.items())))
+
+    @property
+    def people(self) -> int:
+        """How many distinct people must say yes in all."""
+        return sum(self.quorum.values())
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the requirement as JSON primitives, sorted, as SQL gets and stores it."""
+        return {
+            "quorum": dict(self.quorum),
+            "not_by": sorted(self.not_by),
+            "within_seconds": self.within_seconds,
+            "execute_within_seconds": self.execute_within_seconds,
+            "on_expiry": self.on_expiry,
+            "comment_required": self.comment_required,
+        }
+
+    @classmethod
+    def from_canonical(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the requirement that :meth:`canonical` wrote.
+
+        Args:
+            stored: the dict as it came back from SQL.
+
+        Raises:
+            KeyError: a part is missing; the row was not written by this library.
+            ValueError: as for the constructor.
+        """
+        return cls(
+            quorum=stored["quorum"],
+            not_by=frozenset(stored["not_by"]),
+            within_seconds=stored["within_seconds"],
+            execute_within_seconds=stored["execute_within_seconds"],
+            on_expiry=stored["on_expiry"],
+            comment_required=stored["comment_required"],
+        )
+
+
+def stricter(one: Requirement | None, other: Requirement | None) -> Requirement | None:
+    """Join two requirements: whoever satisfies the result satisfies both.
+
+    A join of a lattice, so it does not matter in which order or how often rules are joined; None asks for nobody.
+
+    Args:
+        one: a requirement, or None.
+        other: another one, or None.
+    """
+    if one is None or other is None:
+        return one or other
+    roles = one.quorum.keys() | other.quorum.keys()
+    return Requirement(
+        quorum={role: max(one.quorum.get(role, 0), other.quorum.get(role, 0)) for role in roles},
+        not_by=one.not_by | other.not_by,
+        within_seconds=min(one.within_seconds, other.within_seconds),
+        execute_within_seconds=min(one.execute_within_seconds, other.execute_within_seconds),
+        on_expiry="deny",
+        comment_required=one.comment_required or other.comment_required,
+    )
+
+
+def may_vote(
+    person: str | None,
+    *,
+    requirement: Requirement,
+    roles_of_person: Collection[str],
+    requester: str,
+    on_behalf_of: str | None,
+    closed: bool = False,
+    expired: bool = False,
+    already_voted: bool = False,
+    comment: str | None = None,
+) -> Refusal | None:
+    """Return why this person's vote does not count, or None where it does.
+
+    The first reason in the order of :class:`Refusal` is given, so that an answer about the request itself never
+    depends on who asks.
+
+    Args:
+        person: who votes; None where the login belongs to nobody the admin published.
+        requirement: what the request asks for.
+        roles_of_person: the roles the person has now.
+        requester: the actor that asked for the change.
+        on_behalf_of: the person the actor acts for, None where there is none.
+        closed: the request no longer takes votes.
+        expired: the request's time is over.
+        already_voted: this person has voted on this request.
+        comment: what the voter wrote.
+    """
+    asked_by = {_folded(name) for name in (requester, on_behalf_of) if name}
+    if closed:
+        return Refusal.CLOSED
+    if expired:
+        return Refusal.EXPIRED
+    if not person:
+        return Refusal.UNKNOWN_PERSON
+    if REQUESTER in requirement.not_by and _folded(person) in asked_by:
+        return Refusal.IS_REQUESTER
+    if requirement.quorum.keys().isdisjoint(roles_of_person):
+        return Refusal.NOT_IN_ROLE
+    if already_voted:
+        return Refusal.ALREADY_VOTED
+    if requirement.comment_required and not (comment and comment.strip()):
+        return Refusal.COMMENT_MISSING
+    return None
+
+
+def satisfied(requirement: Requirement, votes: Iterable[str], roles_now: Mapping[str, Collection[str]]) -> bool:
+    """Whether these yes-votes meet the requirement. More votes never turn a yes into a no.
+
+    Each role needs its number of distinct voters, and all roles together need as many distinct voters as the numbers
+    add up to, so that one person in two roles fills one place only. That is exact for one and for two roles. With three
+    or more, a surplus voter of one role can make up for a person who covers two others: there are never fewer voters
+    than places, but it is the rule that SQL states in a line, not a perfect matching.
+
+    Args:
+        requirement: what the request asks for.
+        votes: the people who said yes and may vote.
+        roles_now: person → the roles this person has now; a person who lost the role no longer counts.
+    """
+    yes = set(votes)
+    in_role = {role: {person for person in yes if role in roles_now.get(person, ())} for role in requirement.quorum}
+    enough_each = all(len(in_role[role]) >= count for role, count in requirement.quorum.items())
+    return enough_each and len(set().union(*in_role.values())) >= requirement.people
+
+
+def _folded(name: str) -> str:
+    # Lower case only, because SQL's lower() must agree: `Ana@acme.example` may not approve what `ana@…` asked for.
+    return name.strip().lower()

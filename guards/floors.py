@@ -1,0 +1,70 @@
+"""Floors: what nothing an agent asserts may loosen. The admin publishes these rows; vote and claim hold to them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Final
+
+from langgraph_control.guards.approvals import Requirement, stricter
+from langgraph_control.guards.policy import Policy
+from langgraph_control.guards.rules import Rule, Then
+
+__all__ = ["ANY_TOOL", "Floor", "floors"]
+
+ANY_TOOL: Final = "*"  # the row for tools that no rule names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """The least that any decision about a tool asks for, whatever impact, system and arguments the agent states.
+
+    Args:
+        tool: the tool's name, or ``*`` for every tool that no rule names.
+        must: the tool is never allowed without approval.
+        roles: every role that some rule lets approve it, sorted. A vote by anyone else never counts.
+        quorum: at least so many distinct people of these roles must say yes to any request. 1 where no rule lets
+            anyone approve: nobody is in no roles, so the comparison fails by itself.
+    """
+
+    tool: str
+    must: bool
+    roles: tuple[str, ...]
+    quorum: int
+
+
+def floors(policy: Policy) -> tuple[Floor, ...]:
+    """Return one floor for each tool that a rule names, sorted, and last the one for all others.
+
+    Args:
+        policy: the policy as the admin publishes it.
+    """
+    named = sorted({tool for rule in policy.rules for tool in rule.tools})
+    return tuple(_floor(policy, tool) for tool in (*named, ANY_TOOL))
+
+
+def _floor(policy: Policy, tool: str) -> Floor:
+    rules = [rule for rule in policy.rules if not rule.tools or tool in rule.tools]
+    always = [rule for rule in rules if _always_matches(rule)]
+    # Where a rule always matches, `otherwise` is never heard.
+    heard = rules if always else [*rules, *policy.otherwise]
+    strict = [rule for rule in always if rule.then is not Then.ALLOW]
+    if any(rule.then is Then.DENY for rule in strict):
+        return Floor(tool=tool, must=True, roles=(), quorum=1)
+    asking = [rule.requirement for rule in heard if rule.requirement is not None]
+    return Floor(
+        tool=tool,
+        must=bool(strict) or all(rule.then is not Then.ALLOW for rule in heard),
+        roles=tuple(sorted({role for requirement in asking for role in requirement.quorum})),
+        quorum=_people(strict) or min((requirement.people for requirement in asking), default=1),
+    )
+
+
+def _always_matches(rule: Rule) -> bool:
+    return not (rule.impacts or rule.systems or rule.conditions)
+
+
+def _people(always: Iterable[Rule]) -> int:
+    """How many people the rules that match every call ask for together."""
+    nobody: Requirement | None = None
+    joined = reduce(stricter, (rule.requirement for rule in always), nobody)
+    return joined.people if joined is not None else 0
