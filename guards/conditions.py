@@ -36,7 +36,7 @@ class Truth(StrEnum):
     HOLDS = "holds"  # the field is there and the comparison holds
     FAILS = "fails"  # the field is there and the comparison does not hold
     MISSING = "missing"  # there is no such field, or it is null
-    MISTYPED = "mistyped"  # the field is there, but is not of a type that compares exactly with the policy's value
+    MISTYPED = "mistyped"  # the field is there, but but not of the kind the policy compares it with
 
     @property
     def known(self) -> bool:
@@ -85,7 +85,7 @@ def judge(condition: Condition, signals: Signals) -> Truth:
         condition: what to compare.
         signals: where the field is looked up.
     """
-    value = _look_up(condition.field, signals)
+    value = _exact(_look_up(condition.field, signals))
     if value is _ABSENT:
         return Truth.MISSING
     if condition.operator is Operator.IS:
@@ -120,10 +120,15 @@ def _look_up(field: str, signals: Signals) -> object:
 
 
 def _comparable(value: object, sample: Scalar) -> bool:
-    """Texts compare with texts and exact numbers with exact numbers; a float is neither, nor is true a 1."""
+    """Texts compare with texts and numbers with numbers: a text that looks like a number is none, nor is true a 1."""
     if isinstance(sample, str):
         return isinstance(value, str)
     return _is_number(value)
+
+
+def _exact(value: object) -> object:
+    """Read a float as the number it was written as: 0.1 from a JSON record is the policy's 0.1."""
+    return Decimal(repr(value)) if isinstance(value, float) else value
 
 
 def _is_number(value: object) -> bool:

@@ -203,7 +203,7 @@ def _says(rule: Rule) -> str:
 
 
 def _why(truth: Truth) -> str:
-    return "missing" if truth is Truth.MISSING else "of a type that cannot be compared exactly"
+    return "missing" if truth is Truth.MISSING else "not of the kind the rule compares it with"
 
 
 def _nearest(judged: Iterable[Judgement]) -> Judgement | None:
