@@ -11,8 +11,8 @@ from langgraph_control.errors import ControlError, DatabaseRefused, SchemaMismat
 
 __all__ = ["named", "naming_errors", "place"]
 
-# What a server says while it cannot take a connection but soon may. A refused connection carries no SQLSTATE in libpq, only
-# a text in the server's language: these are an English server's words, and an unknown text counts as final.
+# What a server says while it cannot take a connection but soon may. A refused connection carries no SQLSTATE in libpq,
+# only a text in the server's language: these are an English server's words, and an unknown text counts as final.
 PASSING_REFUSALS: Final = (
     "starting up",
     "shutting down",

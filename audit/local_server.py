@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -32,7 +33,7 @@ _logger = logging.getLogger(__name__)
 def data_folder() -> Path:
     """Return where development data lives: ``LANGGRAPH_CONTROL_DATA``, else the user's data folder.
 
-    Root's server runs as another user, so root's data is not put under root's home, which would have to be opened for it.
+    Root's server runs as another user, so root's data does not go under root's home, which would have to be opened.
     """
     chosen = os.environ.get("LANGGRAPH_CONTROL_DATA")
     if chosen:
@@ -96,16 +97,12 @@ def _prepare(server: PostgresServer) -> None:
     """Make the admin login, which owns the database as in production, and let it do the rest."""
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         # Several processes may be here at once; all want the same.
-        try:
+        with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(sql.Identifier(ADMIN)))
-        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-            pass
-        try:
+        with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
             connection.execute(
                 sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(ADMIN))
             )
-        except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-            pass
     admin_dsn = server.dsn(ADMIN, DATABASE)
     migrate(admin_dsn)
     for login, role in LOGINS.items():

@@ -1,18 +1,19 @@
 """Say which database login speaks for which tenant, in which role and as which person."""
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import psycopg
 from psycopg import sql
 
+from langgraph_control.audit.admin_session import AdminConnection, alone, changing_roles, connect
 from langgraph_control.audit.database_errors import naming_errors
 from langgraph_control.errors import DatabaseRefused
 
 __all__ = ["LoginRole", "add_login"]
 
-ROLES: Final = ("agent", "approver", "admin", "auditor")
 LoginRole = Literal["agent", "approver", "admin", "auditor"]
+ROLES: Final[tuple[LoginRole, ...]] = get_args(LoginRole)
 
 
 def add_login(
@@ -42,30 +43,18 @@ def add_login(
         DatabaseRefused: no such login or tenant, or this DSN may not grant roles.
         TrailUnavailable: the server cannot be reached.
     """
-    with naming_errors(admin_dsn), psycopg.connect(admin_dsn, connect_timeout=10) as connection:
+    with naming_errors(admin_dsn), connect(admin_dsn) as connection, alone(connection):
         if create:
-            _create(connection, login)
-        others = [sql.Identifier(f"control_{other}") for other in ROLES if other != role]
+            changing_roles(connection, lambda: _create(connection, login))
         try:
-            for other in others:
-                connection.execute(sql.SQL("REVOKE {} FROM {}").format(other, sql.Identifier(login)))
-            group = sql.Identifier(f"control_{role}")
-            connection.execute(sql.SQL("GRANT {} TO {}").format(group, sql.Identifier(login)))
+            changing_roles(connection, lambda: _give_role(connection, login, role))
+            _publish(connection, (login, tenant, role, person, list(groups), may_name_person))
         except psycopg.errors.UndefinedObject:
             raise DatabaseRefused(
-                f'There is no login "{login}" on this server, or it was never migrated.',
-                todo="Create the login first (CREATE ROLE … LOGIN), then map it.",
+                f'There is no login "{login}" on this server, or the database was never migrated.',
+                todo="Migrate, and create the login (CREATE ROLE … LOGIN); then map it.",
                 code="login_unknown",
             ) from None
-        connection.execute("SET LOCAL ROLE control_owner")
-        try:
-            connection.execute(
-                "INSERT INTO control.login (login, tenant, role, person, groups, may_name_person)"
-                " VALUES (%s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (login) DO UPDATE SET tenant = excluded.tenant, role = excluded.role,"
-                " person = excluded.person, groups = excluded.groups, may_name_person = excluded.may_name_person",
-                (login, tenant, role, person, list(groups), may_name_person),
-            )
         except psycopg.errors.ForeignKeyViolation:
             raise DatabaseRefused(
                 f'There is no tenant "{tenant}" in this database.',
@@ -74,7 +63,39 @@ def add_login(
             ) from None
 
 
-def _create(connection: psycopg.Connection[tuple[object, ...]], login: str) -> None:
+def _create(connection: AdminConnection, login: str) -> None:
     found = connection.execute("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s", (login,)).fetchone()
     if found is None:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(login)))
+
+
+def _give_role(connection: AdminConnection, login: str, role: LoginRole) -> None:
+    """Make the login a member of its role's group and of no other one's."""
+    held = {
+        row["rolname"]
+        for row in connection.execute(
+            "SELECT g.rolname FROM pg_catalog.pg_auth_members m"
+            " JOIN pg_catalog.pg_roles g ON g.oid = m.roleid JOIN pg_catalog.pg_roles l ON l.oid = m.member"
+            " WHERE l.rolname = %s",
+            (login,),
+        )
+    }
+    for other in ROLES:
+        group = f"control_{other}"
+        if other == role:
+            # Repeated even if held: since Postgres 16 a creator is a "member" that inherits no rights.
+            connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(login)))
+        elif group in held:
+            connection.execute(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(group), sql.Identifier(login)))
+
+
+def _publish(connection: AdminConnection, row: tuple[object, ...]) -> None:
+    with connection.transaction():
+        connection.execute("SET LOCAL ROLE control_owner")
+        connection.execute(
+            "INSERT INTO control.login (login, tenant, role, person, groups, may_name_person)"
+            " VALUES (%s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT (login) DO UPDATE SET tenant = excluded.tenant, role = excluded.role,"
+            " person = excluded.person, groups = excluded.groups, may_name_person = excluded.may_name_person",
+            row,
+        )

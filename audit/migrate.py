@@ -3,9 +3,7 @@
 import hashlib
 import re
 import secrets
-import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
@@ -13,21 +11,16 @@ from typing import Any, Final
 import psycopg
 from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg import sql
-from psycopg.rows import dict_row, tuple_row
+from psycopg.rows import tuple_row
 
+from langgraph_control.audit.admin_session import LOCK_SECONDS, AdminConnection, alone, changing_roles, connect
 from langgraph_control.audit.database_errors import MIGRATE, naming_errors, place
-from langgraph_control.errors import DatabaseRefused, SchemaMismatch, TrailUnavailable
+from langgraph_control.errors import DatabaseRefused, SchemaMismatch
 
-__all__ = ["Migration", "check_schema", "migrate", "migrations"]
+__all__ = ["CHECKPOINT_SCHEMA", "Migration", "check_schema", "migrate", "migrations"]
 
-CONNECT_SECONDS: Final = 10
-LOCK_SECONDS: Final = 120.0
-LOCK_POLL_SECONDS: Final = 0.1
-ROLE_ATTEMPTS: Final = 20
-LOCK_KEY: Final = int.from_bytes(hashlib.sha256(b"langgraph-control/migrate").digest()[:8], signed=True)
 SECRET_BYTES: Final = 32
 CHECKPOINT_SCHEMA: Final = "control_checkpoints"
-
 FILE_NAME: Final = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 
 
@@ -44,25 +37,26 @@ class Migration:
         """The checksum that the database remembers."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @property
+    def label(self) -> str:
+        """The file's name without its ending."""
+        return f"{self.number:04d}_{self.name}"
+
 
 def migrations() -> tuple[Migration, ...]:
-    """Return the SQL files of this release in their order."""
+    """Return the SQL files of this release in their order. The first one makes the roles, the others the schema."""
     folder = files("langgraph_control.audit") / "sql" / "migrations"
-    found = [(FILE_NAME.fullmatch(file.name), file) for file in folder.iterdir()]
-    return tuple(
-        sorted(
-            (
-                Migration(number=int(match["number"]), name=match["name"], text=file.read_text(encoding="utf-8"))
-                for match, file in found
-                if match
-            ),
-            key=lambda migration: migration.number,
-        )
+    matches = ((FILE_NAME.fullmatch(file.name), file) for file in folder.iterdir())
+    found = (
+        Migration(number=int(match["number"]), name=match["name"], text=file.read_text(encoding="utf-8"))
+        for match, file in matches
+        if match
     )
+    return tuple(sorted(found, key=lambda migration: migration.number))
 
 
 def migrate(admin_dsn: str, *, tenant: str = "default", lock_seconds: float = LOCK_SECONDS) -> tuple[str, ...]:
-    """Create or upgrade the schema, the checkpointer's tables and the tenant. Safe to repeat, and from several places at once.
+    """Create or upgrade schema, checkpointer's tables and tenant. Safe to repeat, and from several places at once.
 
     Args:
         admin_dsn: a superuser's DSN, or that of the database's owner with CREATEROLE. Connect directly, not through a
@@ -78,10 +72,10 @@ def migrate(admin_dsn: str, *, tenant: str = "default", lock_seconds: float = LO
         DatabaseRefused: the login may not create roles or schemas; the text says what to grant.
         SchemaMismatch: an applied file has other contents now; install the release that belongs to the database.
     """
-    with naming_errors(admin_dsn), _connect(admin_dsn) as connection, _alone(connection, lock_seconds):
-        wanted = migrations()
-        _become_owner(connection, wanted[0], admin_dsn)
-        applied = tuple(_apply(connection, wanted))
+    with naming_errors(admin_dsn), connect(admin_dsn) as connection, alone(connection, within_seconds=lock_seconds):
+        roles, *schema = migrations()
+        _become_owner(connection, roles, admin_dsn)
+        applied = tuple(_apply(connection, roles, schema))
         _set_up_checkpoints(connection)
         _ensure_tenant(connection, tenant)
         return applied
@@ -112,37 +106,10 @@ def check_schema(connection: psycopg.Connection[Any], required: Collection[str])
         )
 
 
-def _connect(dsn: str) -> psycopg.Connection[dict[str, Any]]:
-    # Autocommit and dict rows are what the checkpointer's set-up needs; one session holds the lock for all of it.
-    return psycopg.connect(dsn, autocommit=True, row_factory=dict_row, connect_timeout=CONNECT_SECONDS)
-
-
-@contextmanager
-def _alone(connection: psycopg.Connection[dict[str, Any]], within_seconds: float) -> Iterator[None]:
-    """Hold the lock on changes to this database's set-up.
-
-    Polled: a session that *waits* in it deadlocks with the holder's CREATE INDEX CONCURRENTLY, which waits for the waiter.
-    """
-    give_up = time.monotonic() + within_seconds
-    while not _scalar(connection, "SELECT pg_try_advisory_lock(%s) AS v", (LOCK_KEY,)):
-        if time.monotonic() >= give_up:
-            raise TrailUnavailable(
-                f"Another migration of this database did not end within {within_seconds:g} s.",
-                todo="Look for it in pg_stat_activity, then migrate again.",
-                code="migration_busy",
-            )
-        time.sleep(LOCK_POLL_SECONDS)
-    try:
-        yield
-    finally:
-        if not connection.closed and not connection.broken:
-            connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
-
-
-def _become_owner(connection: psycopg.Connection[dict[str, Any]], roles: Migration, dsn: str) -> None:
+def _become_owner(connection: AdminConnection, roles: Migration, dsn: str) -> None:
     """Make sure of the roles, take the owner's, and make sure of what the record of migrations lives in."""
     try:
-        _run_roles(connection, roles)
+        changing_roles(connection, lambda: connection.execute(roles.text.encode()))
         connection.execute("SET ROLE control_owner")
         for schema in ("control", CHECKPOINT_SCHEMA):
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
@@ -150,8 +117,8 @@ def _become_owner(connection: psycopg.Connection[dict[str, Any]], roles: Migrati
         raise DatabaseRefused(
             f"This login may not prepare the database: {place(dsn)}: {error.diag.message_primary}.",
             todo="Migrate as a superuser, or as the database's owner with CREATEROLE; if the roles control_* exist"
-            " already, let a superuser run: GRANT control_owner, control_agent, control_approver, control_admin, control_auditor"
-            ' TO "the login" WITH ADMIN OPTION.',
+            " already, let a superuser run: GRANT control_owner, control_agent, control_approver, control_admin,"
+            ' control_auditor TO "the login" WITH ADMIN OPTION.',
             code="migrate_login_lacks_rights",
         ) from error
     connection.execute(
@@ -161,67 +128,47 @@ def _become_owner(connection: psycopg.Connection[dict[str, Any]], roles: Migrati
     )
 
 
-def _run_roles(connection: psycopg.Connection[dict[str, Any]], roles: Migration) -> None:
-    """Create roles and grants, which all databases of the server share and may be changing at the same time."""
-    for attempt in range(1, ROLE_ATTEMPTS + 1):
-        try:
-            with connection.transaction():
-                connection.execute(roles.text)
-        except psycopg.errors.InternalError_ as error:  # "tuple concurrently updated" has no code of its own
-            if attempt == ROLE_ATTEMPTS or "concurrently" not in str(error):
-                raise
-            time.sleep(LOCK_POLL_SECONDS)
-        else:
-            return
-
-
-def _apply(connection: psycopg.Connection[dict[str, Any]], wanted: tuple[Migration, ...]) -> Iterator[str]:
+def _apply(connection: AdminConnection, roles: Migration, schema: list[Migration]) -> Iterator[str]:
     known = {row["number"]: row for row in connection.execute("SELECT number, name, sha256 FROM control.migration")}
-    for migration in wanted:
+    for migration in (roles, *schema):
         if migration.number in known:
             _check_unchanged(migration, known[migration.number])
             continue
         with connection.transaction():
-            if migration is not wanted[0]:  # the roles are there already
-                connection.execute(migration.text)
+            if migration is not roles:  # those were made before there was a schema to record them in
+                connection.execute(migration.text.encode())
             connection.execute(
                 "INSERT INTO control.migration (number, name, sha256) VALUES (%s, %s, %s)",
                 (migration.number, migration.name, migration.sha256),
             )
-        yield f"{migration.number:04d}_{migration.name}"
+        yield migration.label
 
 
 def _check_unchanged(migration: Migration, row: dict[str, Any]) -> None:
     if row["sha256"] != migration.sha256:
         raise SchemaMismatch(
-            f"Migration {migration.number:04d} was applied as {row['name']} with other contents than this release has.",
+            f"Migration {migration.label} was applied with other contents than this release has.",
             safe="Nothing was changed.",
             todo="Install the release that belongs to this database; an applied migration never changes.",
             code="migration_changed",
         )
 
 
-def _set_up_checkpoints(connection: psycopg.Connection[dict[str, Any]]) -> None:
+def _set_up_checkpoints(connection: AdminConnection) -> None:
     """Let LangGraph's saver create its tables, owned by the owner; the agent login gets rows, no definitions."""
     connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(CHECKPOINT_SCHEMA)))
     PostgresSaver(connection).setup()
     connection.execute("RESET search_path")
-    connection.execute(
-        sql.SQL(
-            "GRANT USAGE ON SCHEMA {0} TO control_agent;"
-            " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {0} TO control_agent;"
-            " REVOKE INSERT, UPDATE, DELETE ON {0}.checkpoint_migrations FROM control_agent"
-        ).format(sql.Identifier(CHECKPOINT_SCHEMA))
+    grants = sql.SQL(
+        "GRANT USAGE ON SCHEMA {0} TO control_agent;"
+        " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {0} TO control_agent;"
+        " REVOKE INSERT, UPDATE, DELETE ON {0}.checkpoint_migrations FROM control_agent"
     )
+    connection.execute(grants.format(sql.Identifier(CHECKPOINT_SCHEMA)))
 
 
-def _ensure_tenant(connection: psycopg.Connection[dict[str, Any]], tenant: str) -> None:
+def _ensure_tenant(connection: AdminConnection, tenant: str) -> None:
     connection.execute(
         "INSERT INTO control.tenant (tenant, secret) VALUES (%s, %s) ON CONFLICT DO NOTHING",
         (tenant, secrets.token_bytes(SECRET_BYTES)),
     )
-
-
-def _scalar(connection: psycopg.Connection[dict[str, Any]], statement: str, values: tuple[object, ...]) -> Any:
-    row = connection.execute(statement, values).fetchone()
-    return None if row is None else row["v"]

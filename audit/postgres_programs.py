@@ -158,7 +158,11 @@ def _version(folder: Path, owner: int | None) -> str | None:
 
 
 def _run(owner: int | None, command: Sequence[str], *, within_seconds: float) -> str | None:
-    """Run a command in a session of its own, so that Ctrl-C reaches us and not a half-started server. None: it worked."""
+    """Run a command in a session of its own, so that Ctrl-C reaches us and not a half-started server.
+
+    Returns:
+        What it said, if it failed; None if it worked.
+    """
     # A file and no pipe: the server inherits it from pg_ctl, and a pipe would stay open as long as the server runs.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         try:

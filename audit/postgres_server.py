@@ -1,7 +1,8 @@
-"""One Postgres server on a unix socket, shared by every process that asks for the same data folder, gone with the last of them.
+"""One Postgres server on a unix socket, shared by all processes that ask for its folder, gone with the last of them.
 
-Two locks, both the kernel's and so dropped with their process: ``*.lock`` serialises starting, ``*.users`` is held shared by every
-user. Who stops tries to make its shared lock exclusive; a keeper process does the same for users that could not (``kill -9``).
+Two locks, both the kernel's and so dropped with their process: ``*.lock`` serialises starting, ``*.users`` is held
+shared by every user. Who stops tries to make its shared lock exclusive, and stops the server if that works; a keeper
+process does the same for users that could not (``kill -9``).
 """
 
 import contextlib
@@ -76,7 +77,7 @@ class Files:
 
 @dataclass(slots=True, kw_only=True)
 class PostgresServer:
-    """A hold on a running server. Create it with :meth:`start`; give it back with :meth:`stop` or as a context manager."""
+    """A hold on a running server, got by :meth:`start` and given back by :meth:`stop` or as a context manager."""
 
     programs: Programs
     files: Files
@@ -184,7 +185,7 @@ def _check_reachable(data: Path, programs: Programs) -> None:
 
 
 def _socket_folder(cluster: Path, programs: Programs) -> Path:
-    """Return the data folder itself, or a private one with a short name where the path would be too long for a socket."""
+    """Return the data folder itself, or a private one with a short name where the path is too long for a socket."""
     if len(os.fsencode(cluster / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_MAX:
         return cluster
     name = f"lgc-{hashlib.sha256(os.fsencode(cluster)).hexdigest()[:16]}"

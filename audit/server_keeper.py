@@ -1,8 +1,8 @@
 """Stop a development server once its last user is gone, however that user went.
 
-Run as a script by :mod:`langgraph_control.audit.postgres_server`, with the standard library alone. Every user of a server holds a
-shared lock on one file, which the kernel drops with the process, ``kill -9`` included. The keeper waits for the exclusive lock:
-when it has it, nobody is left, and nobody can come before the server is down.
+Run as a script by :mod:`langgraph_control.audit.postgres_server`, with the standard library alone. Every user of a
+server holds a shared lock on one file, which the kernel drops with the process, ``kill -9`` included. The keeper waits
+for the exclusive lock: when it has it, nobody is left, and nobody can come before the server is down.
 """
 
 import fcntl

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from langgraph_control.audit.logins import add_login
 from langgraph_control.audit.migrate import migrate, migrations
@@ -72,7 +72,7 @@ def make_data_folder() -> Path:
 
 @contextmanager
 def server_dsn() -> Iterator[str]:
-    """Yield the superuser's DSN of this run's server: a given one, or one that all workers share and the last one stops."""
+    """Yield the superuser's DSN of this run's server: a given one, or one that all workers share."""
     given = os.environ.get("CONTROL_TEST_DSN")
     if given:
         yield given
@@ -88,7 +88,7 @@ def server_dsn() -> Iterator[str]:
 def template(superuser_dsn: str) -> str:
     """Return the name of the template database, making it if this set of migrations has none yet."""
     with psycopg.connect(superuser_dsn, autocommit=True) as connection:
-        while not connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone() == (True,):
+        while connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,)).fetchone() != (True,):
             time.sleep(0.05)
         name = f"control_template_{_fingerprint()}"
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
@@ -128,7 +128,7 @@ def _fingerprint() -> str:
 def _fill(admin: str, connection: psycopg.Connection[tuple[object, ...]]) -> None:
     migrate(admin)
     migrate(admin, tenant="other")
-    superuser = psycopg.conninfo.conninfo_to_dict(admin).get("user") or connection.info.user
+    superuser = conninfo_to_dict(admin).get("user") or connection.info.user
     add_login(admin, str(superuser), role="admin")
     add_login(admin, "test_agent", role="agent", create=True)
     add_login(admin, "test_auditor", role="auditor", create=True)
