@@ -1,0 +1,395 @@
+"""Every request to the ledger beside claim, settle and observe: runs, reading, votes, publishing.
+
+Each is a value that knows its statement, its parameters and how to read its answer, in the manner of
+:mod:`langgraph_control.audit.ledger`; the answers are in :mod:`langgraph_control.audit.rows`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+import orjson
+
+from langgraph_control.audit.rows import (
+    ActionRow,
+    ApprovalRow,
+    EntryRow,
+    Release,
+    Released,
+    RunAnswer,
+    RunRow,
+    RunState,
+    Session,
+    Voted,
+    Voting,
+)
+
+__all__ = [
+    "FindApproval",
+    "FindRun",
+    "Inbox",
+    "NewestRuns",
+    "OpenSession",
+    "PublishPolicy",
+    "RunAcquire",
+    "RunActions",
+    "RunBase",
+    "RunEntries",
+    "RunOpen",
+    "RunRelease",
+    "RunRenew",
+    "Vote",
+]
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class _FieldsAreParameters:
+    """A request whose fields are the statement's parameters, name by name."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Return the statement's parameters by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSession(_FieldsAreParameters):
+    """Ask what an agent process needs once."""
+
+    statement: ClassVar[str] = "session"
+
+    def read(self, rows: Rows) -> Session:
+        """Return the answer as a value."""
+        row = rows[0]
+        return Session(tenant=row["tenant"], secret=row["secret"], policies=frozenset(row["policies"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOpen(_FieldsAreParameters):
+    """Register a run for a trigger, or join the run the trigger has, and take its lease.
+
+    Args:
+        run_id: made by the client; a re-sent request carries the same.
+        trigger: the delivery; the same twice is the same run.
+        intent: the business request.
+        graph: the graph's name.
+        thread: the thread it runs on.
+        own_thread: whether nothing else ever ran on that thread.
+        actor: who asks.
+        on_behalf_of: for whom; None if for the actor.
+        deadline: nothing new is begun after it; None for no end.
+        input: the graph's input, encoded.
+        holder: names this driver, one value per try, so that its own re-sent request finds its own lease.
+        lease_ms: how long the lease lasts.
+        body: the entry's body, canonical bytes.
+    """
+
+    statement: ClassVar[str] = "run_open"
+
+    run_id: UUID
+    trigger: str
+    intent: str
+    graph: str
+    thread: str
+    own_thread: bool
+    actor: str
+    on_behalf_of: str | None
+    deadline: datetime | None
+    input: bytes
+    holder: str
+    lease_ms: int
+    body: bytes
+
+    def read(self, rows: Rows) -> RunAnswer:
+        """Return the answer as a value."""
+        return RunAnswer.of(rows[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAcquire(_FieldsAreParameters):
+    """Take the lease of a known run.
+
+    Args:
+        run_id: the run.
+        holder: names this driver, one value per try.
+        lease_ms: how long the lease lasts.
+        body: the entry's body, canonical bytes.
+    """
+
+    statement: ClassVar[str] = "run_acquire"
+
+    run_id: UUID
+    holder: str
+    lease_ms: int
+    body: bytes
+
+    def read(self, rows: Rows) -> RunAnswer:
+        """Return the answer as a value."""
+        return RunAnswer.of(rows[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunBase(_FieldsAreParameters):
+    """Remember the newest checkpoint that a shared thread had before the run; the first to say so wins.
+
+    The answer is the remembered checkpoint id, "" for none, or None if this worker no longer owns the run.
+
+    Args:
+        run_id: the run.
+        token: its fencing token.
+        checkpoint: the checkpoint's id, "" for none.
+    """
+
+    statement: ClassVar[str] = "run_base"
+
+    run_id: UUID
+    token: int
+    checkpoint: str
+
+    def read(self, rows: Rows) -> str | None:
+        """Return the answer as a value."""
+        base: str | None = rows[0]["base"]
+        return base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRenew(_FieldsAreParameters):
+    """Lengthen the leases this process holds, all in one statement. The answer names those for which it worked.
+
+    A run whose row was busy with a claim is left out, too, so that a heartbeat never waits: to be left out proves nothing.
+
+    Args:
+        run_ids: the runs.
+        tokens: their fencing tokens, in the same order.
+        lease_ms: how long the leases last from now.
+    """
+
+    statement: ClassVar[str] = "run_renew"
+
+    run_ids: list[UUID]
+    tokens: list[int]
+    lease_ms: int
+
+    def read(self, rows: Rows) -> frozenset[UUID]:
+        """Return the answer as a value."""
+        return frozenset(row["run_id"] for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRelease(_FieldsAreParameters):
+    """Give up a run's lease: done, or parked with a reason.
+
+    Args:
+        run_id: the run.
+        token: its fencing token.
+        generation: as read under the lease; if it rose since, the answer is "again".
+        state: where the run stands now.
+        reason: why, for people.
+        wake_ms: when it goes on by itself, from now; None for never.
+        body: the entry's body, canonical bytes.
+    """
+
+    statement: ClassVar[str] = "run_release"
+
+    run_id: UUID
+    token: int
+    generation: int
+    state: RunState
+    reason: str
+    wake_ms: int | None
+    body: bytes
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Return the statement's parameters by name."""
+        return {
+            "run_id": self.run_id,
+            "token": self.token,
+            "generation": self.generation,
+            "state": self.state.value,
+            "reason": self.reason,
+            "wake_ms": self.wake_ms,
+            "body": self.body,
+        }
+
+    def read(self, rows: Rows) -> Released:
+        """Return the answer as a value."""
+        row = rows[0]
+        return Released(
+            answer=Release(row["answer"]),
+            generation=row["generation"],
+            entries=row["entries"],
+            unsettled=tuple(row["unsettled"] or ()),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindRun(_FieldsAreParameters):
+    """Read one run by its id or its trigger; give one of the two. The answer is None if there is none.
+
+    Args:
+        run_id: its id, or None.
+        trigger: its trigger, or None.
+    """
+
+    statement: ClassVar[str] = "run"
+
+    run_id: UUID | None = None
+    trigger: str | None = None
+
+    def read(self, rows: Rows) -> RunRow | None:
+        """Return the answer as a value."""
+        return RunRow.of(rows[0]) if rows else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewestRuns(_FieldsAreParameters):
+    """Read the newest runs.
+
+    Args:
+        limit: at most so many.
+    """
+
+    statement: ClassVar[str] = "runs"
+
+    limit: int
+
+    def read(self, rows: Rows) -> tuple[RunRow, ...]:
+        """Return the answer as a value."""
+        return tuple(RunRow.of(row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunActions(_FieldsAreParameters):
+    """Read the actions a run asked for or waits for.
+
+    Args:
+        run_id: the run.
+    """
+
+    statement: ClassVar[str] = "actions"
+
+    run_id: UUID
+
+    def read(self, rows: Rows) -> tuple[ActionRow, ...]:
+        """Return the answer as a value."""
+        return tuple(ActionRow.of(row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEntries(_FieldsAreParameters):
+    """Read a run's entries after a place in its chain, in order.
+
+    Args:
+        run_id: the run.
+        after: the last place already read; 0 for the start.
+        limit: at most so many.
+    """
+
+    statement: ClassVar[str] = "entries"
+
+    run_id: UUID
+    after: int
+    limit: int
+
+    def read(self, rows: Rows) -> tuple[EntryRow, ...]:
+        """Return the answer as a value."""
+        return tuple(EntryRow(**row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote(_FieldsAreParameters):
+    """Say yes or no to one request, on an approver's login.
+
+    Args:
+        approval_id: the request.
+        decision: yes or no.
+        comment: why, for the record and for the model; None for nothing.
+        person: who votes, where the login may name one (the development server); None for the login's own person.
+        body: the entry's body, canonical bytes.
+    """
+
+    statement: ClassVar[str] = "vote"
+
+    approval_id: UUID
+    decision: Literal["approve", "reject"]
+    comment: str | None
+    person: str | None
+    body: bytes
+
+    def read(self, rows: Rows) -> Voted:
+        """Return the answer as a value."""
+        row = rows[0]
+        return Voted(**{**row, "answer": Voting(row["answer"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox(_FieldsAreParameters):
+    """Read the open requests, oldest first.
+
+    Args:
+        limit: at most so many.
+    """
+
+    statement: ClassVar[str] = "inbox"
+
+    limit: int
+
+    def read(self, rows: Rows) -> tuple[ApprovalRow, ...]:
+        """Return the answer as a value."""
+        return tuple(ApprovalRow.of(row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindApproval(_FieldsAreParameters):
+    """Read one request, open or closed. The answer is None if there is none.
+
+    Args:
+        approval_id: the request.
+    """
+
+    statement: ClassVar[str] = "approval"
+
+    approval_id: UUID
+
+    def read(self, rows: Rows) -> ApprovalRow | None:
+        """Return the answer as a value."""
+        return ApprovalRow.of(rows[0]) if rows else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishPolicy(_FieldsAreParameters):
+    """Make a policy the current one, on the admin login. The answer is the entry's place in the tenant's chain.
+
+    Args:
+        hash: the policy's hash.
+        text: its text.
+        members: ``{"role": …, "member": …}`` for everyone in a role.
+        floors: ``{"tool": …, "must": …, "roles": […], "quorum": …}`` for what no request may fall below.
+        body: the entry's body, canonical bytes.
+    """
+
+    statement: ClassVar[str] = "policy_publish"
+
+    hash: str
+    text: str
+    members: Sequence[Mapping[str, Any]]
+    floors: Sequence[Mapping[str, Any]]
+    body: bytes
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Return the statement's parameters by name."""
+        return {
+            "hash": self.hash,
+            "text": self.text,
+            "members": orjson.dumps(self.members).decode(),
+            "floors": orjson.dumps(self.floors).decode(),
+            "body": self.body,
+        }
+
+    def read(self, rows: Rows) -> int:
+        """Return the answer as a value."""
+        return int(rows[0]["seq"])
