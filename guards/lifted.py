@@ -8,7 +8,7 @@ different values share a form.
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, TypeAlias
@@ -87,6 +87,15 @@ def merge_number(number: float | Decimal) -> Json:
     return {"$number": decimal_text(Decimal(number))}
 
 
+def escaped(key: str) -> str:
+    """Return a user's own key so that it cannot be taken for a tag.
+
+    Args:
+        key: any text.
+    """
+    return "$" + key if key.startswith("$") else key
+
+
 def lift(value: Any, number: Callable[[float | Decimal], Json]) -> Json:
     """Return the JSON form of a plain value.
 
@@ -97,17 +106,22 @@ def lift(value: Any, number: Callable[[float | Decimal], Json]) -> Json:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _lift_text(value)
+        return lift_text(value)
     if isinstance(value, (int, float, Decimal)):
         return number(value)
     if isinstance(value, dict):
-        return {"$" + key if key.startswith("$") else key: lift(item, number) for key, item in value.items()}
+        return {escaped(key): lift(item, number) for key, item in value.items()}
     if isinstance(value, list):
         return [lift(item, number) for item in value]
-    return _lift_scalar(value)
+    return lift_scalar(value)
 
 
-def _lift_text(text: str) -> Json:
+def lift_text(text: str) -> Json:
+    """Return the JSON form of a text: itself, unless UTF-8 has no form for it.
+
+    Args:
+        text: any text.
+    """
     if text.isascii():
         return text
     try:
@@ -117,7 +131,15 @@ def _lift_text(text: str) -> Json:
     return text
 
 
-def _lift_scalar(value: object) -> Json:
+def lift_scalar(value: object) -> Json:
+    """Return the JSON form of a moment, an id, bytes, or one of our own marks.
+
+    Args:
+        value: a plain value that JSON has no form for.
+
+    Raises:
+        TypeError: it is none of these.
+    """
     match value:
         case datetime():
             return {"$datetime": value.isoformat(timespec="microseconds")}
@@ -138,7 +160,9 @@ def _lift_scalar(value: object) -> Json:
     raise TypeError(f"not a plain value: {type(value).__name__}")
 
 
-_LOWER: Final[Mapping[str, Callable[[Any], Any]]] = {
+Tags: TypeAlias = Mapping[str, Callable[[Any], Any]]
+
+PLAIN_TAGS: Final[Tags] = {
     "$int": int,
     "$float": float,
     "$decimal": Decimal,
@@ -154,33 +178,32 @@ _LOWER: Final[Mapping[str, Callable[[Any], Any]]] = {
 }
 
 
-def lower(form: Any) -> Any:
-    """Return the plain value whose JSON form this is; the inverse of :func:`lift` with :func:`keep_number`.
+def lower(form: Any, tags: Tags = PLAIN_TAGS) -> Any:
+    """Return the value whose JSON form this is; the inverse of :func:`lift` with :func:`keep_number`.
 
     Args:
         form: parsed JSON.
+        tags: what makes a value of the JSON under each tag.
 
     Raises:
         ArgumentError: the form has a tag this release does not know; a newer release wrote it. Update.
     """
     if isinstance(form, list):
-        return [lower(item) for item in form]
+        return [lower(item, tags) for item in form]
     if not isinstance(form, dict):
         return form
     if len(form) == 1:
         ((tag, inner),) = form.items()
         if tag.startswith("$") and not tag.startswith("$$"):
-            return _lower_tag(tag, inner)
-    return {key[1:] if key.startswith("$$") else key: lower(item) for key, item in form.items()}
+            return _known(tag, tags)(inner)
+    return {key[1:] if key.startswith("$$") else key: lower(item, tags) for key, item in form.items()}
 
 
-def _lower_tag(tag: str, inner: Any) -> Any:
-    lowered = _LOWER.get(tag)
-    if lowered is None:
-        raise ArgumentError(
-            "A stored value has a form that this release does not know.",
-            todo="Update langgraph-control to the release that wrote it.",
-            code="arguments_unknown_form",
-        )
-    value = lowered(inner)
-    return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
+def _known(tag: str, tags: Tags) -> Callable[[Any], Any]:
+    if tag in tags:
+        return tags[tag]
+    raise ArgumentError(
+        "A stored value has a form that this release does not know.",
+        todo="Update langgraph-control to the release that wrote it.",
+        code="stored_form_unknown",
+    )
