@@ -1,0 +1,67 @@
+# Everything runs from a fresh clone: each target makes or refreshes .venv first. Nothing outside this folder is changed.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check simulate chaos bench clean
+
+VENV    := .venv
+PYTHON  := $(VENV)/bin/python
+STAMP   := $(VENV)/installed
+
+WORKERS ?= 2
+SEEDS   ?= 2000
+KILLS   ?= 50
+ARGS    ?=
+
+# What a shell around us may have set for another project.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-18s%s\n", $$1, $$2}'
+
+install: $(STAMP) ## make or refresh .venv
+
+demo: $(STAMP) ## the main job on real input (DSN=... APPROVER_DSN=... MODEL=openai:...)
+	@$(PYTHON) -m demo \
+	  $(if $(DSN),--dsn '$(DSN)') $(if $(APPROVER_DSN),--approver-dsn '$(APPROVER_DSN)') $(if $(MODEL),--model '$(MODEL)') $(ARGS)
+
+test: $(STAMP) ## the test suite on a real Postgres (WORKERS=2 ARGS="-k name")
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+check: $(STAMP) ## lint, format, types, import rules
+	@echo "ruff check";       $(PYTHON) -m ruff check --quiet .
+	@echo "ruff format";      $(PYTHON) -m ruff format --quiet --check .
+	@echo "mypy";             $(PYTHON) -m mypy --no-error-summary -p langgraph_control && $(PYTHON) -m mypy --no-error-summary tests
+	@echo "pyright";          $(PYTHON) -m pyright
+	@echo "import-linter";    $(VENV)/bin/lint-imports --no-cache
+
+simulate: $(STAMP) ## the real gate over the real SQL under seeded faults (SEEDS=20000)
+	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+chaos: $(STAMP) ## real processes, kill -9, restarts; the billing service's log judges (KILLS=500)
+	@$(PYTHON) -m tests.chaos --kills $(KILLS) $(ARGS)
+
+bench: $(STAMP) ## cost against the hand-written floor
+	@$(PYTHON) -m bench $(ARGS)
+
+clean: ## remove .venv and what tools left behind
+	@rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first Python that really runs and brings venv: version managers leave commands on the PATH that only print an error.
+$(STAMP): pyproject.toml constraints.txt
+	@if ! $(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11)' >/dev/null 2>&1; then \
+	  found=; \
+	  for name in python3.13 python3.12 python3.11 python3; do \
+	    if $$name -c 'import sys, ensurepip, venv; assert sys.version_info >= (3, 11)' >/dev/null 2>&1; then found=$$name; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "make: no Python 3.11 or newer with venv on the PATH (tried python3.13, 3.12, 3.11, python3)." >&2; exit 1; \
+	  fi; \
+	  echo "Making $(VENV) with $$($$found --version) ..."; \
+	  $$found -m venv --clear $(VENV) || exit 1; \
+	fi
+	@echo "Installing into $(VENV) (about a minute the first time) ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local]' --group dev
+	@touch $@
