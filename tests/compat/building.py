@@ -5,18 +5,24 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeAlias, TypedDict, cast
 
+from langchain.agents import create_agent
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import RetryPolicy
 
+from tests.support.scripted_model import ScriptedModel
+
 Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 Saver: TypeAlias = BaseCheckpointSaver[Any] | None
 Node: TypeAlias = Callable[..., Any]
 Update: TypeAlias = dict[str, Any]
+
+GO: Update = {"messages": [("user", "go")]}
 
 
 class State(TypedDict):
@@ -68,6 +74,11 @@ def around(saver: Saver, child: Any, *, name: str = "child", **options: Any) -> 
     builder.add_node(name, child, **options)
     builder.add_edge(START, name)
     return builder.compile(checkpointer=saver)
+
+
+def agent(model: ScriptedModel, tools: Sequence[BaseTool], *, saver: Saver = None, **options: Any) -> Any:
+    """Return `create_agent`'s graph, without the types of its state, which say nothing here."""
+    return create_agent(model, tools, checkpointer=saver, **options)
 
 
 def questions(graph: Graph, config: RunnableConfig) -> list[Any]:

@@ -1,6 +1,5 @@
 """Checkpointers on a real server; every test has a thread of its own, so one database serves them all."""
 
-import os
 from collections.abc import AsyncIterator, Iterator
 from typing import TypeAlias
 
@@ -12,18 +11,19 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import DictRow, dict_row
 
 from tests.compat.building import thread
+from tests.compat.databases import empty_database
 
 SyncConnection: TypeAlias = psycopg.Connection[DictRow]
 AsyncConnection: TypeAlias = psycopg.AsyncConnection[DictRow]
 
 
 @pytest.fixture(scope="session")
-def dsn() -> str:
-    """A database that holds the checkpoint tables and nothing else."""
-    where = os.environ["COMPAT_DSN"]
-    with SyncConnection.connect(where, autocommit=True, row_factory=dict_row) as connection:
-        PostgresSaver(connection).setup()
-    return where
+def dsn(postgres_dsn: str) -> Iterator[str]:
+    """A database that holds LangGraph's checkpoint tables and nothing of ours."""
+    with empty_database(postgres_dsn) as where:
+        with SyncConnection.connect(where, autocommit=True, row_factory=dict_row) as connection:
+            PostgresSaver(connection).setup()
+        yield where
 
 
 @pytest.fixture(scope="session")
