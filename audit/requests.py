@@ -160,7 +160,7 @@ class RunBase(_FieldsAreParameters):
 class RunRenew(_FieldsAreParameters):
     """Lengthen the leases this process holds, all in one statement. The answer names those for which it worked.
 
-    A run whose row was busy with a claim is left out, too, so that a heartbeat never waits: to be left out proves nothing.
+    A run whose row was busy with a claim is left out, too, so that no heartbeat waits: absence proves nothing.
 
     Args:
         run_ids: the runs.
