@@ -14,7 +14,7 @@ What counts as equal is decided here, once:
 import dataclasses
 import hashlib
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -82,6 +82,7 @@ _DEPTH_MAX: Final = 64
 _VALUES_MAX: Final = 100_000  # a few shared lists inside each other can unfold to more values than memory holds
 _NUMBER_BITS_MAX: Final = 2048  # below the smallest limit Python allows itself for reading an int back from text
 _NUMBER_DIGITS_MAX: Final = 616
+_EXPONENT_MAX: Final = 6144  # that of IEEE 754's decimal128
 
 _AS_TEXT: Final = (PurePath, AnyUrl, Url, MultiHostUrl, IPv4Address, IPv4Network, IPv6Address, IPv6Network)
 
@@ -229,10 +230,10 @@ def _limited(dumped: bytes, at: str) -> bytes:
 class _Refusal(Protocol):
     """What happens to a value without a regular plain form: an error, or something in its place."""
 
-    def __call__(self, path: _Path, value: object, why: str, instead: Value = None) -> Value: ...
+    def __call__(self, path: _Path, value: object, why: str, instead: Callable[[], Value] | None = None) -> Value: ...
 
 
-def _refuse(path: _Path, value: object, why: str, instead: Value = None) -> Value:  # noqa: ARG001 - the Protocol's shape
+def _refuse(path: _Path, value: object, why: str, instead: Callable[[], Value] | None = None) -> Value:  # noqa: ARG001 - the Protocol's shape
     raise ArgumentError(
         f"{_written(path)}: a {type(value).__name__} {why}.",
         todo="Pass text, whole numbers, Decimal, zoned datetimes, lists and objects of them.",
@@ -240,8 +241,8 @@ def _refuse(path: _Path, value: object, why: str, instead: Value = None) -> Valu
     )
 
 
-def _mark(path: _Path, value: object, why: str, instead: Value = None) -> Value:  # noqa: ARG001 - the Protocol's shape
-    return Opaque(kind=type(value).__name__, why=why) if instead is None else instead
+def _mark(path: _Path, value: object, why: str, instead: Callable[[], Value] | None = None) -> Value:  # noqa: ARG001 - the Protocol's shape
+    return Opaque(kind=type(value).__name__, why=why) if instead is None else instead()
 
 
 def _name(key: object) -> str:
@@ -291,7 +292,7 @@ class _Walk:
         try:
             text.encode()
         except UnicodeEncodeError:
-            return self._refuse(path, text, "has a character without a UTF-8 form", str.__str__(text))
+            return self._refuse(path, text, "has a character without a UTF-8 form", lambda: str.__str__(text))
         return unicodedata.normalize("NFC", str.__str__(text))
 
     def _number(self, number: float | Decimal, path: _Path) -> Value:
@@ -300,25 +301,24 @@ class _Walk:
                 return self._refuse(path, number, f"has more than {_NUMBER_BITS_MAX} bits")
             return int.__int__(number)
         if not isfinite(number) if isinstance(number, float) else not number.is_finite():
-            return self._refuse(path, number, "is not a finite number", number)
+            return self._refuse(path, number, "is not a finite number", lambda: number)
         if isinstance(number, float):
             return float.__float__(number) or 0.0  # -0.0 equals 0.0
-        if len(number.as_tuple().digits) > _NUMBER_DIGITS_MAX:
-            return self._refuse(path, number, f"has more than {_NUMBER_DIGITS_MAX} digits")
+        if len(number.as_tuple().digits) > _NUMBER_DIGITS_MAX or (number and abs(number.adjusted()) > _EXPONENT_MAX):
+            return self._refuse(path, number, "has more digits or a larger exponent than a number here may have")
         return Decimal(decimal_text(number))
 
     def _moment(self, moment: date | time | timedelta, path: _Path) -> Value:
         if isinstance(moment, time) and moment.tzinfo is not None:
-            return self._refuse(path, moment, "has a time zone but no day, so it names no moment", moment.isoformat())
+            return self._refuse(path, moment, "has a time zone but no day, so it names no moment", moment.isoformat)
         if not isinstance(moment, datetime):
             return moment
         if moment.utcoffset() is None:
-            naive = moment.replace(tzinfo=None)
-            return self._refuse(path, moment, "has no time zone", naive)
+            return self._refuse(path, moment, "has no time zone", lambda: moment.replace(tzinfo=None))
         try:
             return moment.astimezone(UTC)
         except OverflowError:
-            return self._refuse(path, moment, "lies outside the years 1 to 9999 in UTC", moment.isoformat())
+            return self._refuse(path, moment, "lies outside the years 1 to 9999 in UTC", moment.isoformat)
 
     def _container(self, value: Any, path: _Path, depth: int) -> Value:
         self._left -= 1
@@ -363,7 +363,7 @@ class _Walk:
             name = _field(key)
             if name is None or name in plain:
                 why = "has a key that is not text" if name is None else "has two keys that are one text in Unicode NFC"
-                return self._refuse(path, fields, why, self._pairs(fields, path, depth))
+                return self._refuse(path, fields, why, lambda: self._pairs(fields, path, depth))
             plain[name] = self.visit(item, (path, name), depth)
         return plain
 
