@@ -180,6 +180,9 @@ class _Reader:
                     self.problem(("roles", role, index), "policy_person_twice", "this member is in the role already")
 
     def test(self, item: TestShape, path: Path) -> PolicyTest:
+        for name in _unplaceable(item.arguments):
+            what = "give each field once, as an argument's name or record.<field>, without empty parts"
+            self.problem((*path, "with", name), "policy_field", what)
         arguments, record = _nested(item.arguments)
         if item.by is not None and item.expect is not Then.APPROVE:
             self.problem((*path, "by"), "policy_key_unused", "by means something only with `expect: approve`")
@@ -217,10 +220,23 @@ def _defaults(shape: ApproveShape) -> ApprovalDefaults:
     )
 
 
+def _unplaceable(given: Mapping[str, Any]) -> list[str]:
+    """Names with empty parts, or that reach into a value which the test gives whole."""
+    reaching = {name: name.split(".") for name in given}
+    return [
+        name
+        for name, parts in reaching.items()
+        if not all(parts) or any(".".join(parts[:length]) in given for length in range(1, len(parts)))
+    ]
+
+
 def _nested(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Split a test's `with` into arguments and record, turning dots into nesting as conditions look them up."""
     top: dict[str, Any] = {}
+    unplaceable = _unplaceable(given)
     for name, value in given.items():
+        if name in unplaceable:  # reported; the result is not used
+            continue
         *outer, last = name.split(".")
         place = top
         for part in outer:

@@ -113,8 +113,8 @@ def route(signals: Signals, policy: Policy) -> Decision:
     if found is not None:
         verb, reason = found
         return Decision(verb=verb, reasons=(reason,), requirement=None, matched=(), policy_hash=policy.hash)
-    judged = [_judge_rule(rule, signals) for rule in policy.rules]
-    fallback = [_judge_rule(rule, signals) for rule in policy.otherwise]
+    judged = [_judge_rule(rule, signals) for rule in policy.rules if rule.is_about(signals)]
+    fallback = [_judge_rule(rule, signals) for rule in policy.otherwise if rule.is_about(signals)]
     return _decide(judged, fallback, signals=signals, policy_hash=policy.hash)
 
 
@@ -125,7 +125,10 @@ def explain(signals: Signals, policy: Policy) -> Explanation:
         signals: everything known about the call.
         policy: the rules.
     """
-    judged = tuple(_judge_rule(rule, signals) for rule in (*policy.rules, *policy.otherwise))
+    judged = tuple(
+        _judge_rule(rule, signals) if rule.is_about(signals) else Judgement(rule=rule, fit=Fit.ELSEWHERE, answers=())
+        for rule in (*policy.rules, *policy.otherwise)
+    )
     return Explanation(decision=route(signals, policy), rules=judged, nearest=_nearest(judged))
 
 
@@ -140,8 +143,6 @@ def _before_rules(signals: Signals) -> tuple[Verb, str] | None:
 
 
 def _judge_rule(rule: Rule, signals: Signals) -> Judgement:
-    if not rule.is_about(signals):
-        return Judgement(rule=rule, fit=Fit.ELSEWHERE, answers=())
     answers = tuple((condition, judge(condition, signals)) for condition in rule.conditions)
     truths = {truth for _, truth in answers}
     if Truth.FAILS in truths:  # one certain no settles it, whatever else is missing

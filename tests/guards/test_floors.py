@@ -1,0 +1,107 @@
+"""Floors: no decision is ever looser than what the admin published."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langgraph_control.guards.approvals import satisfied
+from langgraph_control.guards.floors import ANY_TOOL, Floor, floors
+from langgraph_control.guards.policy import Policy
+from langgraph_control.guards.routing import Verb, route
+from langgraph_control.guards.signals import Signals
+from tests.support.policies import REFUNDS, ROLES, calls, policies
+
+PEOPLE = ("ana", "bo", "cy", "di", "ed", "fi")
+
+
+def floor_of(policy: Policy, tool: str) -> Floor:
+    """The row that SQL finds for a tool: its own, or else the one for all others."""
+    rows = {floor.tool: floor for floor in floors(policy)}
+    return rows.get(tool, rows[ANY_TOOL])
+
+
+def holds(floor: Floor, yes: set[str], roles: dict[str, set[str]]) -> bool:
+    """The comparison SQL makes: enough distinct yes-voters who are in one of the floor's roles."""
+    return len({person for person in yes if roles.get(person, set()) & set(floor.roles)}) >= floor.quorum
+
+
+@given(policies, calls())
+def test_no_decision_is_looser_than_its_floor(policy: Policy, call: Signals) -> None:
+    """What must be approved is never allowed; who is asked is among the floor's roles, and they are enough people."""
+    floor, decision = floor_of(policy, call.tool), route(call, policy)
+    assert not (floor.must and decision.verb is Verb.ALLOW)
+    if decision.requirement is not None:
+        assert set(decision.requirement.quorum) <= set(floor.roles)
+        assert decision.requirement.people >= floor.quorum
+
+
+@given(
+    policies,
+    calls(),
+    st.sets(st.sampled_from(PEOPLE)),
+    st.dictionaries(st.sampled_from(PEOPLE), st.sets(st.sampled_from(ROLES))),
+)
+def test_votes_that_satisfy_a_decision_satisfy_its_floor(
+    policy: Policy, call: Signals, yes: set[str], roles: dict[str, set[str]]
+) -> None:
+    """The floor never blocks what the policy's own requirement lets through."""
+    floor, decision = floor_of(policy, call.tool), route(call, policy)
+    if decision.requirement is not None and satisfied(decision.requirement, yes, roles):
+        assert holds(floor, yes, roles)
+
+
+def test_the_floors_of_the_refund_policy() -> None:
+    """A refund can be allowed, so approval is no must; nothing else can, and messages need somebody of support."""
+    assert floors(Policy.parse(REFUNDS, source="policy.yaml")) == (
+        Floor(tool="refund", must=False, roles=("finance", "support"), quorum=1),
+        Floor(tool="*", must=True, roles=("support",), quorum=1),
+    )
+
+
+HEAD = "version: 1\nroles: {finance: [a, b, c], support: [d]}\nrules:\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "floor"),
+    [
+        pytest.param(
+            "  - {tool: pay, then: approve, by: {finance: 2}}\n  - {tool: pay, impact: record, then: allow}",
+            Floor(tool="pay", must=True, roles=("finance",), quorum=2),
+            id="an unconditional approve rule cannot be avoided by claiming another impact",
+        ),
+        pytest.param(
+            "  - {tool: pay, then: approve, by: {finance: 2}}\n  - {impact: money, then: approve, by: support}",
+            Floor(tool="pay", must=True, roles=("finance", "support"), quorum=2),
+            id="a looser rule beside it adds its role, not its smaller number",
+        ),
+        pytest.param(
+            "  - {tool: pay, then: deny}\n  - {tool: pay, then: approve, by: finance}",
+            Floor(tool="pay", must=True, roles=(), quorum=1),
+            id="what is always denied nobody can approve",
+        ),
+        pytest.param(
+            "  - {tool: pay, system: billing, then: approve, by: {finance: 3}}",
+            Floor(tool="pay", must=True, roles=("finance",), quorum=3),
+            id="without an allow rule falling through is denial",
+        ),
+        pytest.param(
+            "  - {tool: pay, when: {to: {in: [a]}}, then: deny}",
+            Floor(tool="pay", must=True, roles=(), quorum=1),
+            id="nobody can approve what no rule lets anyone approve",
+        ),
+        pytest.param(
+            "  - {tool: pay, system: crm, then: approve, by: finance}\notherwise: [{impact: record, then: allow}]",
+            Floor(tool="pay", must=False, roles=("finance",), quorum=1),
+            id="an allow in otherwise can be reached by claiming another impact",
+        ),
+    ],
+)
+def test_a_floor_follows_from_the_rules(lines: str, floor: Floor) -> None:
+    """Only what no assertion of the agent can change raises a floor."""
+    assert floor_of(Policy.parse(HEAD + lines, source="p.yaml"), "pay") == floor
+
+
+def test_nobody_in_no_roles_ever_meets_a_floor() -> None:
+    """A floor without roles fails by arithmetic, whoever votes."""
+    floor = floor_of(Policy.parse("version: 1\nrules: [{tool: pay, then: deny}]", source="p.yaml"), "pay")
+    assert not holds(floor, set(PEOPLE), {person: set(ROLES) for person in PEOPLE})

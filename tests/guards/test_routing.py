@@ -1,0 +1,194 @@
+"""Routing: the strictest rule wins, missing fields never loosen, and every decision says why."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langgraph_control.guards.approvals import stricter
+from langgraph_control.guards.policy import Policy
+from langgraph_control.guards.routing import Fit, Verb, explain, route
+from langgraph_control.guards.rules import Rule, Then
+from langgraph_control.guards.signals import Impact, Signals
+from tests.support.policies import REFUNDS, as_strict, calls, policies, policy_of, rules, signals, values
+
+REFUND_POLICY = Policy.parse(REFUNDS, source="policy.yaml")
+
+
+@given(policies, calls(), st.randoms(use_true_random=False))
+def test_the_order_of_rules_decides_nothing(policy: Policy, call: Signals, random: Any) -> None:
+    """Shuffling a file's rules never changes verb or requirement."""
+    shuffled = list(policy.rules)
+    random.shuffle(shuffled)
+    one, other = route(call, policy), route(call, policy_of(shuffled, policy.otherwise))
+    assert (one.verb, one.requirement, sorted(one.matched)) == (other.verb, other.requirement, sorted(other.matched))
+
+
+@given(policies, calls(), rules(then=Then.DENY))
+def test_a_further_deny_rule_never_loosens(policy: Policy, call: Signals, rule: Rule) -> None:
+    """Whatever a deny rule is about, adding it makes no decision looser."""
+    assert as_strict(route(call, policy_of([*policy.rules, rule], policy.otherwise)), route(call, policy))
+
+
+@given(policies, calls(), rules(then=Then.APPROVE))
+def test_a_further_approve_rule_never_loosens_what_rules_decide(policy: Policy, call: Signals, rule: Rule) -> None:
+    """Where some rule matches already, adding an approve rule makes the decision no looser.
+
+    (Where none matches, it takes the place of `otherwise`, as the file's author asks for.)
+    """
+    if any(judgement.fit is Fit.MATCHED for judgement in explain(call, policy_of(policy.rules)).rules):
+        assert as_strict(route(call, policy_of([*policy.rules, rule], policy.otherwise)), route(call, policy))
+
+
+@given(policies, calls(), st.sampled_from(["amount", "country"]), values)
+def test_a_missing_argument_is_answered_at_least_as_strictly_as_any_value(
+    policy: Policy, call: Signals, name: str, value: Any
+) -> None:
+    """Leaving a field out gains nothing: no value it could have had would be treated more strictly."""
+    without = {key: kept for key, kept in call.arguments.items() if key != name}
+    missing = signals(call.tool, arguments=without, record=call.record, impact=call.impact, system=call.system)
+    filled = signals(
+        call.tool, arguments={**without, name: value}, record=call.record, impact=call.impact, system=call.system
+    )
+    assert as_strict(route(missing, policy), route(filled, policy))
+
+
+@given(policies, calls(), values)
+def test_an_unread_record_is_answered_at_least_as_strictly_as_any_record(
+    policy: Policy, call: Signals, value: Any
+) -> None:
+    """A contract without a read hook gains nothing by it."""
+    blind = signals(call.tool, arguments=call.arguments, record=None, impact=call.impact, system=call.system)
+    seen = signals(
+        call.tool, arguments=call.arguments, record={"flagged": value}, impact=call.impact, system=call.system
+    )
+    assert as_strict(route(blind, policy), route(seen, policy))
+
+
+@given(st.lists(rules(), max_size=5), calls())
+def test_a_missing_field_never_allows(drawn: list[Rule], call: Signals) -> None:
+    """Where every allow rule asks for a field the call lacks, nothing is allowed."""
+    blank = signals(call.tool, impact=call.impact, system=call.system)
+    conditional = [rule for rule in drawn if rule.then is not Then.ALLOW or rule.conditions]
+    assert route(blank, policy_of(conditional)).verb is not Verb.ALLOW
+
+
+@given(policies, calls())
+def test_a_decision_is_whole(policy: Policy, call: Signals) -> None:
+    """Every decision has reasons and the policy's hash, and a requirement exactly when people are asked."""
+    decision = route(call, policy)
+    assert decision.verb in {Verb.ALLOW, Verb.APPROVE, Verb.DENY}
+    assert decision.reasons
+    assert decision.policy_hash == policy.hash
+    assert (decision.requirement is not None) == (decision.verb is Verb.APPROVE)
+    assert explain(call, policy).decision == decision
+
+
+@given(policies, calls())
+def test_what_is_approved_asks_for_everything_any_matching_rule_asks_for(policy: Policy, call: Signals) -> None:
+    """The requirement of a decision is at least as strict as each matching approve rule's own."""
+    explained = explain(call, policy)
+    asked = explained.decision.requirement
+    if asked is not None:
+        matching = [judged.rule for judged in explained.rules[: len(policy.rules)] if judged.fit is Fit.MATCHED]
+        assert all(stricter(asked, rule.requirement) == asked for rule in matching)
+
+
+@pytest.mark.parametrize(
+    ("found", "verb"),
+    [
+        ({"read_failed": True, "record_missing": True, "already_done": True}, Verb.RETRY_LATER),
+        ({"record_missing": True, "already_done": True}, Verb.DENY),
+        ({"already_done": True}, Verb.DEDUPLICATE),
+    ],
+)
+def test_what_the_read_found_comes_before_the_rules(found: dict[str, Any], verb: Verb) -> None:
+    """An allowed refund is still not done when its record is unreadable, missing, or done already."""
+    call = signals(arguments={"amount": 5}, record={"flagged": False})
+    decision = route(replace(call, **found), REFUND_POLICY)
+    assert decision.verb is verb
+    assert decision.reasons
+    assert decision.policy_hash == REFUND_POLICY.hash
+
+
+@pytest.mark.parametrize(
+    ("amount", "record", "verb", "matched"),
+    [
+        (100, {"flagged": False}, Verb.ALLOW, "rules[0] policy.yaml:6"),
+        (Decimal("100.00"), {"flagged": False}, Verb.ALLOW, "rules[0] policy.yaml:6"),
+        (Decimal("100.01"), {"flagged": False}, Verb.APPROVE, "rules[1] policy.yaml:7"),
+        (50000, {"flagged": False}, Verb.APPROVE, "rules[2] policy.yaml:8"),
+        (50001, {"flagged": False}, Verb.DENY, None),
+        (0, {"flagged": False}, Verb.DENY, None),
+        (-5, {"flagged": False}, Verb.DENY, None),
+        (50, {"flagged": True}, Verb.DENY, None),
+        (50, {}, Verb.DENY, None),
+        (50, None, Verb.DENY, None),
+        ("50", {"flagged": False}, Verb.DENY, "rules[1] policy.yaml:7"),
+        (True, {"flagged": False}, Verb.DENY, None),
+        (None, {"flagged": False}, Verb.DENY, None),
+    ],
+)
+def test_the_refund_policy(amount: Any, record: dict[str, Any] | None, verb: Verb, matched: str | None) -> None:
+    """The design's example decides as it reads, and a number in quotes is not a small amount."""
+    decision = route(signals(arguments={"amount": amount}, record=record), REFUND_POLICY)
+    assert decision.verb is verb
+    assert decision.matched == ((matched,) if matched and verb is not Verb.DENY else ())
+
+
+def test_a_missing_amount_does_not_reach_approvers() -> None:
+    """Approve rules with an upper end cannot be entered by leaving the amount out: it could lie beyond."""
+    decision = route(signals(record={"flagged": False}), REFUND_POLICY)
+    assert decision.verb is Verb.DENY
+    assert "rules[1] policy.yaml:7 says approve by 1 of finance; amount is missing" in decision.reasons[1]
+    assert decision.reasons[-1] == "no rule certainly matches and otherwise says nothing about impact money: denied"
+
+
+def test_otherwise_is_for_calls_that_no_rule_matches() -> None:
+    """A message that no rule is about goes to support; a delete that no rule is about is denied."""
+    message = route(signals("send_mail", impact=Impact.MESSAGE), REFUND_POLICY)
+    assert message.verb is Verb.APPROVE
+    assert message.requirement is not None
+    assert message.requirement.quorum == {"support": 1}
+    assert route(signals("drop", impact=Impact.DELETE), REFUND_POLICY).verb is Verb.DENY
+
+
+def test_two_approve_rules_are_joined() -> None:
+    """A call that two rules send to two roles needs both."""
+    policy = Policy.parse(
+        """
+version: 1
+roles: {finance: [ana], security: [bo]}
+rules:
+  - {tool: refund, then: approve, by: finance, within: 2h}
+  - {impact: money, then: approve, by: security, comment: required}
+""",
+        source="p.yaml",
+    )
+    decision = route(signals(), policy)
+    assert decision.requirement is not None
+    assert decision.requirement.quorum == {"finance": 1, "security": 1}
+    assert decision.requirement.within_seconds == 7200
+    assert decision.requirement.comment_required
+    assert decision.matched == ("rules[0] p.yaml:5", "rules[1] p.yaml:6")
+
+
+def test_reasons_name_fields_and_never_values() -> None:
+    """A reason may reach the model and the trail, so no argument value is in it."""
+    card = "4111-1111-1111-1111"
+    explained = explain(signals(arguments={"amount": card}, record={"flagged": card}), REFUND_POLICY)
+    assert card not in str(explained)
+    assert "amount is not of the kind the rule compares it with" in " ".join(explained.decision.reasons)
+
+
+def test_explain_names_the_condition_that_was_missed() -> None:
+    """The nearest rule is the one with the fewest failing conditions, and says which."""
+    explained = explain(signals(arguments={"amount": 50}, record={"flagged": True}), REFUND_POLICY)
+    assert explained.nearest is not None
+    assert explained.nearest.rule.place == "rules[0] policy.yaml:6"
+    failing = [condition.field for condition, truth in explained.nearest.answers if truth.value != "holds"]
+    assert failing == ["record.flagged"]
+    assert [judgement.fit for judgement in explained.rules] == [Fit.MISSED, Fit.MISSED, Fit.MISSED, Fit.ELSEWHERE]
