@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from langgraph_control.guards.run_states import RunState
+
 __all__ = [
     "ActionRow",
     "ApprovalRow",
@@ -22,18 +24,6 @@ __all__ = [
     "Voted",
     "Voting",
 ]
-
-
-class RunState(StrEnum):
-    """Where a run stands: being driven, or one of the six states an operator can act on."""
-
-    RUNNING = "running"  # a worker holds its lease, or died with it
-    DONE = "done"  # ended, and nothing it asked for is undecided
-    WAITING = "waiting"  # for an answer, a time or a driver
-    RETRYING = "retrying"  # for a dependency; it goes on by itself
-    NEEDS_APPROVAL = "needs_approval"  # people must say yes or no
-    NEEDS_HUMAN = "needs_human"  # only a person can say what happened
-    BLOCKED = "blocked"  # it cannot go on as it is
 
 
 class RunLease(StrEnum):

@@ -52,7 +52,7 @@ def _steps() -> dict[tuple[State, Event, Kind], State]:
     steps: dict[tuple[State, Event, Kind], State] = {}
     after_loss = {
         Kind.TRANSACTION: State.READY,  # an open transaction of a dead worker can never commit: its settle is refused
-        Kind.KEYED: State.READY,  # the same key again is safe while the provider remembers it
+        Kind.KEYED: State.UNKNOWN,  # the same key again is safe, but only while the provider remembers it
         Kind.VERIFIED: State.UNKNOWN,
         Kind.BLIND: State.NEEDS_HUMAN,
     }
@@ -71,6 +71,7 @@ def _steps() -> dict[tuple[State, Event, Kind], State]:
                 steps[state, Event.CONTRADICT, kind] = State.NEEDS_HUMAN
         for state in (State.READY, State.UNKNOWN):
             steps[state, Event.GIVE_UP, kind] = State.NEEDS_HUMAN
+    steps[State.UNKNOWN, Event.START, Kind.KEYED] = State.EXECUTING
     verified = Kind.VERIFIED
     steps[State.UNKNOWN, Event.VERIFY, verified] = State.VERIFYING
     steps[State.VERIFYING, Event.VERIFY, verified] = State.VERIFYING  # a dead reader's lease is taken over

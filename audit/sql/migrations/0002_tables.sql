@@ -1,0 +1,193 @@
+-- What the ledger knows now, and the append-only entries that led there.
+-- Hot tables carry no index on a column that changes, so that their updates stay HOT; a low fillfactor leaves room on the page.
+
+-- One row a tenant. The secret turns actions into keys; it never leaves the agent login and is never rotated (a new one would rename every action).
+CREATE TABLE control.tenant (
+    tenant text PRIMARY KEY,
+    secret bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Which database login speaks for which tenant, in which role, and as which person. Written by the admin login only.
+CREATE TABLE control.login (
+    login name PRIMARY KEY,
+    tenant text NOT NULL REFERENCES control.tenant,
+    role text NOT NULL CHECK (role IN ('agent', 'approver', 'admin', 'auditor')),
+    person text,
+    groups text[] NOT NULL DEFAULT '{}',
+    may_name_person boolean NOT NULL DEFAULT false  -- the development server's approver, who votes as whoever --as names
+);
+
+-- Every policy text that was ever published, by hash, so that an old decision can be explained later.
+CREATE TABLE control.policy (
+    tenant text NOT NULL REFERENCES control.tenant,
+    hash text NOT NULL,
+    body text NOT NULL,
+    published_by name NOT NULL,
+    published_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant, hash)
+);
+
+-- Who is in which role now.
+CREATE TABLE control.membership (
+    tenant text NOT NULL REFERENCES control.tenant,
+    role text NOT NULL,
+    member text NOT NULL,
+    PRIMARY KEY (tenant, role, member)
+);
+
+-- What no request may fall below, whatever the agent asserts. Tool '*' stands for tools without a row of their own.
+CREATE TABLE control.floor (
+    tenant text NOT NULL REFERENCES control.tenant,
+    tool text NOT NULL,
+    must boolean NOT NULL,
+    roles text[] NOT NULL,
+    quorum integer NOT NULL,
+    PRIMARY KEY (tenant, tool)
+);
+
+-- A run as it was requested; never changed.
+CREATE TABLE control.run (
+    run_id uuid PRIMARY KEY,
+    tenant text NOT NULL REFERENCES control.tenant,
+    trigger text NOT NULL,
+    intent text NOT NULL,
+    graph text NOT NULL,
+    thread_id text NOT NULL,
+    actor text NOT NULL,
+    on_behalf_of text,
+    deadline timestamptz,
+    input bytea,
+    started_at timestamptz NOT NULL,
+    UNIQUE (tenant, trigger)
+);
+
+-- A thread has many runs, at most one unfinished.
+CREATE TABLE control.open_run (
+    tenant text NOT NULL,
+    thread_id text NOT NULL,
+    run_id uuid NOT NULL,
+    PRIMARY KEY (tenant, thread_id)
+);
+
+-- Where a run stands: its lease, its state, the head of its chain.
+CREATE TABLE control.run_state (
+    run_id uuid PRIMARY KEY,
+    tenant text NOT NULL,
+    seq bigint NOT NULL DEFAULT 0,
+    head bytea NOT NULL DEFAULT '\x0000000000000000000000000000000000000000000000000000000000000000',
+    token bigint NOT NULL DEFAULT 0,
+    fenced_token bigint NOT NULL DEFAULT -1,
+    lease_until timestamptz NOT NULL DEFAULT '-infinity',
+    holder text NOT NULL DEFAULT '',
+    state text NOT NULL,
+    reason text NOT NULL DEFAULT '',
+    state_since timestamptz NOT NULL,
+    wake_at timestamptz,
+    base_checkpoint text  -- newest checkpoint of the thread before this run; NULL until the first driver has looked
+) WITH (fillfactor = 50);
+
+-- Counts what happened to a waiting run since it last looked. Locked last, after run and action.
+CREATE TABLE control.run_wake (
+    run_id uuid PRIMARY KEY,
+    generation bigint NOT NULL
+) WITH (fillfactor = 50);
+
+-- One intended effect.
+CREATE TABLE control.action (
+    tenant text NOT NULL,
+    key bytea NOT NULL,
+    run_id uuid NOT NULL,                -- the run that first asked
+    tool text NOT NULL,
+    impact text NOT NULL,
+    kind text NOT NULL,
+    fallback_kind text NOT NULL,         -- what a keyed effect counts as once the provider has forgotten the key
+    args_hash bytea NOT NULL,
+    digest bytea,
+    state text NOT NULL,
+    started boolean NOT NULL,            -- an attempt has begun and is not provably without effect
+    attempts integer NOT NULL,
+    execution_id uuid,                   -- the newest attempt that was allowed to have an effect
+    attempt_id uuid,                     -- the holder of the lease: that attempt, or a reader
+    lease_until timestamptz,
+    fence bigint NOT NULL,
+    sent_by timestamptz,                 -- the last instant at which the newest attempt can have been sent
+    first_sent timestamptz,              -- when the provider's memory of the key began
+    absence_counts boolean NOT NULL,     -- the reader that holds the lease began late enough to believe "not there"
+    settled_attempt uuid,
+    late uuid[],
+    approval_id uuid,
+    waited boolean NOT NULL,             -- some run may wait for this action
+    payload_run uuid,                    -- the entry that holds the arguments of the frozen digest
+    payload_seq bigint,
+    call_id text,                        -- the tool call that was last settled; evidence, never identity
+    last_answer text NOT NULL,
+    result bytea,
+    error text,
+    PRIMARY KEY (tenant, key)
+) WITH (fillfactor = 50);
+CREATE INDEX action_run ON control.action (run_id);
+
+-- Which runs wait for which action.
+CREATE TABLE control.waiter (
+    tenant text NOT NULL,
+    key bytea NOT NULL,
+    run_id uuid NOT NULL,
+    PRIMARY KEY (tenant, key, run_id)
+);
+CREATE INDEX waiter_run ON control.waiter (run_id);
+
+-- A request for a grant of one digest.
+CREATE TABLE control.approval (
+    approval_id uuid PRIMARY KEY,
+    tenant text NOT NULL,
+    key bytea NOT NULL,
+    run_id uuid NOT NULL,
+    tool text NOT NULL,
+    digest bytea NOT NULL,
+    requirement jsonb NOT NULL,
+    card bytea NOT NULL,
+    state text NOT NULL CHECK (state IN ('open', 'granted', 'denied', 'expired', 'superseded', 'withdrawn', 'used')),
+    requested_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    execute_by timestamptz,
+    closed_at timestamptz,
+    comment text
+);
+CREATE INDEX approval_run ON control.approval (run_id);
+
+-- The requests that wait for votes, apart, so that an inbox costs the same however many were ever decided.
+CREATE TABLE control.open_approval (
+    tenant text NOT NULL,
+    requested_at timestamptz NOT NULL,
+    approval_id uuid NOT NULL,
+    PRIMARY KEY (tenant, requested_at, approval_id)
+);
+
+-- One person's word on one request.
+CREATE TABLE control.vote (
+    approval_id uuid NOT NULL REFERENCES control.approval,
+    person text NOT NULL,
+    decision text NOT NULL CHECK (decision IN ('approve', 'reject')),
+    comment text,
+    login name NOT NULL,
+    groups text[] NOT NULL,
+    voted_at timestamptz NOT NULL,
+    PRIMARY KEY (approval_id, person)
+);
+
+-- The trail. The hash covers run, order, the facts that the database decided, the client's body and a commitment to the payload;
+-- the payload itself can be erased later without breaking a proof.
+CREATE TABLE control.entry (
+    run_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    tenant text NOT NULL,
+    at timestamptz NOT NULL,
+    facts text NOT NULL,
+    body bytea NOT NULL,
+    commitment bytea,
+    salt bytea,
+    payload bytea,
+    hash bytea NOT NULL,
+    PRIMARY KEY (run_id, seq)
+);

@@ -1,0 +1,268 @@
+-- Runs: opened once per trigger, leased to one worker at a time, fenced by a token, closed only when nothing is left undecided.
+
+CREATE TYPE control.run_answer AS (
+    answer text,            -- acquired | held | finished | thread_busy | mismatch | unknown
+    run_id uuid,
+    token bigint,
+    generation bigint,      -- read under the lease: what happened after it is noticed when the lease is given up
+    lease_ms_left integer,
+    state text,
+    reason text,
+    thread_id text,
+    intent text,
+    trigger text,
+    graph text,
+    actor text,
+    on_behalf_of text,
+    deadline timestamptz,
+    input bytea,
+    base_checkpoint text,
+    other_run uuid          -- the unfinished run that holds the thread
+);
+
+-- The generation of wake-ups that a run has seen so far.
+CREATE FUNCTION control.generation(p_run uuid) RETURNS bigint
+    LANGUAGE sql STABLE AS 'SELECT coalesce((SELECT generation FROM control.run_wake WHERE run_id = p_run), 0)';
+
+-- Take the lease of a run whose state row is locked here; the previous holder's token is dead from now on.
+CREATE FUNCTION control.take_lease(
+    p_tenant text, p_run uuid, p_holder text, p_lease_ms integer, p_first boolean, p_body bytea
+) RETURNS control.run_answer
+    LANGUAGE plpgsql AS $$
+DECLARE
+    s control.run_state;
+    r control.run;
+    v_now timestamptz;
+    v_out control.run_answer;
+BEGIN
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = p_tenant FOR UPDATE;
+    SELECT * INTO r FROM control.run WHERE run_id = p_run AND tenant = p_tenant;
+    IF s.run_id IS NULL OR r.run_id IS NULL THEN
+        v_out.answer := 'unknown';
+        RETURN v_out;
+    END IF;
+    v_now := control.clock();
+    v_out.run_id := r.run_id;
+    v_out.thread_id := r.thread_id;
+    v_out.intent := r.intent;
+    v_out.trigger := r.trigger;
+    v_out.graph := r.graph;
+    v_out.actor := r.actor;
+    v_out.on_behalf_of := r.on_behalf_of;
+    v_out.deadline := r.deadline;
+    v_out.state := s.state;
+    v_out.reason := s.reason;
+    v_out.base_checkpoint := s.base_checkpoint;
+    IF s.state = 'done' THEN
+        v_out.answer := 'finished';
+        RETURN v_out;
+    END IF;
+    IF s.lease_until > v_now AND s.holder <> p_holder THEN
+        v_out.answer := 'held';
+        v_out.lease_ms_left := ceil(extract(epoch FROM s.lease_until - v_now) * 1000);
+        RETURN v_out;
+    END IF;
+    -- A re-sent request of the same holder finds the lease it already has.
+    IF s.lease_until > v_now AND s.holder = p_holder THEN
+        v_out.token := s.token;
+    ELSE
+        v_out.token := s.token + 1;
+        PERFORM control.append(p_tenant, p_run, v_now,
+            ARRAY[CASE WHEN p_first THEN 'run.started' ELSE 'run.resumed' END],
+            jsonb_build_object('token', v_out.token, 'holder', p_holder), p_body, CASE WHEN p_first THEN r.input END);
+    END IF;
+    UPDATE control.run_state SET token = v_out.token, holder = p_holder,
+            lease_until = v_now + make_interval(secs => p_lease_ms / 1000.0),
+            state = 'running', reason = '', wake_at = NULL,
+            state_since = CASE WHEN state = 'running' THEN state_since ELSE v_now END
+        WHERE run_id = p_run;
+    v_out.answer := 'acquired';
+    v_out.lease_ms_left := p_lease_ms;
+    v_out.generation := control.generation(p_run);
+    v_out.input := r.input;
+    RETURN v_out;
+END
+$$;
+
+-- Register a run for a trigger, or join the run that the trigger already has, and take its lease.
+CREATE FUNCTION control.run_open_v1(
+    p_run uuid, p_trigger text, p_intent text, p_graph text, p_thread text, p_own_thread boolean, p_actor text,
+    p_on_behalf_of text, p_deadline timestamptz, p_input bytea, p_holder text, p_lease_ms integer, p_body bytea
+) RETURNS control.run_answer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('agent')).tenant;
+    r control.run;
+    v_now timestamptz := control.clock();
+    v_other uuid;
+    v_out control.run_answer;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    SELECT * INTO r FROM control.run WHERE tenant = v_tenant AND trigger = p_trigger;
+    IF r.run_id IS NULL THEN
+        INSERT INTO control.open_run (tenant, thread_id, run_id) VALUES (v_tenant, p_thread, p_run) ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            SELECT run_id INTO v_other FROM control.open_run WHERE tenant = v_tenant AND thread_id = p_thread;
+            SELECT * INTO r FROM control.run WHERE run_id = v_other AND tenant = v_tenant AND trigger = p_trigger;
+            IF r.run_id IS NULL THEN
+                v_out.answer := 'thread_busy';
+                v_out.other_run := v_other;
+                RETURN v_out;
+            END IF;
+        ELSE
+            INSERT INTO control.run (run_id, tenant, trigger, intent, graph, thread_id, actor, on_behalf_of, deadline, input, started_at)
+                VALUES (p_run, v_tenant, p_trigger, p_intent, p_graph, p_thread, p_actor, p_on_behalf_of, p_deadline, p_input, v_now)
+                ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                INSERT INTO control.run_state (run_id, tenant, state, state_since, base_checkpoint)
+                    VALUES (p_run, v_tenant, 'waiting', v_now, CASE WHEN p_own_thread THEN '' END);
+                RETURN control.take_lease(v_tenant, p_run, p_holder, p_lease_ms, true, p_body);
+            END IF;
+            -- Another delivery of the same trigger was first.
+            DELETE FROM control.open_run WHERE tenant = v_tenant AND thread_id = p_thread AND run_id = p_run;
+            SELECT * INTO r FROM control.run WHERE tenant = v_tenant AND trigger = p_trigger;
+        END IF;
+    END IF;
+    IF r.intent <> p_intent OR r.graph <> p_graph THEN
+        v_out.answer := 'mismatch';
+        v_out.run_id := r.run_id;
+        v_out.intent := r.intent;
+        v_out.graph := r.graph;
+        RETURN v_out;
+    END IF;
+    RETURN control.take_lease(v_tenant, r.run_id, p_holder, p_lease_ms, false, p_body);
+END
+$$;
+
+-- Take the lease of a known run.
+CREATE FUNCTION control.run_acquire_v1(p_run uuid, p_holder text, p_lease_ms integer, p_body bytea) RETURNS control.run_answer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    RETURN control.take_lease((control.caller('agent')).tenant, p_run, p_holder, p_lease_ms, false, p_body);
+END
+$$;
+
+-- Remember the newest checkpoint that a shared thread had before this run, once. Returns the remembered one; NULL for a stale token.
+CREATE FUNCTION control.run_base_v1(p_run uuid, p_token bigint, p_checkpoint text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_base text;
+BEGIN
+    UPDATE control.run_state SET base_checkpoint = coalesce(base_checkpoint, p_checkpoint)
+        WHERE run_id = p_run AND tenant = (control.caller('agent')).tenant AND token = p_token
+        RETURNING base_checkpoint INTO v_base;
+    RETURN v_base;
+END
+$$;
+
+-- Heartbeat: lengthen the leases that are still held. Returns the runs for which that worked; no entry is written.
+CREATE FUNCTION control.run_renew_v1(p_runs uuid[], p_tokens bigint[], p_lease_ms integer) RETURNS SETOF uuid
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('agent')).tenant;
+    i integer;
+BEGIN
+    -- One row at a time and none that is busy: a heartbeat must never wait behind a claim, nor hold two rows.
+    FOR i IN 1 .. cardinality(p_runs) LOOP
+        PERFORM 1 FROM control.run_state
+            WHERE run_id = p_runs[i] AND tenant = v_tenant AND token = p_tokens[i] AND state = 'running' FOR UPDATE SKIP LOCKED;
+        IF FOUND THEN
+            UPDATE control.run_state SET lease_until = greatest(lease_until, control.clock() + make_interval(secs => p_lease_ms / 1000.0))
+                WHERE run_id = p_runs[i];
+            RETURN NEXT p_runs[i];
+        END IF;
+    END LOOP;
+END
+$$;
+
+CREATE TYPE control.release_answer AS (
+    answer text,        -- released | again | unsettled | stale
+    generation bigint,
+    entries bigint,     -- length of the chain
+    unsettled text[]    -- tools of the actions that are not decided yet
+);
+
+-- The actions of a run whose outcome is open. A run with one of them is not done, whatever its graph says.
+CREATE FUNCTION control.unsettled(p_tenant text, p_run uuid) RETURNS TABLE (tool text, state text, attempts integer, last_answer text)
+    LANGUAGE sql STABLE AS $$
+SELECT a.tool, a.state, a.attempts, a.last_answer FROM control.action a
+    WHERE a.tenant = p_tenant AND a.run_id = p_run
+      AND a.state IN ('executing', 'unknown', 'verifying', 'needs_approval', 'needs_human')
+UNION
+SELECT a.tool, a.state, a.attempts, a.last_answer FROM control.waiter w JOIN control.action a USING (tenant, key)
+    WHERE w.tenant = p_tenant AND w.run_id = p_run AND a.state NOT IN ('succeeded', 'failed', 'denied')
+$$;
+
+-- Give up a run's lease: done, or parked with a reason. Refused while something happened that the run has not seen.
+CREATE FUNCTION control.run_release_v1(
+    p_run uuid, p_token bigint, p_generation bigint, p_state text, p_reason text, p_wake_ms bigint, p_body bytea
+) RETURNS control.release_answer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('agent')).tenant;
+    s control.run_state;
+    v_now timestamptz;
+    v_wake timestamptz;
+    v_out control.release_answer;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
+    v_out.generation := control.generation(p_run);
+    v_out.entries := s.seq;
+    IF s.token = p_token + 1 AND s.holder = '' AND s.state = p_state AND s.reason = p_reason THEN
+        v_out.answer := 'released';  -- a re-sent release whose first send landed
+        RETURN v_out;
+    END IF;
+    IF s.run_id IS NULL OR s.token <> p_token THEN
+        v_out.answer := 'stale';
+        RETURN v_out;
+    END IF;
+    IF v_out.generation <> p_generation THEN
+        v_out.answer := 'again';
+        RETURN v_out;
+    END IF;
+    IF p_state = 'done' THEN
+        SELECT array_agg(u.tool ORDER BY u.tool) INTO v_out.unsettled FROM control.unsettled(v_tenant, p_run) u;
+        IF v_out.unsettled IS NOT NULL THEN
+            v_out.answer := 'unsettled';
+            RETURN v_out;
+        END IF;
+    END IF;
+    v_now := control.clock();
+    v_wake := v_now + make_interval(secs => p_wake_ms / 1000.0);
+    v_out.entries := control.append(v_tenant, p_run, v_now,
+        ARRAY[CASE WHEN p_state = 'done' THEN 'run.finished' ELSE 'wait.started' END],
+        jsonb_build_object('state', p_state, 'reason', p_reason, 'entries', s.seq + 1,
+                           'wake_at', (extract(epoch FROM v_wake) * 1000000)::bigint), p_body, NULL);
+    -- The token moves on, so that a zombie of this driver is stale from now on.
+    UPDATE control.run_state SET token = token + 1, holder = '', lease_until = '-infinity', state = p_state, reason = p_reason,
+            state_since = v_now, wake_at = v_wake
+        WHERE run_id = p_run;
+    IF p_state = 'done' THEN
+        DELETE FROM control.open_run WHERE run_id = p_run AND tenant = v_tenant;
+        DELETE FROM control.waiter WHERE run_id = p_run;
+    END IF;
+    v_out.answer := 'released';
+    RETURN v_out;
+END
+$$;
+
+-- One entry for a read: free to repeat, but what the model saw is on record before it sees it. False for a stale token.
+CREATE FUNCTION control.observe_v1(p_run uuid, p_token bigint, p_tool text, p_ok boolean, p_body bytea, p_payload bytea) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('agent')).tenant;
+    s control.run_state;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
+    IF s.run_id IS NULL OR s.token <> p_token THEN
+        RETURN false;
+    END IF;
+    PERFORM control.append(v_tenant, p_run, control.clock(),
+        ARRAY[CASE WHEN p_ok THEN 'action.succeeded' ELSE 'action.failed' END],
+        jsonb_build_object('tool', p_tool, 'kind', 'read'), p_body, p_payload);
+    RETURN true;
+END
+$$;

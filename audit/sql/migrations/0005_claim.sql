@@ -1,0 +1,433 @@
+-- claim: asked before every effect; its answer is the only routing.
+-- Locks, in this order everywhere: run, action, approval, run_wake.
+
+CREATE TYPE control.claim_answer AS (
+    answer text,             -- go | stored | wait | park | verify | stop | stale
+    reason text,             -- a stable word: see audit/ledger.py
+    state text,              -- of the action
+    fence bigint,            -- rises with every lease of this action
+    seq bigint,              -- the entry written, if one was
+    attempts integer,
+    digest bytea,            -- the digest that counts: frozen once an attempt has started
+    payload bytea,           -- the arguments of a frozen digest, for running exactly those again
+    result bytea,
+    error text,
+    wait_ms integer,         -- until a lease ends, or until absence may be believed
+    absence_counts boolean,
+    approval_id uuid,
+    expires_at timestamptz,
+    comment text             -- of the person who rejected
+);
+
+-- Does the tally of a request meet what is required now, by the request and by the published floor?
+-- Role by role, people who are in the role now; and as many people as the roles ask for in all.
+CREATE FUNCTION control.satisfied(p_tenant text, p_tool text, p_approval uuid, p_requirement jsonb) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+WITH floor AS (
+    SELECT roles, quorum FROM control.floor WHERE tenant = p_tenant AND tool IN (p_tool, '*') ORDER BY tool = '*' LIMIT 1
+), yes AS (
+    SELECT v.person, ARRAY(SELECT m.role FROM control.membership m
+                           WHERE m.tenant = p_tenant AND (m.member = v.person OR m.member = ANY (v.groups))) AS roles
+    FROM control.vote v WHERE v.approval_id = p_approval AND v.decision = 'approve'
+), asked AS (
+    SELECT key AS role, value::integer AS people FROM jsonb_each_text(p_requirement -> 'quorum')
+), counted AS (
+    SELECT y.person, y.roles FROM yes y
+    WHERE y.roles && ARRAY(SELECT role FROM asked)
+      AND (NOT EXISTS (SELECT 1 FROM floor WHERE cardinality(floor.roles) > 0) OR y.roles && (SELECT floor.roles FROM floor))
+)
+SELECT EXISTS (SELECT 1 FROM asked)
+   AND NOT EXISTS (SELECT 1 FROM asked WHERE (SELECT count(*) FROM counted WHERE asked.role = ANY (counted.roles)) < asked.people)
+   AND (SELECT count(*) FROM counted) >= greatest(
+        (SELECT sum(people) FROM asked), coalesce((SELECT quorum FROM floor), 0))
+$$;
+
+-- Close a request that was neither used nor decided.
+CREATE FUNCTION control.close_approval(p_approval uuid, p_state text, p_now timestamptz) RETURNS void
+    LANGUAGE sql AS $$
+DELETE FROM control.open_approval o USING control.approval a
+    WHERE a.approval_id = p_approval AND o.approval_id = a.approval_id AND o.tenant = a.tenant AND o.requested_at = a.requested_at;
+UPDATE control.approval SET state = p_state, closed_at = p_now WHERE approval_id = p_approval;
+$$;
+
+-- What a claim finds out about the grant of an action.
+CREATE TYPE control.grant_check AS (
+    verdict text,            -- pass | park | stop
+    reason text,
+    events text[],
+    approval_id uuid,
+    expires_at timestamptz,
+    comment text
+);
+
+-- Is there a grant for this action, digest and instant? Opens, supersedes and expires requests on the way.
+CREATE FUNCTION control.check_grant(
+    p_tenant text, p_action control.action, p_run uuid, p_key bytea, p_tool text, p_digest bytea, p_requirement jsonb,
+    p_card bytea, p_now timestamptz, p_keeps_digest boolean
+) RETURNS control.grant_check
+    LANGUAGE plpgsql AS $$
+DECLARE
+    ap control.approval;
+    v_requirement jsonb;
+    v_out control.grant_check;
+BEGIN
+    v_out.events := '{}';
+    IF p_action.approval_id IS NOT NULL THEN
+        SELECT * INTO ap FROM control.approval WHERE approval_id = p_action.approval_id FOR UPDATE;
+    END IF;
+    v_requirement := coalesce(p_requirement, ap.requirement);
+    IF ap.approval_id IS NOT NULL AND ap.digest = p_digest THEN
+        IF p_requirement IS NOT NULL AND ap.requirement <> p_requirement THEN
+            -- What is required is what is required now; what was granted stays.
+            UPDATE control.approval SET requirement = p_requirement WHERE approval_id = ap.approval_id;
+        END IF;
+        v_out.approval_id := ap.approval_id;
+        v_out.expires_at := ap.expires_at;
+        v_out.comment := ap.comment;
+        IF ap.state IN ('granted', 'used') AND ap.execute_by > p_now THEN
+            IF control.satisfied(p_tenant, p_tool, ap.approval_id, v_requirement) THEN
+                UPDATE control.approval SET state = 'used', closed_at = coalesce(closed_at, p_now)
+                    WHERE approval_id = ap.approval_id AND state <> 'used';
+                v_out.verdict := 'pass';
+                RETURN v_out;
+            ELSIF ap.expires_at > p_now THEN
+                UPDATE control.approval SET state = 'open', closed_at = NULL WHERE approval_id = ap.approval_id;
+                INSERT INTO control.open_approval (tenant, requested_at, approval_id)
+                    VALUES (p_tenant, ap.requested_at, ap.approval_id) ON CONFLICT DO NOTHING;
+                v_out.verdict := 'park';
+                v_out.reason := 'needs_approval';
+                RETURN v_out;
+            END IF;
+        ELSIF ap.state = 'open' AND ap.expires_at > p_now THEN
+            v_out.verdict := 'park';
+            v_out.reason := 'needs_approval';
+            RETURN v_out;
+        ELSIF ap.state = 'open' THEN
+            PERFORM control.close_approval(ap.approval_id, 'expired', p_now);
+            v_out.events := ARRAY['approval.expired'];
+            v_out.verdict := 'stop';
+            v_out.reason := 'approval_expired';
+            RETURN v_out;
+        ELSIF ap.state = 'denied' THEN
+            v_out.verdict := 'stop';
+            v_out.reason := 'rejected';
+            RETURN v_out;
+        ELSIF ap.state = 'expired' AND ap.run_id = p_run THEN
+            v_out.verdict := 'stop';
+            v_out.reason := 'approval_expired';
+            RETURN v_out;
+        END IF;
+    END IF;
+    -- Nothing usable. An effect that may have begun cannot be asked about afresh: its digest is frozen.
+    IF p_keeps_digest THEN
+        v_out.verdict := 'park';
+        v_out.reason := 'grant_used_up';
+        RETURN v_out;
+    END IF;
+    IF ap.state = 'open' OR ap.state = 'granted' THEN
+        PERFORM control.close_approval(ap.approval_id, CASE WHEN ap.digest = p_digest THEN 'expired' ELSE 'superseded' END, p_now);
+        v_out.events := ARRAY[CASE WHEN ap.digest = p_digest THEN 'approval.expired' ELSE 'approval.superseded' END];
+    END IF;
+    v_requirement := coalesce(v_requirement, jsonb_build_object('quorum', '{}'::jsonb, 'within_seconds', 86400,
+                                                                'execute_within_seconds', 86400, 'comment_required', false));
+    v_out.approval_id := gen_random_uuid();
+    v_out.expires_at := p_now + make_interval(secs => (v_requirement ->> 'within_seconds')::double precision);
+    INSERT INTO control.approval (approval_id, tenant, key, run_id, tool, digest, requirement, card, state, requested_at, expires_at)
+        VALUES (v_out.approval_id, p_tenant, p_key, p_run, p_tool, p_digest, v_requirement, coalesce(p_card, ''::bytea), 'open', p_now,
+                v_out.expires_at);
+    INSERT INTO control.open_approval (tenant, requested_at, approval_id) VALUES (p_tenant, p_now, v_out.approval_id);
+    v_out.events := v_out.events || ARRAY['approval.requested'];
+    v_out.verdict := 'park';
+    v_out.reason := 'needs_approval';
+    RETURN v_out;
+END
+$$;
+
+CREATE FUNCTION control.claim_v1(
+    p_run uuid, p_token bigint, p_attempt uuid, p_key bytea, p_args_hash bytea, p_digest bytea, p_verb text,
+    p_requirement jsonb, p_tool text, p_impact text, p_kind text, p_fallback_kind text, p_lease_ms integer, p_keyed_ms bigint,
+    p_visible_ms bigint, p_attempts_max integer, p_call text, p_body bytea, p_payload bytea, p_card bytea
+) RETURNS control.claim_answer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('agent')).tenant;
+    s control.run_state;
+    a control.action;
+    f control.floor;
+    g control.grant_check;
+    v_deadline timestamptz;
+    v_now timestamptz;
+    v_fresh boolean;
+    v_frozen boolean;
+    v_listed boolean;
+    v_kind text;
+    v_digest bytea;
+    v_events text[];
+    v_note text;
+    v_out control.claim_answer;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+
+    -- 1. The run's fencing token, before anything else: a stalled worker that asks the model again comes with other keys.
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
+    IF s.run_id IS NULL OR s.token <> p_token THEN
+        IF s.run_id IS NOT NULL AND s.fenced_token <> p_token THEN
+            PERFORM control.append(v_tenant, p_run, control.clock(), ARRAY['run.fenced'],
+                jsonb_build_object('token', p_token, 'current', s.token, 'tool', p_tool), p_body, NULL);
+            UPDATE control.run_state SET fenced_token = p_token WHERE run_id = p_run;
+        END IF;
+        v_out.answer := 'stale';
+        v_out.reason := 'run_taken_over';
+        RETURN v_out;
+    END IF;
+
+    LOOP
+        v_events := '{}';
+        g := NULL;
+        v_out := NULL;
+        SELECT * INTO a FROM control.action WHERE tenant = v_tenant AND key = p_key FOR UPDATE;
+        v_fresh := a.key IS NULL;
+        v_now := control.clock();
+        IF v_fresh THEN
+            a.tenant := v_tenant;
+            a.key := p_key;
+            a.run_id := p_run;
+            a.tool := p_tool;
+            a.state := 'ready';
+            a.started := false;
+            a.attempts := 0;
+            a.fence := 0;
+            a.absence_counts := false;
+            a.waited := false;
+            a.last_answer := '';
+            v_events := ARRAY['action.proposed'];
+        END IF;
+
+        -- 2. Another change under the same key: a conflict once something may have happened, else it takes the place of the old one.
+        IF NOT v_fresh AND a.args_hash <> p_args_hash THEN
+            IF a.started OR a.state IN ('executing', 'unknown', 'verifying', 'succeeded', 'needs_human') THEN
+                v_out.answer := 'stop';
+                v_out.reason := 'key_conflict';
+            ELSE
+                v_events := ARRAY['action.proposed'];
+                a.attempts := 0;
+                a.state := 'ready';
+                a.call_id := NULL;
+            END IF;
+        END IF;
+
+        -- 3. What is settled answers with what is stored, whatever the policy says now and whether or not the dependency is up.
+        IF v_out.answer IS NULL AND a.state = 'succeeded' THEN
+            v_out.answer := 'stored';
+            v_out.reason := 'succeeded';
+            v_out.result := a.result;
+        ELSIF v_out.answer IS NULL AND a.state = 'failed' AND a.call_id = p_call THEN
+            v_out.answer := 'stored';
+            v_out.reason := 'failed';
+            v_out.error := a.error;
+            v_out.result := a.result;
+        END IF;
+
+        -- 4. Somebody holds it, or held it and is gone.
+        v_kind := p_kind;
+        -- The key is safe only if the provider still remembers it when the last byte of this attempt may be sent.
+        IF p_kind = 'keyed' AND a.first_sent IS NOT NULL AND a.started
+           AND v_now + make_interval(secs => p_lease_ms / 1000.0) >= a.first_sent + make_interval(secs => p_keyed_ms / 1000.0) THEN
+            v_kind := p_fallback_kind;
+        END IF;
+        IF v_out.answer IS NULL AND a.state IN ('executing', 'verifying') THEN
+            IF a.attempt_id = p_attempt AND a.lease_until > v_now THEN
+                -- A re-sent claim is recognised by the attempt id that its client made.
+                v_out.answer := CASE a.state WHEN 'executing' THEN 'go' ELSE 'verify' END;
+                v_out.reason := 'resent';
+                v_out.absence_counts := a.absence_counts;
+                v_out.wait_ms := ceil(extract(epoch FROM
+                    a.sent_by + make_interval(secs => p_visible_ms / 1000.0) - v_now) * 1000);
+            ELSIF a.lease_until > v_now THEN
+                v_out.answer := 'wait';
+                v_out.reason := 'held';
+                v_out.wait_ms := ceil(extract(epoch FROM a.lease_until - v_now) * 1000);
+            ELSIF a.state = 'executing' THEN
+                a.state := control.must_step('executing', 'lose', v_kind);
+                a.started := a.state <> 'ready';
+                v_events := v_events || ARRAY['action.unknown'];
+            ELSE
+                a.state := control.must_step('verifying', 'undetermined', 'verified');
+            END IF;
+        END IF;
+
+        -- 5. Nobody knows: find out first, or ask a person.
+        IF v_out.answer IS NULL AND a.state = 'unknown' AND v_kind = 'blind' THEN
+            a.state := control.must_step('unknown', 'give_up', v_kind);
+        END IF;
+        IF v_out.answer IS NULL AND a.state = 'unknown' AND v_kind = 'verified' THEN
+            IF p_digest IS NULL THEN
+                v_out.answer := 'park';
+                v_out.reason := 'record_unreadable';
+            ELSE
+                a.state := control.must_step('unknown', 'verify', v_kind);
+                a.attempt_id := p_attempt;
+                a.fence := a.fence + 1;
+                a.lease_until := v_now + make_interval(secs => p_lease_ms / 1000.0);
+                -- Absence is believed only by a reader that began after the last possible send has had time to show.
+                a.absence_counts := v_now >= a.sent_by + make_interval(secs => p_visible_ms / 1000.0);
+                v_out.answer := 'verify';
+                v_out.reason := 'outcome_unknown';
+                v_out.absence_counts := a.absence_counts;
+                v_out.wait_ms := ceil(extract(epoch FROM
+                    a.sent_by + make_interval(secs => p_visible_ms / 1000.0) - v_now) * 1000);
+            END IF;
+        END IF;
+        IF v_out.answer IS NULL AND a.state = 'needs_human' THEN
+            v_out.answer := 'park';
+            v_out.reason := 'needs_human';
+        END IF;
+        IF v_out.answer IS NULL AND a.settled_attempt = p_attempt THEN
+            v_out.answer := 'stop';
+            v_out.reason := 'attempt_settled';
+        END IF;
+
+        -- 6. Nothing stands in the way but the decision, the run's deadline, the limits and the grant.
+        v_frozen := a.started;
+        v_digest := CASE WHEN v_frozen THEN a.digest ELSE p_digest END;
+        IF v_out.answer IS NULL AND p_digest IS NULL THEN
+            v_out.answer := 'park';
+            v_out.reason := 'record_unreadable';
+        END IF;
+        -- "Already as wanted" says nothing against asking the provider again under the same key: it may be our own doing.
+        IF v_out.answer IS NULL AND p_verb IN ('deduplicate', 'deny', 'dry_run') AND NOT (v_frozen AND p_verb = 'deduplicate') THEN
+            v_out.answer := CASE WHEN v_frozen THEN 'park' ELSE 'stop' END;
+            v_out.reason := p_verb;
+            IF v_frozen THEN
+                -- The policy turned while an outcome is open: no repeat, and nobody may call it undone.
+                a.state := control.must_step(a.state, 'give_up', v_kind);
+                v_out.reason := 'needs_human';
+            ELSIF p_verb = 'deny' THEN
+                a.state := control.must_step(a.state, 'deny', v_kind);
+            END IF;
+        END IF;
+        IF v_out.answer IS NULL AND p_verb IN ('ask', 'escalate', 'retry_later', 'verify_first') THEN
+            v_out.answer := 'park';
+            v_out.reason := p_verb;
+        END IF;
+        IF v_out.answer IS NULL AND p_verb NOT IN ('allow', 'approve', 'deduplicate') THEN
+            RAISE EXCEPTION 'unknown decision' USING ERRCODE = 'LC002';
+        END IF;
+        IF v_out.answer IS NULL THEN
+            SELECT deadline INTO v_deadline FROM control.run WHERE run_id = p_run;
+            IF v_deadline <= v_now THEN
+                v_out.answer := 'park';
+                v_out.reason := 'deadline_passed';
+            ELSIF a.attempts >= p_attempts_max THEN
+                IF v_frozen THEN
+                    a.state := control.must_step(a.state, 'give_up', v_kind);
+                    v_out.answer := 'park';
+                    v_out.reason := 'needs_human';
+                ELSE
+                    v_out.answer := 'stop';
+                    v_out.reason := 'attempts_used_up';
+                END IF;
+            END IF;
+        END IF;
+        IF v_out.answer IS NULL THEN
+            SELECT * INTO f FROM control.floor WHERE tenant = v_tenant AND tool IN (p_tool, '*') ORDER BY tool = '*' LIMIT 1;
+            IF p_verb = 'approve' OR f.must OR a.approval_id IS NOT NULL THEN
+                g := control.check_grant(v_tenant, a, p_run, p_key, p_tool, v_digest, p_requirement, p_card, v_now, v_frozen);
+                a.approval_id := coalesce(g.approval_id, a.approval_id);
+                v_events := v_events || g.events;
+                v_out.approval_id := g.approval_id;
+                v_out.expires_at := g.expires_at;
+                v_out.comment := g.comment;
+                IF g.verdict <> 'pass' THEN
+                    v_out.answer := g.verdict;
+                    v_out.reason := g.reason;
+                    IF v_frozen AND (g.verdict = 'stop' OR g.reason = 'grant_used_up') THEN
+                        a.state := control.must_step(a.state, 'give_up', v_kind);
+                        v_out.answer := 'park';
+                        v_out.reason := 'needs_human';
+                    ELSIF NOT v_frozen THEN
+                        a.state := control.must_step(a.state, CASE g.verdict WHEN 'park' THEN 'ask' ELSE 'deny' END, v_kind);
+                    END IF;
+                END IF;
+            END IF;
+        END IF;
+
+        -- 7. Go: the lease, the fencing token, the digest that will really run.
+        IF v_out.answer IS NULL THEN
+            a.state := control.must_step(a.state, 'start', v_kind);
+            a.attempts := a.attempts + 1;
+            a.attempt_id := p_attempt;
+            a.execution_id := p_attempt;
+            a.fence := a.fence + 1;
+            a.lease_until := v_now + make_interval(secs => p_lease_ms / 1000.0);
+            a.sent_by := a.lease_until;
+            a.first_sent := CASE WHEN v_frozen THEN a.first_sent ELSE v_now END;
+            a.started := true;
+            v_out.answer := 'go';
+            v_out.reason := p_verb;
+            v_events := v_events || ARRAY['action.attempt_started'];
+        END IF;
+
+        -- 8. One entry, unless it would say what the last one said.
+        v_note := concat_ws('|', p_run::text, v_out.answer, v_out.reason, encode(v_digest, 'hex'));
+        IF v_out.answer = 'stored' THEN
+            v_events := ARRAY['action.duplicate'];
+        ELSIF v_out.answer <> 'wait' AND v_out.reason <> 'resent' THEN
+            v_events := CASE WHEN v_fresh THEN v_events[1:1] || ARRAY['action.decided'] || v_events[2:]
+                             ELSE ARRAY['action.decided'] || v_events END;
+        END IF;
+        IF v_out.reason <> 'key_conflict' THEN
+            a.args_hash := p_args_hash;
+            a.digest := v_digest;
+        END IF;
+        a.impact := p_impact;
+        a.kind := p_kind;
+        a.fallback_kind := p_fallback_kind;
+        -- A run that acts on another run's action is on its list of waiters, so that neither can end while it is open.
+        v_listed := v_out.answer IN ('park', 'wait', 'verify') OR (v_out.answer = 'go' AND a.run_id <> p_run);
+        a.waited := a.waited OR v_listed;
+        IF v_out.answer NOT IN ('wait') AND v_out.reason <> 'resent' AND (v_out.answer = 'go' OR v_note <> a.last_answer) THEN
+            v_out.seq := s.seq + 1;
+            a.last_answer := v_note;
+            IF v_out.answer = 'go' AND NOT v_frozen THEN
+                a.payload_run := p_run;
+                a.payload_seq := v_out.seq;
+            END IF;
+        END IF;
+        IF v_fresh THEN
+            INSERT INTO control.action SELECT (a).* ON CONFLICT DO NOTHING;
+            -- Somebody else inserted the key in the meantime: look again, with their row locked.
+            CONTINUE WHEN NOT FOUND;
+        ELSE
+            UPDATE control.action SET
+                    tool = a.tool, impact = a.impact, kind = a.kind, fallback_kind = a.fallback_kind, args_hash = a.args_hash,
+                    digest = a.digest, state = a.state, started = a.started, attempts = a.attempts, execution_id = a.execution_id,
+                    attempt_id = a.attempt_id, lease_until = a.lease_until, fence = a.fence, sent_by = a.sent_by,
+                    first_sent = a.first_sent, absence_counts = a.absence_counts, approval_id = a.approval_id, waited = a.waited,
+                    payload_run = a.payload_run, payload_seq = a.payload_seq, call_id = a.call_id, last_answer = a.last_answer
+                WHERE tenant = v_tenant AND key = p_key AND v_out.reason <> 'resent';
+        END IF;
+        EXIT;
+    END LOOP;
+
+    IF v_out.seq IS NOT NULL THEN
+        PERFORM control.append(v_tenant, p_run, v_now, v_events,
+            jsonb_build_object('tool', p_tool, 'key', encode(p_key, 'hex'), 'digest', encode(v_digest, 'hex'), 'attempt', p_attempt,
+                'answer', v_out.answer, 'reason', v_out.reason, 'state', a.state, 'kind', v_kind, 'fence', a.fence,
+                'attempts', a.attempts, 'verb', p_verb, 'approval', v_out.approval_id), p_body, p_payload);
+    END IF;
+    IF v_listed THEN
+        INSERT INTO control.waiter (tenant, key, run_id) VALUES (v_tenant, p_key, p_run) ON CONFLICT DO NOTHING;
+    ELSIF a.waited THEN
+        DELETE FROM control.waiter WHERE tenant = v_tenant AND key = p_key AND run_id = p_run;
+    END IF;
+    v_out.state := a.state;
+    v_out.fence := a.fence;
+    v_out.attempts := a.attempts;
+    v_out.digest := v_digest;
+    IF v_frozen AND v_out.answer IN ('go', 'verify') THEN
+        SELECT payload INTO v_out.payload FROM control.entry WHERE run_id = a.payload_run AND seq = a.payload_seq;
+    END IF;
+    RETURN v_out;
+END
+$$;

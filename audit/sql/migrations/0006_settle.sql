@@ -1,0 +1,108 @@
+-- settle: what came of an attempt. Never refused and never lost: too late, it is kept as evidence.
+-- One exception: the settle of a transaction raises unless its attempt is current, so that effect and record roll back together.
+
+CREATE TYPE control.settle_answer AS (
+    answer text,     -- settled | late | contradiction
+    state text,
+    seq bigint
+);
+
+-- Does a late word that the effect happened contradict what was concluded without it?
+CREATE FUNCTION control.contradicts(p_action control.action, p_attempt uuid) RETURNS boolean
+    LANGUAGE sql IMMUTABLE AS $$
+SELECT CASE
+    WHEN (p_action).state IN ('needs_human', 'needs_approval', 'denied') AND (p_action).execution_id = p_attempt THEN false
+    WHEN (p_action).state IN ('ready', 'failed', 'needs_approval', 'denied') THEN true
+    WHEN (p_action).kind IN ('keyed', 'transaction') THEN false
+    ELSE (p_action).execution_id <> p_attempt
+END
+$$;
+
+CREATE FUNCTION control.settle_v1(
+    p_run uuid, p_attempt uuid, p_key bytea, p_outcome text, p_events text[], p_result bytea, p_error text, p_call text, p_xid text,
+    p_body bytea, p_payload bytea
+) RETURNS control.settle_answer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('agent')).tenant;
+    a control.action;
+    v_now timestamptz;
+    v_outcome text := p_outcome;
+    v_kind text;
+    v_late boolean;
+    v_events text[];
+    v_out control.settle_answer;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF p_outcome NOT IN ('succeed', 'not_done', 'fail', 'lose', 'found', 'absent', 'undetermined', 'contradict')
+       OR NOT p_events <@ ARRAY['effect.verified', 'effect.mismatch'] THEN
+        RAISE EXCEPTION 'unknown outcome' USING ERRCODE = 'LC002';
+    END IF;
+    PERFORM 1 FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'unknown run' USING ERRCODE = 'LC002';
+    END IF;
+    SELECT * INTO a FROM control.action WHERE tenant = v_tenant AND key = p_key FOR UPDATE;
+    IF a.key IS NULL THEN
+        RAISE EXCEPTION 'no such action' USING ERRCODE = 'LC002';
+    END IF;
+    v_now := control.clock();
+    IF a.settled_attempt = p_attempt THEN
+        v_out.answer := 'settled';  -- a re-sent settle
+        v_out.state := a.state;
+        RETURN v_out;
+    END IF;
+    IF p_xid IS NOT NULL AND p_xid <> pg_current_xact_id()::text THEN
+        RAISE EXCEPTION 'the tool ended the transaction that was to hold its effect' USING ERRCODE = 'LC003';
+    END IF;
+    v_late := a.attempt_id IS DISTINCT FROM p_attempt OR a.state NOT IN ('executing', 'verifying')
+        OR (a.state = 'verifying') <> (p_outcome IN ('found', 'absent', 'undetermined'));
+    IF v_late AND p_xid IS NOT NULL THEN
+        RAISE EXCEPTION 'this attempt is no longer the current one' USING ERRCODE = 'LC004';
+    END IF;
+    IF v_late THEN
+        IF p_attempt = ANY (a.late) THEN
+            v_out.answer := 'late';
+            v_out.state := a.state;
+            RETURN v_out;
+        END IF;
+        v_out.answer := 'late';
+        IF p_outcome = 'succeed' AND control.contradicts(a, p_attempt) THEN
+            v_out.answer := 'contradiction';
+            IF a.state IN ('needs_approval', 'denied') THEN
+                a.state := 'ready';  -- what was asked or refused afresh rests on "it was not done", which is now in doubt
+            END IF;
+            a.state := control.must_step(a.state, 'contradict', a.kind);
+            a.started := true;
+        END IF;
+        UPDATE control.action SET late = array_append(late, p_attempt), state = a.state, started = a.started
+            WHERE tenant = v_tenant AND key = p_key;
+        v_events := ARRAY['effect.late'];
+    ELSE
+        v_kind := CASE WHEN a.state = 'verifying' THEN 'verified' ELSE a.kind END;
+        IF v_outcome = 'absent' AND NOT a.absence_counts THEN
+            v_outcome := 'undetermined';  -- read too early to believe "not there"
+        END IF;
+        a.state := control.must_step(a.state, v_outcome, v_kind);
+        a.started := CASE WHEN v_outcome IN ('not_done', 'fail', 'absent') OR a.state = 'ready' THEN false ELSE a.started END;
+        UPDATE control.action SET state = a.state, started = a.started, settled_attempt = p_attempt, lease_until = v_now,
+                sent_by = CASE WHEN v_outcome = 'lose' THEN v_now ELSE sent_by END,
+                result = coalesce(p_result, result), error = p_error, call_id = p_call, last_answer = ''
+            WHERE tenant = v_tenant AND key = p_key;
+        v_events := ARRAY[CASE
+            WHEN v_outcome IN ('succeed', 'found') THEN 'action.succeeded'
+            WHEN v_outcome IN ('not_done', 'fail', 'absent') THEN 'action.failed'
+            ELSE 'action.unknown' END] || p_events;
+        v_out.answer := 'settled';
+    END IF;
+    v_out.state := a.state;
+    v_out.seq := control.append(v_tenant, p_run, v_now, v_events,
+        jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'digest', encode(a.digest, 'hex'), 'attempt', p_attempt,
+            'outcome', v_outcome, 'answer', v_out.answer, 'state', a.state, 'kind', a.kind, 'fence', a.fence), p_body, p_payload);
+    -- Not knowing more than before is no news to anyone.
+    IF a.waited AND v_outcome <> 'undetermined' THEN
+        PERFORM control.wake(v_tenant, p_key);
+    END IF;
+    RETURN v_out;
+END
+$$;

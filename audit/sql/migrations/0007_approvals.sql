@@ -1,0 +1,177 @@
+-- Votes. Only these functions write approval.voted, granted and denied; only approver logins may call them.
+
+CREATE TYPE control.vote_answer AS (
+    answer text,      -- open | granted | denied | refused
+    reason text,      -- why a vote was refused: a stable word
+    approval_id uuid,
+    run_id uuid,
+    tool text,
+    votes integer,
+    expires_at timestamptz
+);
+
+-- Why this person may not vote on this request now; NULL when they may.
+CREATE FUNCTION control.vote_refusal(
+    p_tenant text, p_approval control.approval, p_person text, p_groups text[], p_comment text, p_now timestamptz
+) RETURNS text
+    LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_roles text[];
+    f control.floor;
+BEGIN
+    IF p_person IS NULL OR p_person = '' THEN
+        RETURN 'unknown_person';
+    END IF;
+    IF (p_approval).state <> 'open' THEN
+        RETURN CASE WHEN (p_approval).state = 'expired' THEN 'expired' ELSE 'closed' END;
+    END IF;
+    IF (p_approval).expires_at <= p_now THEN
+        RETURN 'expired';
+    END IF;
+    SELECT array_agg(DISTINCT m.role) INTO v_roles FROM control.membership m
+        WHERE m.tenant = p_tenant AND (m.member = p_person OR m.member = ANY (p_groups));
+    IF v_roles IS NULL THEN
+        RETURN 'unknown_person';
+    END IF;
+    SELECT * INTO f FROM control.floor WHERE tenant = p_tenant AND tool IN ((p_approval).tool, '*') ORDER BY tool = '*' LIMIT 1;
+    IF NOT v_roles && ARRAY(SELECT jsonb_object_keys((p_approval).requirement -> 'quorum'))
+       OR (cardinality(f.roles) > 0 AND NOT v_roles && f.roles) THEN
+        RETURN 'not_in_role';
+    END IF;
+    -- Whoever asked, or had it asked, in any run that waits for this action, does not decide.
+    IF (p_approval).requirement -> 'not_by' ? 'requester' AND EXISTS (
+        SELECT 1 FROM control.run r
+        WHERE (r.run_id = (p_approval).run_id
+               OR r.run_id IN (SELECT w.run_id FROM control.waiter w WHERE w.tenant = p_tenant AND w.key = (p_approval).key))
+          AND p_person IN (r.actor, r.on_behalf_of)) THEN
+        RETURN 'is_requester';
+    END IF;
+    IF ((p_approval).requirement ->> 'comment_required')::boolean AND coalesce(btrim(p_comment), '') = '' THEN
+        RETURN 'comment_missing';
+    END IF;
+    IF EXISTS (SELECT 1 FROM control.vote v WHERE v.approval_id = (p_approval).approval_id AND v.person = p_person) THEN
+        RETURN 'already_voted';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- Vote on a request. A refused vote changes nothing and is recorded.
+CREATE FUNCTION control.vote_v1(p_approval uuid, p_decision text, p_comment text, p_person text, p_body bytea) RETURNS control.vote_answer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('approver');
+    v_person text;
+    ap control.approval;
+    a control.action;
+    v_run uuid;
+    v_key bytea;
+    v_now timestamptz;
+    v_events text[];
+    v_roles text[];
+    v_out control.vote_answer;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF p_decision NOT IN ('approve', 'reject') THEN
+        RAISE EXCEPTION 'unknown decision' USING ERRCODE = 'LC002';
+    END IF;
+    v_person := CASE WHEN l.may_name_person AND p_person IS NOT NULL THEN p_person ELSE l.person END;
+    v_out.approval_id := p_approval;
+    v_out.answer := 'refused';
+    SELECT run_id, key INTO v_run, v_key FROM control.approval WHERE approval_id = p_approval AND tenant = l.tenant;
+    IF v_run IS NULL THEN
+        v_out.reason := 'unknown_request';
+        RETURN v_out;
+    END IF;
+    PERFORM 1 FROM control.run_state WHERE run_id = v_run FOR UPDATE;
+    SELECT * INTO a FROM control.action WHERE tenant = l.tenant AND key = v_key FOR UPDATE;
+    SELECT * INTO ap FROM control.approval WHERE approval_id = p_approval FOR UPDATE;
+    v_now := control.clock();
+    IF p_person IS NOT NULL AND NOT l.may_name_person AND p_person IS DISTINCT FROM l.person THEN
+        v_out.reason := 'not_yourself';
+    ELSE
+        v_out.reason := control.vote_refusal(l.tenant, ap, v_person, l.groups, p_comment, v_now);
+    END IF;
+    IF v_out.reason IS NOT NULL THEN
+        v_events := ARRAY['approval.refused'];
+        IF v_out.reason = 'expired' AND ap.state = 'open' THEN
+            PERFORM control.close_approval(p_approval, 'expired', v_now);
+            v_events := v_events || ARRAY['approval.expired'];
+            IF a.approval_id = p_approval AND a.state = 'needs_approval' THEN
+                UPDATE control.action SET state = control.must_step(state, 'deny', kind) WHERE tenant = l.tenant AND key = v_key;
+            END IF;
+        END IF;
+    ELSE
+        INSERT INTO control.vote (approval_id, person, decision, comment, login, groups, voted_at)
+            VALUES (p_approval, v_person, p_decision, p_comment, session_user, l.groups, v_now);
+        v_events := ARRAY['approval.voted'];
+        v_out.answer := 'open';
+        IF p_decision = 'reject' THEN
+            v_out.answer := 'denied';
+            PERFORM control.close_approval(p_approval, 'denied', v_now);
+            UPDATE control.approval SET comment = p_comment WHERE approval_id = p_approval;
+            v_events := v_events || ARRAY['approval.denied'];
+        ELSIF control.satisfied(l.tenant, ap.tool, p_approval, ap.requirement) THEN
+            v_out.answer := 'granted';
+            PERFORM control.close_approval(p_approval, 'granted', v_now);
+            UPDATE control.approval SET comment = p_comment,
+                    execute_by = v_now + make_interval(secs => (ap.requirement ->> 'execute_within_seconds')::double precision)
+                WHERE approval_id = p_approval;
+            v_events := v_events || ARRAY['approval.granted'];
+        END IF;
+        IF v_out.answer <> 'open' AND a.approval_id = p_approval AND a.state = 'needs_approval' THEN
+            UPDATE control.action
+                SET state = control.must_step(state, CASE v_out.answer WHEN 'granted' THEN 'grant' ELSE 'deny' END, kind)
+                WHERE tenant = l.tenant AND key = v_key;
+        END IF;
+    END IF;
+    SELECT array_agg(DISTINCT m.role ORDER BY m.role) INTO v_roles FROM control.membership m
+        WHERE m.tenant = l.tenant AND (m.member = v_person OR m.member = ANY (l.groups));
+    PERFORM control.append(l.tenant, v_run, v_now, v_events,
+        jsonb_build_object('approval', p_approval, 'tool', ap.tool, 'key', encode(v_key, 'hex'), 'digest', encode(ap.digest, 'hex'),
+            'person', v_person, 'roles', v_roles, 'decision', p_decision, 'answer', v_out.answer, 'reason', v_out.reason), p_body, NULL);
+    IF v_out.answer IN ('granted', 'denied') OR 'approval.expired' = ANY (v_events) THEN
+        PERFORM control.wake(l.tenant, v_key);
+    END IF;
+    v_out.run_id := v_run;
+    v_out.tool := ap.tool;
+    v_out.expires_at := ap.expires_at;
+    SELECT count(*) INTO v_out.votes FROM control.vote v WHERE v.approval_id = p_approval AND v.decision = 'approve';
+    RETURN v_out;
+END
+$$;
+
+CREATE TYPE control.approval_row AS (
+    approval_id uuid, run_id uuid, tool text, digest bytea, requirement jsonb, card bytea, state text,
+    requested_at timestamptz, expires_at timestamptz, execute_by timestamptz, closed_at timestamptz, comment text,
+    intent text, trigger text, actor text, on_behalf_of text, voters text[]
+);
+
+-- One request as a row for people.
+CREATE FUNCTION control.approval_row(p_approval control.approval) RETURNS control.approval_row
+    LANGUAGE sql STABLE AS $$
+SELECT ROW((p_approval).approval_id, (p_approval).run_id, (p_approval).tool, (p_approval).digest, (p_approval).requirement,
+           (p_approval).card, CASE WHEN (p_approval).state = 'open' AND (p_approval).expires_at <= control.clock() THEN 'expired'
+                                   ELSE (p_approval).state END,
+           (p_approval).requested_at, (p_approval).expires_at, (p_approval).execute_by, (p_approval).closed_at, (p_approval).comment,
+           r.intent, r.trigger, r.actor, r.on_behalf_of,
+           ARRAY(SELECT v.person || ':' || v.decision FROM control.vote v WHERE v.approval_id = (p_approval).approval_id ORDER BY v.voted_at)
+       )::control.approval_row
+FROM control.run r WHERE r.run_id = (p_approval).run_id
+$$;
+
+-- The open requests of the caller's tenant, oldest first.
+CREATE FUNCTION control.inbox_v1(p_limit integer) RETURNS SETOF control.approval_row
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT (control.approval_row(a)).* FROM (
+    SELECT a.* FROM control.open_approval o JOIN control.approval a USING (approval_id)
+    WHERE o.tenant = (control.caller('approver', 'admin', 'auditor', 'agent')).tenant
+    ORDER BY o.requested_at LIMIT p_limit) a
+$$;
+
+-- One request, open or closed.
+CREATE FUNCTION control.approval_v1(p_approval uuid) RETURNS SETOF control.approval_row
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT (control.approval_row(a)).* FROM control.approval a
+    WHERE a.approval_id = p_approval AND a.tenant = (control.caller('approver', 'admin', 'auditor', 'agent')).tenant
+$$;

@@ -1,0 +1,96 @@
+-- What may be read, by whom; what the admin publishes.
+
+-- What an agent process needs once: its tenant, the secret that names actions, and which policies are published.
+CREATE FUNCTION control.session_v1() RETURNS TABLE (tenant text, secret bytea, policies text[])
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT t.tenant, t.secret, ARRAY(SELECT p.hash FROM control.policy p WHERE p.tenant = t.tenant)
+FROM control.tenant t WHERE t.tenant = (control.caller('agent')).tenant
+$$;
+
+-- Make a policy the current one: its text by hash, who is in which role, and the floor nothing may fall below.
+CREATE FUNCTION control.policy_publish_v1(p_hash text, p_text text, p_members jsonb, p_floors jsonb, p_body bytea) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('admin')).tenant;
+    v_chain uuid;
+    v_now timestamptz;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    v_chain := control.tenant_chain(v_tenant);
+    PERFORM 1 FROM control.run_state WHERE run_id = v_chain FOR UPDATE;
+    v_now := control.clock();
+    INSERT INTO control.policy (tenant, hash, body, published_by, published_at)
+        VALUES (v_tenant, p_hash, p_text, session_user, v_now)
+        ON CONFLICT (tenant, hash) DO UPDATE SET published_at = excluded.published_at, published_by = excluded.published_by;
+    DELETE FROM control.membership WHERE tenant = v_tenant;
+    INSERT INTO control.membership (tenant, role, member)
+        SELECT DISTINCT v_tenant, m ->> 'role', m ->> 'member' FROM jsonb_array_elements(p_members) m;
+    DELETE FROM control.floor WHERE tenant = v_tenant;
+    INSERT INTO control.floor (tenant, tool, must, roles, quorum)
+        SELECT v_tenant, f ->> 'tool', (f ->> 'must')::boolean, ARRAY(SELECT jsonb_array_elements_text(f -> 'roles')), (f ->> 'quorum')::integer
+        FROM jsonb_array_elements(p_floors) f;
+    RETURN control.append(v_tenant, v_chain, v_now, ARRAY['policy.loaded'], jsonb_build_object('policy', p_hash), p_body, NULL);
+END
+$$;
+
+-- The chain for what belongs to no run: its id is derived from the tenant.
+CREATE FUNCTION control.tenant_chain(p_tenant text) RETURNS uuid
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_chain uuid := md5('langgraph-control/tenant/' || p_tenant)::uuid;
+BEGIN
+    INSERT INTO control.run_state (run_id, tenant, state, state_since) VALUES (v_chain, p_tenant, 'done', control.clock())
+        ON CONFLICT DO NOTHING;
+    RETURN v_chain;
+END
+$$;
+
+CREATE TYPE control.run_row AS (
+    run_id uuid, trigger text, intent text, graph text, thread_id text, actor text, on_behalf_of text, deadline timestamptz,
+    started_at timestamptz, state text, reason text, state_since timestamptz, wake_at timestamptz, lease_until timestamptz,
+    entries bigint, head bytea
+);
+
+-- A run by its id, or by its trigger.
+CREATE FUNCTION control.run_v1(p_run uuid, p_trigger text) RETURNS SETOF control.run_row
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT r.run_id, r.trigger, r.intent, r.graph, r.thread_id, r.actor, r.on_behalf_of, r.deadline, r.started_at,
+       s.state, s.reason, s.state_since, s.wake_at, s.lease_until, s.seq, s.head
+FROM control.run r JOIN control.run_state s USING (run_id)
+WHERE r.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant AND (r.run_id = p_run OR r.trigger = p_trigger)
+$$;
+
+-- The actions a run asked for, or waits for.
+CREATE FUNCTION control.actions_v1(p_run uuid)
+    RETURNS TABLE (key bytea, tool text, impact text, kind text, state text, attempts integer, approval_id uuid, open boolean,
+                   reason text, wait_ms bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT a.key, a.tool, a.impact, a.kind, a.state, a.attempts, a.approval_id,
+       EXISTS (SELECT 1 FROM control.waiter w WHERE w.tenant = a.tenant AND w.key = a.key AND w.run_id = p_run)
+           OR a.state IN ('executing', 'unknown', 'verifying', 'needs_approval', 'needs_human'),
+       split_part(a.last_answer, '|', 3),
+       greatest(0, extract(epoch FROM a.lease_until - control.clock()) * 1000)::bigint
+FROM control.action a
+WHERE a.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant
+  AND (a.run_id = p_run OR EXISTS (SELECT 1 FROM control.waiter w WHERE w.tenant = a.tenant AND w.key = a.key AND w.run_id = p_run))
+$$;
+
+-- The entries of a run after a place in its chain, in order.
+CREATE FUNCTION control.entries_v1(p_run uuid, p_after bigint, p_limit integer)
+    RETURNS TABLE (seq bigint, at timestamptz, tenant text, facts text, body bytea, commitment bytea, salt bytea, payload bytea, hash bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT e.seq, e.at, e.tenant, e.facts, e.body, e.commitment, e.salt, e.payload, e.hash FROM control.entry e
+    WHERE e.run_id = p_run AND e.seq > p_after
+      AND e.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant
+    ORDER BY e.seq LIMIT p_limit
+$$;
+
+-- The newest runs of the caller's tenant.
+CREATE FUNCTION control.runs_v1(p_limit integer) RETURNS SETOF control.run_row
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT r.run_id, r.trigger, r.intent, r.graph, r.thread_id, r.actor, r.on_behalf_of, r.deadline, r.started_at,
+       s.state, s.reason, s.state_since, s.wake_at, s.lease_until, s.seq, s.head
+FROM control.run r JOIN control.run_state s USING (run_id)
+WHERE r.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant
+ORDER BY r.started_at DESC LIMIT p_limit
+$$;

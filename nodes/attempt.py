@@ -1,0 +1,201 @@
+"""One attempt: send while there is time, learn what came of it, settle before anyone sees it."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from langgraph_control.audit import ledger
+from langgraph_control.audit.ledger import Claimed, Outcome, Settle
+from langgraph_control.guards.lifecycle import Kind
+from langgraph_control.guards.retries import Failure, Verdict, classify
+from langgraph_control.nodes import requests as ask
+from langgraph_control.nodes.action import Action, Done, NotDone, Unknown
+from langgraph_control.nodes.call import GovernedCall, View
+from langgraph_control.nodes.reading_back import Confirmation, confirm
+from langgraph_control.nodes.results import decode, encode
+from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused
+
+__all__ = ["attempt"]
+
+ERROR_TEXT_MAX: Final = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Came:
+    """What came of the send, ready to be settled."""
+
+    outcome: Outcome
+    value: Any = None
+    failure: Failure | None = None
+    said: str = ""
+    confirmation: Confirmation = Confirmation.UNASKED
+    xid: str | None = None
+
+
+def attempt(
+    call: GovernedCall, view: View, claimed: Claimed, ticket: ask.Ticket
+) -> Generator[Any, Any, Delivered | Refused | Later | Abandoned]:
+    """Have the effect once and settle what came of it.
+
+    Args:
+        call: the write.
+        view: the target as it was when the claim was made.
+        claimed: the claim that said go.
+        ticket: the try it was made with.
+    """
+    args, before = call.stored(claimed.payload)
+    timeout = call.contract.timeout_seconds
+    action = call.action(
+        args=args,
+        before=before if claimed.payload is not None else view.before,
+        attempt=claimed.attempts,
+        deadline=ticket.now + timedelta(seconds=timeout),
+    )
+    answer = yield ask.Send(
+        action=action, args=args, not_after=ticket.started + timeout, transaction=call.kind is Kind.TRANSACTION
+    )
+    came = yield from _judge(call, action, answer, ticket)
+    settled = yield _settle(call, ticket, came)
+    if isinstance(answer, ask.Cancelled):
+        return Abandoned()
+    if isinstance(settled, ask.RolledBack):
+        return (yield from _rolled_back(call, ticket, settled))
+    if settled.answer is not ledger.Verdict.SETTLED:
+        # Ours was no longer the current attempt. What is true now is for the ledger to say.
+        return Later(seconds=0.0, why="a newer attempt is current")
+    return _next(call, came)
+
+
+def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) -> Generator[Any, Any, _Came]:
+    match answer:
+        case ask.Returned(value=value, xid=xid):
+            return (yield from _returned(call, action, value, xid))
+        case ask.NotSent():
+            return _Came(outcome=Outcome.NOT_DONE, said="its time was over before it was sent")
+        case ask.Cancelled():
+            # A cancelled transaction was rolled back; anything else may have been sent.
+            return _Came(outcome=Outcome.LOSE, said="cancelled in the middle of the call")
+        case ask.Raised(error=error, ended_transaction=True):
+            return _Came(
+                outcome=Outcome.CONTRADICT, said=f"{type(error).__name__} after the tool ended the transaction"
+            )
+        case ask.Raised(error=error):
+            failure = classify(error, kind=call.kind, now=ticket.now, attempt=action.attempt)
+            return _Came(outcome=_OUTCOMES[failure.verdict], failure=failure, said=_text(error))
+        case _:
+            raise TypeError(f"a send was answered with {type(answer).__name__}")
+
+
+_OUTCOMES: Final[Mapping[Verdict, Outcome]] = {
+    Verdict.NOT_DONE_TRANSIENT: Outcome.NOT_DONE,
+    Verdict.NOT_DONE_RATE_LIMITED: Outcome.NOT_DONE,
+    Verdict.NOT_DONE_PERMANENT: Outcome.FAIL,
+    Verdict.UNKNOWN: Outcome.LOSE,
+}
+
+
+def _returned(call: GovernedCall, action: Action, value: Any, xid: str | None) -> Generator[Any, Any, _Came]:
+    if call.contract.outcome is not None:
+        heard = yield ask.Ask(hook="outcome", action=_with_result(action, value))
+        match heard.value if isinstance(heard, ask.Heard) else None:
+            case Done(result=result):
+                value = value if result is None else result
+            case NotDone(reason=reason, transient=transient):
+                return _Came(outcome=Outcome.NOT_DONE if transient else Outcome.FAIL, said=reason)
+            case Unknown(reason=reason):
+                return _Came(outcome=Outcome.LOSE, said=reason)
+            case _:
+                return _Came(outcome=Outcome.LOSE, said="the outcome hook could not tell")
+    if xid is not None or not call.contract.can_verify:
+        return _Came(outcome=Outcome.SUCCEED, value=value, xid=xid)
+    confirmation = yield from confirm(call, _with_result(action, value))
+    if confirmation is Confirmation.MISMATCH:
+        # The tool says done, the record says not: conflicting sources are for a person.
+        return _Came(
+            outcome=Outcome.CONTRADICT, value=value, confirmation=confirmation, said="read back, it is not there"
+        )
+    return _Came(outcome=Outcome.SUCCEED, value=value, confirmation=confirmation)
+
+
+def _with_result(action: Action, value: Any) -> Action:
+    return Action(
+        tool=action.tool,
+        args=action.args,
+        key=action.key,
+        intent=action.intent,
+        run_id=action.run_id,
+        attempt=action.attempt,
+        before=action.before,
+        result=value,
+        deadline=action.deadline,
+    )
+
+
+def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came) -> Settle:
+    has_result = came.outcome in (Outcome.SUCCEED, Outcome.CONTRADICT)
+    failed = came.outcome in (Outcome.FAIL, Outcome.NOT_DONE)
+    failure = came.failure
+    return Settle(
+        run_id=call.run.run_id,
+        attempt=ticket.attempt,
+        key=call.key,
+        outcome=came.outcome,
+        events=came.confirmation.events,
+        result=encode(came.value) if has_result else None,
+        error=_refusal(call, came) if failed else None,
+        call_id=call.call_id,
+        xid=came.xid,
+        body=call.body(
+            outcome=came.outcome.value,
+            confirmation=came.confirmation.value,
+            error=failure.error if failure else None,
+            sent=failure.sent.value if failure else None,
+            fault=failure.fault.value if failure else None,
+            why=failure.reason if failure else None,
+            at=ticket.now.isoformat(),
+        ),
+    )
+
+
+def _next(call: GovernedCall, came: _Came) -> Delivered | Refused | Later:
+    match came.outcome:
+        case Outcome.SUCCEED:
+            # What was stored is what is delivered, so that the first delivery and every repeat are equal.
+            return Delivered(value=decode(encode(came.value)), replayed=False)
+        case Outcome.FAIL:
+            return Refused(code="failed", text=_refusal(call, came))
+        case Outcome.NOT_DONE:
+            wanted = came.failure.retry_after_seconds if came.failure else None
+            return Later(seconds=wanted or 0.0, why=came.failure.reason if came.failure else came.said)
+        case _:
+            return Later(seconds=0.0, why="the outcome is unknown")
+
+
+def _refusal(call: GovernedCall, came: _Came) -> str:
+    return f"{call.tool} failed and nothing was changed. {came.said}".strip()
+
+
+def _text(error: BaseException) -> str:
+    """What the tool itself would have told the model."""
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - a broken __str__ must not lose the settle
+        said = ""
+    return f"{type(error).__name__}: {said}"[:ERROR_TEXT_MAX] if said else type(error).__name__
+
+
+def _rolled_back(
+    call: GovernedCall, ticket: ask.Ticket, settled: ask.RolledBack
+) -> Generator[Any, Any, Delivered | Refused | Later]:
+    if settled.why == "unsure":
+        # Effect and record are one commit: whichever happened, the ledger knows once the lease is over.
+        return Later(seconds=0.0, why="the connection was lost while committing")
+    outcome = Outcome.CONTRADICT if settled.why == "ended" else Outcome.NOT_DONE
+    said = (
+        "the tool ended the ledger's transaction"
+        if settled.why == "ended"
+        else "rolled back: a newer attempt is current"
+    )
+    yield _settle(call, ticket, _Came(outcome=outcome, said=said))
+    return Later(seconds=0.0, why=said)

@@ -1,0 +1,219 @@
+"""One governed call, and everything about it that can be computed without asking anyone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import orjson
+
+from langgraph_control.guards.canonical import canonical_bytes, from_canonical, observed, observed_bytes
+from langgraph_control.guards.keys import action_key, args_hash, digest
+from langgraph_control.guards.lifecycle import Kind
+from langgraph_control.guards.signals import Impact
+from langgraph_control.nodes.action import ABSENT, Action
+from langgraph_control.nodes.contract_checks import template_fields
+from langgraph_control.nodes.contracts import Contract
+from langgraph_control.nodes.run_context import RunContext
+
+__all__ = ["LEASE_MARGIN_SECONDS", "GovernedCall", "View"]
+
+LEASE_MARGIN_SECONDS: Final = 5.0
+"""How much longer the ledger keeps an action for an attempt than the attempt may take: for the settle's own way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What was found out about the target before deciding.
+
+    Args:
+        before: what ``read`` returned: the record, ``ABSENT``, or None without a read hook.
+        after: the fields ``expect`` says the record will have; None where it cannot say or there is no such hook.
+        failed: the read or expect hook raised: the record's state is not known now.
+        target: the record's name for people; None if the contract gives none.
+    """
+
+    before: Any = None
+    after: Mapping[str, Any] | None = None
+    failed: bool = False
+    target: str | None = None
+
+    @property
+    def already_done(self) -> bool:
+        """Whether the record is in the target state."""
+        return self.after is not None and holds(self.after, self.before)
+
+
+def holds(after: Mapping[str, Any], record: Any) -> bool:
+    """Whether a record has the fields that the write would give it, values compared as observed.
+
+    Args:
+        after: what ``expect`` said.
+        record: what ``read`` returned.
+    """
+    if not isinstance(record, Mapping):
+        return False
+    return all(
+        name in record and observed_bytes(record[name]) == observed_bytes(value) for name, value in after.items()
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GovernedCall:
+    """A call of a write that has reached the gate.
+
+    Args:
+        contract: what the tool does.
+        tool: its name.
+        args: its arguments, injected ones left out, validated.
+        defaults: the tool's declared defaults by argument name.
+        run: the run it belongs to.
+        call_id: the tool call's id; evidence, never identity.
+        occurrence: 0, or the number of equal calls before it for a repeatable tool.
+        where: thread, checkpoint, task and trace ids, for the record.
+    """
+
+    contract: Contract
+    tool: str
+    args: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    run: RunContext
+    call_id: str | None = None
+    occurrence: int = 0
+    where: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> bytes:
+        """What the action is: 32 bytes, equal for equal changes under one intent."""
+        return action_key(
+            self.run.secret,
+            intent=self.run.intent,
+            tool=self.tool,
+            identifying={name: self.args.get(name) for name in self.contract.key},
+            occurrence=self.occurrence,
+        )
+
+    @cached_property
+    def args_hash(self) -> bytes:
+        """Tells two different changes under one key apart."""
+        return args_hash(self.run.secret, arguments=self.args, free_text=self.contract.explain, defaults=self.defaults)
+
+    @property
+    def target_arguments(self) -> tuple[str, ...]:
+        """The arguments that name the record."""
+        target = self.contract.target
+        if not isinstance(target, str):
+            return ()
+        return tuple(template_fields(target)) if "{" in target else (target,)
+
+    @property
+    def impact(self) -> Impact:
+        """What breaks if it is wrong or done twice. A write always has one."""
+        return self.contract.impact or Impact.RECORD
+
+    @property
+    def kind(self) -> Kind:
+        """What is known of the effect after a lost answer."""
+        return self.contract.kind
+
+    @property
+    def lease_ms(self) -> int:
+        """How long the ledger keeps the action for one attempt."""
+        return int((self.contract.timeout_seconds + LEASE_MARGIN_SECONDS) * 1000)
+
+    def digest(self, view: View) -> bytes | None:
+        """Return what exactly would be done, or None if the record could not be read.
+
+        Args:
+            view: the target as it is.
+        """
+        if view.failed:
+            return None
+        return digest(
+            self.run.secret,
+            tool=self.tool,
+            contract_version=self.contract.version,
+            arguments=self.args,
+            before=self.contract.before_image(view.before),
+        )
+
+    def payload(self, view: View) -> bytes:
+        """Return arguments and before-image as stored beside the entry, without what the contract redacts.
+
+        Args:
+            view: the target as it is.
+        """
+        kept = {name: value for name, value in self.args.items() if name not in self.contract.redact}
+        before = view.before
+        if isinstance(before, Mapping):
+            before = {name: value for name, value in before.items() if name not in self.contract.redact}
+        return canonical_bytes({"args": kept, "before": observed(before)})
+
+    def stored(self, payload: bytes | None) -> tuple[dict[str, Any], Any]:
+        """Return the arguments and the before-image of a frozen digest; redacted arguments come from this call.
+
+        Args:
+            payload: as :meth:`payload` wrote it; None where this call's own are to run.
+        """
+        if payload is None:
+            return dict(self.args), None
+        kept = from_canonical(payload)
+        redacted = {name: self.args[name] for name in self.contract.redact if name in self.args}
+        return {**kept["args"], **redacted}, kept["before"]
+
+    def action(self, *, args: Mapping[str, Any] | None = None, **facts: Any) -> Action:
+        """Return what hooks and the tool see of this call.
+
+        Args:
+            args: the arguments that really run, where they are not this call's own.
+            **facts: attempt, before, result, deadline.
+        """
+        return Action(
+            tool=self.tool,
+            args=dict(self.args if args is None else args),
+            key=self.key.hex(),
+            intent=self.run.intent,
+            run_id=str(self.run.run_id),
+            **facts,
+        )
+
+    def body(self, **facts: Any) -> bytes:
+        """Return an entry's body: who, what, where and why as this worker knows it. SQL adds what it decides itself.
+
+        Args:
+            **facts: what this entry is about; None values are left out.
+        """
+        run = self.run
+        return body_bytes(
+            {
+                "who": {"actor": run.actor, "on_behalf_of": run.on_behalf_of},
+                "intent": run.intent,
+                "tool": self.tool,
+                "system": self.contract.system,
+                "impact": self.impact.value,
+                "contract": self.contract.version,
+                "call_id": self.call_id,
+                "where": {**self.where, "worker": run.worker, "thread_id": run.thread_id, "graph": run.graph},
+                **facts,
+            }
+        )
+
+
+def body_bytes(facts: Mapping[str, Any]) -> bytes:
+    """Return facts made of JSON primitives as the bytes of an entry's body.
+
+    Args:
+        facts: the body; None values are left out.
+    """
+    return orjson.dumps(
+        {name: value for name, value in facts.items() if value is not None}, option=orjson.OPT_SORT_KEYS
+    )
+
+
+def is_missing(before: Any) -> bool:
+    """Whether the read hook said that there is no such record.
+
+    Args:
+        before: what it returned.
+    """
+    return before is ABSENT

@@ -1,0 +1,229 @@
+"""The one gate: a write is claimed before it happens, happens at most as often as its kind allows, and is settled.
+
+A generator without I/O: it yields what it wants done and is sent the answer (see :mod:`requests` beside it). Two thin
+drivers run it, sync and async; the simulator runs this same body with a fault at every yield. The claim's answer is the
+only routing.
+"""
+
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+from langgraph_control.audit.ledger import Answer, Claim, Claimed, Reason
+from langgraph_control.guards.intent import ask_for, missing_pieces
+from langgraph_control.guards.retries import backoff_seconds
+from langgraph_control.guards.routing import Decision, Verb, route
+from langgraph_control.guards.signals import Signals
+from langgraph_control.nodes import requests as ask
+from langgraph_control.nodes.action import ABSENT
+from langgraph_control.nodes.attempt import attempt
+from langgraph_control.nodes.call import GovernedCall, View, is_missing
+from langgraph_control.nodes.card import card_bytes, parked_card
+from langgraph_control.nodes.reading_back import find_out
+from langgraph_control.nodes.results import decode
+from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused, TakenOver
+
+__all__ = ["ATTEMPTS_MAX", "PATIENCE_SECONDS", "Gate", "perform"]
+
+ATTEMPTS_MAX: Final = 5
+"""How many attempts one action may have, over all runs and restarts."""
+
+PATIENCE_SECONDS: Final = 5.0
+"""How long a call waits in process for another holder or a back-off. What must wait longer is parked."""
+
+BACKOFF_BASE_SECONDS: Final = 0.2
+BACKOFF_CAP_SECONDS: Final = 60.0
+
+Gate: TypeAlias = Generator[Any, Any, Delivered | Refused | TakenOver | Abandoned]
+
+
+def perform(call: GovernedCall) -> Gate:
+    """Carry one intended effect through to a settled outcome, park it, or refuse it.
+
+    Args:
+        call: the write.
+    """
+    yield ask.ReplayWakes(key=call.key.hex())
+    later: Later | None = None
+    waited = 0.0
+    while True:
+        view = yield from _look(call)
+        decision = _postponed(later, call) if later else _decide(call, view)
+        ticket = yield ask.NewTicket()
+        claimed = yield _claim(call, view, decision, ticket)
+        step: Delivered | Refused | TakenOver | Abandoned | Later | None
+        match claimed.answer:
+            case Answer.GO:
+                step = yield from attempt(call, view, claimed, ticket)
+            case Answer.VERIFY:
+                step = yield from find_out(call, view, claimed, ticket)
+            case Answer.WAIT:
+                step = Later(
+                    seconds=min(0.05 + waited / 4, claimed.wait_ms / 1000 + 0.01), why="another worker is at it"
+                )
+            case Answer.PARK:
+                yield ask.Park(card=parked_card(call, view, decision, claimed, wake_ms=_wake_ms(later, claimed)))
+                step, waited = None, 0.0
+            case _:
+                step = _ended(call, claimed, decision)
+        later = None
+        if isinstance(step, Later):
+            pause = _pause(step, claimed, ticket)
+            if step.parks or waited + pause > PATIENCE_SECONDS:
+                if claimed.answer in (Answer.WAIT, Answer.VERIFY):
+                    # Listed as waiting by that very claim; a claim for "later" would only be told to wait or verify again.
+                    card = parked_card(
+                        call, view, decision, replace(claimed, reason=_waits_for(claimed)), wake_ms=int(pause * 1000)
+                    )
+                    yield ask.Park(card=card)
+                    waited = 0.0
+                else:
+                    later = replace(step, seconds=pause)
+            else:
+                yield ask.Sleep(seconds=pause)
+                waited += pause
+        elif step is not None:
+            return step
+
+
+def _look(call: GovernedCall) -> Generator[Any, Any, View]:
+    contract = call.contract
+    target = contract.target_text(call.args)
+    if callable(contract.target):
+        heard = yield ask.Ask(hook="target", action=call.action())
+        target = str(heard.value) if isinstance(heard, ask.Heard) and heard.value else None
+    if contract.read is None:
+        return View(target=target)
+    heard = yield ask.Ask(hook="read", action=call.action())
+    if isinstance(heard, ask.AskFailed):
+        return View(failed=True, target=target)
+    before, after = heard.value, None
+    if contract.expect is not None and before is not ABSENT:
+        heard = yield ask.Ask(hook="expect", action=call.action(before=before))
+        if isinstance(heard, ask.AskFailed):
+            return View(failed=True, target=target)
+        after = heard.value
+    return View(before=before, after=after, target=target)
+
+
+def _decide(call: GovernedCall, view: View) -> Decision:
+    policy = call.run.policy
+    missing = missing_pieces(
+        intent=call.run.intent,
+        arguments=call.args,
+        explained_by=call.contract.explain,
+        target_named_by=call.target_arguments,
+    )
+    if missing:
+        reasons = (ask_for(call.tool, missing),)
+        return Decision(verb=Verb.DENY, reasons=reasons, requirement=None, matched=(), policy_hash=policy.hash)
+    record = view.before if isinstance(view.before, Mapping) else None
+    return route(
+        Signals(
+            tool=call.tool,
+            impact=call.impact,
+            kind=call.kind,
+            system=call.contract.system,
+            arguments=call.args,
+            record=record,
+            record_missing=is_missing(view.before),
+            read_failed=view.failed,
+            already_done=view.already_done,
+            actor=call.run.actor,
+            on_behalf_of=call.run.on_behalf_of,
+            tenant=call.run.tenant,
+        ),
+        policy,
+    )
+
+
+def _postponed(later: Later, call: GovernedCall) -> Decision:
+    return Decision(
+        verb=Verb.RETRY_LATER, reasons=(later.why,), requirement=None, matched=(), policy_hash=call.run.policy.hash
+    )
+
+
+def _claim(call: GovernedCall, view: View, decision: Decision, ticket: ask.Ticket) -> Claim:
+    contract = call.contract
+    digest = call.digest(view)
+    return Claim(
+        run_id=call.run.run_id,
+        token=call.run.token,
+        attempt=ticket.attempt,
+        key=call.key,
+        args_hash=call.args_hash,
+        digest=digest,
+        verb=decision.verb.value,
+        requirement=decision.requirement.canonical() if decision.requirement else None,
+        tool=call.tool,
+        impact=call.impact.value,
+        kind=call.kind.value,
+        fallback_kind=contract.fallback_kind.value,
+        lease_ms=call.lease_ms,
+        keyed_ms=int((contract.keyed_for_seconds or 0) * 1000),
+        visible_ms=int(contract.visible_within_seconds * 1000),
+        attempts_max=ATTEMPTS_MAX,
+        call_id=call.call_id,
+        body=call.body(
+            verb=decision.verb.value,
+            reasons=list(decision.reasons),
+            rules=list(decision.matched),
+            policy=decision.policy_hash,
+            target=view.target,
+            trigger=call.run.trigger,
+            at=ticket.now.isoformat(),
+        ),
+        payload=call.payload(view),
+        card=card_bytes(call, view, decision) if digest is not None else None,
+    )
+
+
+def _pause(step: Later, claimed: Claimed, ticket: ask.Ticket) -> float:
+    if claimed.answer is not Answer.GO:
+        return step.seconds
+    backoff = backoff_seconds(
+        max(1, claimed.attempts), base=BACKOFF_BASE_SECONDS, cap=BACKOFF_CAP_SECONDS, unit_random=ticket.chance
+    )
+    return max(step.seconds, backoff)
+
+
+def _wake_ms(later: Later | None, claimed: Claimed) -> int:
+    if later is not None:
+        return max(1, int(later.seconds * 1000))
+    return 60_000 if claimed.reason == Reason.RECORD_UNREADABLE else 0
+
+
+def _waits_for(claimed: Claimed) -> str:
+    return Reason.HELD if claimed.answer is Answer.WAIT else Reason.OUTCOME_UNKNOWN
+
+
+def _ended(call: GovernedCall, claimed: Claimed, decision: Decision) -> Delivered | Refused | TakenOver:
+    if claimed.answer is Answer.STALE:
+        return TakenOver()
+    if claimed.answer is Answer.STORED and claimed.reason == Reason.SUCCEEDED and claimed.result is not None:
+        return Delivered(value=decode(claimed.result), replayed=True)
+    if claimed.answer is Answer.STORED:
+        return Refused(code=Reason.FAILED, text=claimed.error or f"{call.tool} failed; nothing was changed.")
+    return Refused(code=claimed.reason, text=_refusal_text(call, claimed, decision), reasons=decision.reasons)
+
+
+def _refusal_text(call: GovernedCall, claimed: Claimed, decision: Decision) -> str:
+    why = "; ".join(decision.reasons)
+    match claimed.reason:
+        case Reason.REJECTED:
+            said = f" Comment: {claimed.comment}" if claimed.comment else ""
+            return f"{call.tool} was rejected by a person and not done.{said} Do not ask for the same change again."
+        case Reason.APPROVAL_EXPIRED:
+            return f"{call.tool} was not done: nobody approved it in time. Tell the user; do not ask for the same change again."
+        case Reason.KEY_CONFLICT:
+            keys = ", ".join(call.contract.key) or "the intent"
+            return (
+                f"{call.tool} was not done: the same change ({keys}) was already asked for with other arguments and may have "
+                "happened. Do not work around this; tell the user that a person must look at it."
+            )
+        case Reason.DEDUPLICATE:
+            return f"{call.tool} was not done because there is nothing to do: {why}."
+        case Reason.ATTEMPTS_USED_UP:
+            return f"{call.tool} was not done: it was tried as often as allowed. Nothing was changed; tell the user."
+        case _:
+            return f"{call.tool} was not done: {why}."

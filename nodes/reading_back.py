@@ -1,0 +1,134 @@
+"""Reading back: finding out what became of a lost attempt, and confirming one that says it is done."""
+
+from collections.abc import Generator
+from enum import StrEnum
+from typing import Any, Final
+
+from langgraph_control.audit.ledger import Claimed, Outcome, Settle, Verdict
+from langgraph_control.nodes import requests as ask
+from langgraph_control.nodes.action import ABSENT, Action
+from langgraph_control.nodes.call import GovernedCall, View, holds
+from langgraph_control.nodes.results import decode, encode
+from langgraph_control.nodes.steps import Delivered, Later
+
+__all__ = ["Confirmation", "confirm", "find_out"]
+
+SECOND_LOOK_SECONDS: Final = 0.1
+"""Between the two reads that "not there" takes."""
+
+CONFIRM_WITHIN_SECONDS: Final = 2.0
+"""How long a finished write is waited for to show. What shows later than that is left unconfirmed."""
+
+TRY_AGAIN_SECONDS: Final = 1.0
+
+
+class Confirmation(StrEnum):
+    """What reading back says about a write that reports success."""
+
+    UNASKED = "unasked"  # the contract cannot read it back
+    VERIFIED = "verified"  # it is there
+    PENDING = "pending"  # not there yet, and it may take longer to show than was waited
+    MISMATCH = "mismatch"  # not there, and it would show by now
+    UNREADABLE = "unreadable"  # the hook failed or could not tell
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The facts to record beside the outcome."""
+        named = {Confirmation.VERIFIED: ("effect.verified",), Confirmation.MISMATCH: ("effect.mismatch",)}
+        return named.get(self, ())
+
+
+class _Sight(StrEnum):
+    """One look."""
+
+    THERE = "there"
+    NOT_THERE = "not_there"
+    CANNOT_TELL = "cannot_tell"
+
+
+def find_out(
+    call: GovernedCall, view: View, claimed: Claimed, ticket: ask.Ticket
+) -> Generator[Any, Any, Delivered | Later]:
+    """Find out whether a lost attempt had its effect, and settle what is found.
+
+    Args:
+        call: the write.
+        view: the target as it is now.
+        claimed: the claim that said verify; it also says whether "not there" may be believed.
+        ticket: the try it was made with.
+    """
+    args, before = call.stored(claimed.payload)
+    action = call.action(args=args, attempt=claimed.attempts, before=before if claimed.payload else view.before)
+    sight, result = yield from _look(call, action)
+    if sight is _Sight.NOT_THERE and claimed.absence_counts:
+        yield ask.Sleep(seconds=SECOND_LOOK_SECONDS)
+        sight, result = yield from _look(call, action)
+    if sight is _Sight.THERE:
+        outcome = Outcome.FOUND
+    elif sight is _Sight.NOT_THERE and claimed.absence_counts:
+        outcome = Outcome.ABSENT
+    else:
+        outcome = Outcome.UNDETERMINED
+    settled = yield Settle(
+        run_id=call.run.run_id,
+        attempt=ticket.attempt,
+        key=call.key,
+        outcome=outcome,
+        events=("effect.verified",) if outcome is Outcome.FOUND else (),
+        result=encode(result) if outcome is Outcome.FOUND else None,
+        call_id=call.call_id,
+        body=call.body(outcome=outcome.value, sight=sight.value, at=ticket.now.isoformat()),
+    )
+    if settled.answer is Verdict.SETTLED and outcome is Outcome.FOUND:
+        return Delivered(value=decode(encode(result)), replayed=True)
+    if outcome is Outcome.UNDETERMINED:
+        until_believed = claimed.wait_ms / 1000 if sight is _Sight.NOT_THERE else TRY_AGAIN_SECONDS
+        return Later(seconds=max(until_believed, SECOND_LOOK_SECONDS), why="it cannot be told yet whether it happened")
+    return Later(seconds=0.0, why="it did not happen")
+
+
+def confirm(call: GovernedCall, action: Action) -> Generator[Any, Any, Confirmation]:
+    """Read back a write that reports success.
+
+    Args:
+        call: the write.
+        action: with the tool's result.
+    """
+    visible = call.contract.visible_within_seconds
+    sight, _ = yield from _look(call, action)
+    if sight is _Sight.NOT_THERE and visible <= CONFIRM_WITHIN_SECONDS:
+        if visible > 0:
+            yield ask.Sleep(seconds=visible)
+        sight, _ = yield from _look(call, action)
+        if sight is _Sight.NOT_THERE:
+            return Confirmation.MISMATCH
+    match sight:
+        case _Sight.THERE:
+            return Confirmation.VERIFIED
+        case _Sight.NOT_THERE:
+            return Confirmation.PENDING
+        case _:
+            return Confirmation.UNREADABLE
+
+
+def _look(call: GovernedCall, action: Action) -> Generator[Any, Any, tuple[_Sight, Any]]:
+    if call.contract.find is not None:
+        heard = yield ask.Ask(hook="find", action=action)
+        if isinstance(heard, ask.AskFailed) or heard.value is None:
+            return _Sight.CANNOT_TELL, None
+        if heard.value is ABSENT:
+            return _Sight.NOT_THERE, None
+        return _Sight.THERE, heard.value
+    heard = yield ask.Ask(hook="read", action=action)
+    if isinstance(heard, ask.AskFailed):
+        return _Sight.CANNOT_TELL, None
+    record = heard.value
+    heard = yield ask.Ask(hook="expect", action=action)
+    if isinstance(heard, ask.AskFailed) or heard.value is None:
+        return _Sight.CANNOT_TELL, None
+    if holds(heard.value, record):
+        return (
+            _Sight.THERE,
+            action.result if action.result is not None else f"{call.tool} is done; the record shows it.",
+        )
+    return _Sight.NOT_THERE, None

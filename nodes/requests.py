@@ -1,0 +1,185 @@
+"""What the gate asks its driver for, and what it is told.
+
+The gate is a generator without I/O: it yields one of these, or a request to the ledger, and is sent the answer. Failures of
+a tool or a hook come back as values, never thrown in, and the gate never yields in a ``finally``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from langgraph_control.nodes.action import Action
+
+__all__ = [
+    "Ask",
+    "AskFailed",
+    "Cancelled",
+    "Heard",
+    "NewTicket",
+    "NotSent",
+    "Park",
+    "Raised",
+    "ReplayWakes",
+    "Returned",
+    "RolledBack",
+    "Send",
+    "Sleep",
+    "Ticket",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTicket:
+    """Ask for what one try needs from outside: an id, the time, chance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """One try.
+
+    Args:
+        attempt: its id.
+        started: the driver's monotonic clock, read before anything of this try was sent, in seconds.
+        now: the wall clock, in UTC; for the record and for Retry-After dates only.
+        chance: a number from [0, 1), for jitter.
+    """
+
+    attempt: UUID
+    started: float
+    now: datetime
+    chance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Ask one of the contract's hooks. Answered with :class:`Heard` or :class:`AskFailed`.
+
+    Args:
+        hook: which.
+        action: what it gets.
+    """
+
+    hook: Literal["read", "expect", "find", "outcome", "target"]
+    action: Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A hook's answer.
+
+    Args:
+        value: what it returned.
+    """
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskFailed:
+    """A hook raised.
+
+    Args:
+        error: what it raised.
+    """
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """Call the tool. Answered with one of the five values below.
+
+    Args:
+        action: what :func:`current_action` gives inside the tool.
+        args: the arguments to call it with.
+        not_after: the driver's monotonic time after which it must not be sent any more, in seconds.
+        transaction: run it on the ledger's own connection, and keep that open for the settle.
+    """
+
+    action: Action
+    args: Mapping[str, Any]
+    not_after: float
+    transaction: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """The tool returned.
+
+    Args:
+        value: what.
+        xid: the open transaction's id; None outside a ``transaction`` effect.
+    """
+
+    value: Any
+    xid: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raised:
+    """The tool raised; an open transaction was rolled back.
+
+    Args:
+        error: what it raised.
+        ended_transaction: the tool had ended the ledger's transaction by itself, so something may be committed.
+    """
+
+    error: BaseException
+    ended_transaction: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSent:
+    """The tool was not called: its time was over before it could be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """The call was cancelled in the middle: nobody knows. The driver passes the cancellation on when the gate is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack:
+    """The answer to a settle inside a transaction that could not commit.
+
+    Args:
+        why: ``stale``: another attempt is current, so effect and record were rolled back together; ``ended``: the tool
+            ended the transaction by itself; ``unsure``: the connection was lost on commit.
+    """
+
+    why: Literal["stale", "ended", "unsure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayWakes:
+    """Consume this task's stored answers that belong to this action, so that later questions get their own.
+
+    Args:
+        key: the action key in hexadecimal digits.
+    """
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Park:
+    """Interrupt the graph. Whatever the answer is, it carries no authority: the gate claims again.
+
+    Args:
+        card: JSON primitives only, for people and front ends.
+    """
+
+    card: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep:
+    """Wait a short time in process.
+
+    Args:
+        seconds: how long.
+    """
+
+    seconds: float
