@@ -79,13 +79,14 @@ def check_impact(impact: Impact | str | None) -> Impact:
             todo=f'Write impact= one of {_IMPACTS}. For example impact="money".',
             code="contract_impact_missing",
         )
-    if impact not in set(Impact):
+    try:
+        return Impact(impact)
+    except ValueError as unknown:
         raise ContractError(
             "impact is none of those that policies know.",
             todo=f"Write impact= one of {_IMPACTS}.",
             code="contract_impact_unknown",
-        )
-    return Impact(impact)
+        ) from unknown
 
 
 def check_hooks(hooks: Mapping[str, object]) -> None:

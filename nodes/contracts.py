@@ -6,7 +6,7 @@ sync or async, and each one given buys something visible.
 """
 
 import string
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -48,7 +48,9 @@ VISIBLE_WITHIN_SECONDS: Final = 30.0
 that lands late is done twice.
 """
 
-Hook: TypeAlias = Callable[[Action], Any] | Callable[[Action], Awaitable[Any]]
+Hook: TypeAlias = Callable[[Action], Any]
+"""Takes the action; sync, or async (then the answer is awaited)."""
+
 T = TypeVar("T", bound=Callable[..., Any] | BaseTool)
 
 _ATTRIBUTE: Final = "__control_contract__"
@@ -157,6 +159,8 @@ class Contract:
             ContractError: it has a contract already, cannot carry one, or lacks an argument the contract names.
         """
         name = checks.name_of(tool)
+        if isinstance(tool, type):
+            raise _not_attachable(name, "class")
         if contract_of(tool) is not None:
             raise ContractError(
                 f"Tool {name} has a contract already.",
@@ -169,11 +173,7 @@ class Contract:
             # and neither the model nor tracing sees it.
             object.__setattr__(tool, _ATTRIBUTE, self)
         except (AttributeError, TypeError) as refused:
-            raise ContractError(
-                f"{name} is a {type(tool).__name__}, which cannot carry a contract.",
-                todo="Make a tool of it first (langchain_core.tools.tool), or pass contracts={name: ...} to govern.",
-                code="contract_not_attachable",
-            ) from refused
+            raise _not_attachable(name, type(tool).__name__) from refused
         return tool
 
 
@@ -334,6 +334,14 @@ def resolve_contracts(tools: Sequence[BaseTool], contracts: Mapping[str, Contrac
             resolved[tool.name] = contract
     checks.check_none_left(beside, seen)
     return resolved
+
+
+def _not_attachable(name: str, kind: str) -> ContractError:
+    return ContractError(
+        f"{name} is a {kind}, which cannot carry a contract.",
+        todo="Make a tool of it first (langchain_core.tools.tool), or pass contracts={name: ...} to govern.",
+        code="contract_not_attachable",
+    )
 
 
 def _check_is_contract(contract: object, name: str) -> None:

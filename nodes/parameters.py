@@ -1,6 +1,7 @@
 """The arguments of a tool as its model sees them, whatever way the tool declares them."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,7 +9,7 @@ from typing import Any, Final, cast
 
 import orjson
 from jsonschema import SchemaError
-from jsonschema.exceptions import ValidationError
+from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, validator_for
 from langchain_core.tools import BaseTool
@@ -60,12 +61,12 @@ def tool_parameters(tool: BaseTool) -> Parameters:
     if isinstance(tool.args_schema, dict):
         properties = tool.args_schema.get("properties") or {}
         defaults = {name: about["default"] for name, about in properties.items() if _has_default(about)}
-        injected = frozenset(name for name in taken if name not in properties)
+        injected = frozenset(_plain(taken)) - frozenset(properties)
         return Parameters(names=tuple(properties), defaults=defaults, injected=injected, schema=tool.args_schema)
     fields = get_fields(tool.get_input_schema())
     visible = get_fields(cast("Any", tool.tool_call_schema))
     names = tuple(name for name in visible if taken.get(name) != _VARIADIC.get(name, "none"))
-    injected = frozenset(name for name in (*fields, *taken) if name not in visible)
+    injected = (frozenset(fields) | frozenset(_plain(taken))) - frozenset(visible)
     defaults = {name: default for name in names if (default := _default(fields[name])) is not _NONE_DECLARED}
     return Parameters(names=names, defaults=defaults, injected=injected)
 
@@ -75,7 +76,7 @@ def validate_arguments(tool: BaseTool, raw: Mapping[str, Any]) -> dict[str, Any]
 
     Args:
         tool: the tool.
-        raw: what the model sent.
+        raw: what the model sent, injected arguments left out.
 
     Raises:
         ArgumentError: code ``arguments_invalid``; names the field and what the schema wants there, no values. Nothing
@@ -86,8 +87,8 @@ def validate_arguments(tool: BaseTool, raw: Mapping[str, Any]) -> dict[str, Any]
         return dict(raw)
     validator = _validator(_schema_bytes(tool.name, tool.args_schema), tool.name)
     try:
-        wrong = next(validator.iter_errors(dict(raw)), None)
-    except (Unresolvable, RecursionError) as unusable:
+        wrong = best_match(validator.iter_errors(dict(raw)))
+    except (Unresolvable, RecursionError, re.error) as unusable:
         raise _unusable_schema(tool.name) from unusable
     if wrong is not None:
         raise ArgumentError(
@@ -150,11 +151,16 @@ def _body(tool: BaseTool) -> Callable[..., Any]:
 
 
 def _signature(body: Callable[..., Any]) -> dict[str, Any]:
-    """Parameter kinds by name, ``self`` left out."""
+    """Parameter kinds by name."""
     try:
         return {name: about.kind for name, about in inspect.signature(body).parameters.items()}
     except (TypeError, ValueError):  # some callables of C have none
         return {}
+
+
+def _plain(taken: Mapping[str, Any]) -> list[str]:
+    """Names that stand for one argument each, not for all the others."""
+    return [name for name, kind in taken.items() if kind not in _VARIADIC.values()]
 
 
 def _has_default(about: object) -> bool:
