@@ -44,11 +44,15 @@ def add_login(
         TrailUnavailable: the server cannot be reached.
     """
     with naming_errors(admin_dsn), connect(admin_dsn) as connection, alone(connection):
-        if create:
-            changing_roles(connection, lambda: _create(connection, login))
-        try:
-            changing_roles(connection, lambda: _give_role(connection, login, role))
+
+        def change() -> None:
+            if create:
+                _create(connection, login)
+            _give_role(connection, login, role)
             _publish(connection, (login, tenant, role, person, list(groups), may_name_person))
+
+        try:
+            changing_roles(connection, change)
         except psycopg.errors.UndefinedObject:
             raise DatabaseRefused(
                 f'There is no login "{login}" on this server, or the database was never migrated.',
@@ -90,12 +94,11 @@ def _give_role(connection: AdminConnection, login: str, role: LoginRole) -> None
 
 
 def _publish(connection: AdminConnection, row: tuple[object, ...]) -> None:
-    with connection.transaction():
-        connection.execute("SET LOCAL ROLE control_owner")
-        connection.execute(
-            "INSERT INTO control.login (login, tenant, role, person, groups, may_name_person)"
-            " VALUES (%s, %s, %s, %s, %s, %s)"
-            " ON CONFLICT (login) DO UPDATE SET tenant = excluded.tenant, role = excluded.role,"
-            " person = excluded.person, groups = excluded.groups, may_name_person = excluded.may_name_person",
-            row,
-        )
+    connection.execute("SET LOCAL ROLE control_owner")
+    connection.execute(
+        "INSERT INTO control.login (login, tenant, role, person, groups, may_name_person)"
+        " VALUES (%s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (login) DO UPDATE SET tenant = excluded.tenant, role = excluded.role,"
+        " person = excluded.person, groups = excluded.groups, may_name_person = excluded.may_name_person",
+        row,
+    )

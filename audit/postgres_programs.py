@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,7 +68,9 @@ def find_programs(copies: Path, *, folder: Path | None = None) -> Programs:
     owner = _owner()
     found = folder or _of_the_wheel() or programs_on_the_path()
     if found is None:
-        raise LocalServerError("No Postgres server programs were found.", todo=REMEDIES)
+        raise LocalServerError(
+            "No Postgres server programs were found.", todo=REMEDIES, code="local_server_programs_missing"
+        )
     version = _version(found, owner)
     if version is None and owner is not None and folder is None and found == _of_the_wheel():
         found = _copied(found, copies)
@@ -165,24 +168,27 @@ def _run(owner: int | None, command: Sequence[str], *, within_seconds: float) ->
     """
     # A file and no pipe: the server inherits it from pg_ctl, and a pipe would stay open as long as the server runs.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        program = subprocess.Popen(  # noqa: S603 - Postgres' own program, no shell
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            user=owner,
+            extra_groups=None if owner is None else [],
+            start_new_session=True,
+            env=_environment(),
+        )
         try:
-            done = subprocess.run(  # noqa: S603 - Postgres' own program, no shell
-                command,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                timeout=within_seconds,
-                cwd="/",
-                user=owner,
-                extra_groups=None if owner is None else [],
-                start_new_session=True,
-                env=_environment(),
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return f"{type(error).__name__}"
+            program.wait(within_seconds)
+        except subprocess.TimeoutExpired:
+            return f"no end within {within_seconds:g} s"
+        finally:
+            if program.poll() is None:  # too slow, or we are being interrupted: it goes with all it started
+                os.killpg(program.pid, signal.SIGKILL)
+                program.wait()
         said.seek(0)
-        return None if done.returncode == 0 else said.read().strip()[-LOG_TAIL_CHARACTERS:]
+        return None if program.returncode == 0 else said.read().strip()[-LOG_TAIL_CHARACTERS:]
 
 
 def _environment() -> dict[str, str]:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import Final, Self
 from urllib.parse import quote
 
 from langgraph_control.audit.postgres_programs import Programs, find_programs
@@ -82,7 +82,9 @@ class PostgresServer:
     programs: Programs
     files: Files
     socket_folder: Path
-    _hold: IO[bytes] | None = field(repr=False)
+    _hold: int | None = field(
+        repr=False
+    )  # the open file's number: a hold nobody gives back lasts as long as the process
     _process: int = field(default_factory=os.getpid, repr=False)
 
     @classmethod
@@ -105,18 +107,19 @@ class PostgresServer:
         Raises:
             LocalServerError: it cannot be started; the text says what to do.
         """
+        data = data.absolute()
         _make_folder(data)
+        data = data.resolve()  # one folder, one name: it is what a server is recognised by
         programs = find_programs(data, folder=programs_folder)
         files = Files(cluster=data / f"pg{programs.major}")
         _check_reachable(data, programs)
         socket_folder = _socket_folder(files.cluster, programs)
         with files.lock.open("ab") as lock, contextlib.ExitStack() as undo:
-            _wait_for(lock, fcntl.LOCK_EX, "another process that is starting it")
-            hold = files.users.open("ab")
-            undo.callback(hold.close)
-            _wait_for(hold, fcntl.LOCK_SH, "the server that is being stopped")
+            _wait_for(lock.fileno(), fcntl.LOCK_EX, "another process that is starting it")
+            hold = os.open(files.users, os.O_RDWR | os.O_CREAT, 0o600)
             server = cls(programs=programs, files=files, socket_folder=socket_folder, _hold=hold)
             undo.callback(server.stop)  # a start that failed or was broken off leaves nothing behind
+            _wait_for(hold, fcntl.LOCK_SH, "the server that is being stopped")
             if not (files.cluster / "PG_VERSION").exists():
                 say(f"Setting up Postgres {programs.version} in {files.cluster} (once, some seconds) …")
                 _create_cluster(files, programs, SETTINGS | dict(settings or {}))
@@ -137,7 +140,7 @@ class PostgresServer:
         hold, self._hold = self._hold, None
         if hold is None or os.getpid() != self._process:  # a forked child shares its parent's hold
             return
-        with hold:
+        try:
             if _try_lock(hold, fcntl.LOCK_EX):
                 _stop(self.files, self.programs)
                 return
@@ -145,6 +148,8 @@ class PostgresServer:
             give_up = time.monotonic() + WAIT_SECONDS
             while not _try_lock(hold, fcntl.LOCK_SH) and time.monotonic() < give_up:
                 time.sleep(POLL_SECONDS)
+        finally:
+            os.close(hold)
 
     def __enter__(self) -> Self:
         return self
@@ -205,9 +210,9 @@ def _socket_folder(cluster: Path, programs: Programs) -> Path:
 
 def _create_cluster(files: Files, programs: Programs, settings: Mapping[str, str]) -> None:
     """Set the data folder up aside and rename it into place, so that a set-up broken off leaves nothing half done."""
-    aside = files.cluster.with_suffix(".new")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(mode=0o700)
+    for left in files.cluster.parent.glob(f"{files.cluster.name}.new-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    aside = Path(tempfile.mkdtemp(prefix=f"{files.cluster.name}.new-", dir=files.cluster.parent))
     if programs.owner is not None:
         os.chown(aside, programs.owner, -1)
     arguments = (
@@ -227,7 +232,7 @@ def _create_cluster(files: Files, programs: Programs, settings: Mapping[str, str
 
 
 def _start(files: Files, programs: Programs, socket_folder: Path) -> None:
-    _forget_foreign_pid(files)
+    _forget_pid(files, socket_folder)
     files.starting.touch()
     _start_keeper(files, programs)
     options = f"-k {shlex.quote(str(socket_folder))} -p {PORT} -c unix_socket_permissions=0700"
@@ -300,13 +305,14 @@ def _command(pid: int) -> str:
     return listed.stdout
 
 
-def _forget_foreign_pid(files: Files) -> None:
-    """Keep Postgres from refusing to start because its old pid now belongs to another program of this user.
+def _forget_pid(files: Files, socket_folder: Path) -> None:
+    """Keep Postgres from refusing to start because its old pid belongs to another program now, or to its own zombie.
 
     Only the pid is overwritten: the rest of the file lets Postgres check for memory still in use by an old server.
     """
-    pid = _pid(files)
-    if pid is None or not _command(pid):
+    for name in (f".s.PGSQL.{PORT}.lock", f".s.PGSQL.{PORT}"):
+        (socket_folder / name).unlink(missing_ok=True)
+    if _pid(files) is None:
         return
     lines = files.pid.read_text(encoding="utf-8").splitlines()
     files.pid.write_text("\n".join([str(NO_SUCH_PID), *lines[1:]]) + "\n", encoding="utf-8")
@@ -330,7 +336,7 @@ def _end_of(log: Path) -> str:
         return ""
 
 
-def _try_lock(file: IO[bytes], mode: int) -> bool:
+def _try_lock(file: int, mode: int) -> bool:
     try:
         fcntl.flock(file, mode | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -338,7 +344,7 @@ def _try_lock(file: IO[bytes], mode: int) -> bool:
     return True
 
 
-def _wait_for(file: IO[bytes], mode: int, whom: str) -> None:
+def _wait_for(file: int, mode: int, whom: str) -> None:
     give_up = time.monotonic() + WAIT_SECONDS
     while not _try_lock(file, mode):
         if time.monotonic() >= give_up:
