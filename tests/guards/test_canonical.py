@@ -29,6 +29,7 @@ from langgraph_control.guards.canonical import (
     observed,
     observed_bytes,
     observed_identity_bytes,
+    plain_bytes,
     refuse_money_floats,
 )
 
@@ -270,14 +271,16 @@ def _unfolding() -> list[Any]:
     ],
 )
 def test_refusals_name_field_and_type(value: Any, kind: str, why: str) -> None:
-    """An argument without a canonical form is refused by field and type; as evidence it is kept or marked."""
+    """An argument without a canonical form is refused by field and type; as evidence it is kept or marked, stably."""
     with pytest.raises(ArgumentError) as refused:
         canonical_bytes({"lines": [0, {"x y": value}]})
     assert refused.value.code == "arguments_not_canonical"
     assert refused.value.what.startswith("arguments.lines[1].x y")
     assert f"a {kind} " in refused.value.what
     assert why in refused.value.what
-    assert json.loads(observed_bytes({"x": value}))["x"] is not None
+    seen = observed({"x": value})
+    assert json.loads(plain_bytes(seen))["x"] is not None
+    assert observed_identity_bytes(from_canonical(plain_bytes(seen))) == observed_identity_bytes({"x": value})
 
 
 def test_a_refusal_never_shows_the_value() -> None:
