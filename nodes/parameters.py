@@ -14,12 +14,13 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, validator_for
 from langchain_core.tools import BaseTool
 from langchain_core.utils.pydantic import get_fields
+from pydantic import BaseModel
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from langgraph_control.errors import ArgumentError, ContractError
 
-__all__ = ["Parameters", "tool_parameters", "validate_arguments"]
+__all__ = ["Parameters", "revive_arguments", "tool_parameters", "validate_arguments"]
 
 _NONE_DECLARED: Final = object()
 _VARIADIC: Final = {"args": inspect.Parameter.VAR_POSITIONAL, "kwargs": inspect.Parameter.VAR_KEYWORD}
@@ -96,6 +97,35 @@ def validate_arguments(tool: BaseTool, raw: Mapping[str, Any]) -> dict[str, Any]
             todo="Call the tool again with arguments that fit its schema.",
         )
     return dict(raw)
+
+
+def revive_arguments(tool: BaseTool, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored arguments as the tool's function expects them: models, sets and enums made of their plain forms.
+
+    Args:
+        tool: the tool.
+        stored: plain values by parameter name, as read back from the ledger.
+
+    Raises:
+        ArgumentError: code ``arguments_stored_unfit``: the tool's parameters have changed since the call was stored.
+            Nothing was done; start again with a call that fits.
+    """
+    if isinstance(tool.args_schema, dict):
+        return dict(stored)
+    schema = cast("Any", tool.tool_call_schema)
+    try:
+        if issubclass(schema, BaseModel):
+            model = schema.model_validate(dict(stored), by_alias=True, by_name=True)
+        else:
+            model = schema.parse_obj(dict(stored))
+    except ValueError as unfit:  # pydantic's ValidationError, of either major version; its text quotes values
+        raise ArgumentError(
+            f"Tool {tool.name}: its parameters have changed since this call was stored.",
+            todo="Start again with a call that fits the tool as it is now.",
+            code="arguments_stored_unfit",
+        ) from unfit
+    made = get_fields(schema)
+    return {name: getattr(model, name) if name in made else value for name, value in stored.items()}
 
 
 def _schema_bytes(name: str, schema: Mapping[str, Any]) -> bytes:

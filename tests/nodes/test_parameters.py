@@ -1,6 +1,8 @@
 """What a tool takes is known whatever way it declares it, and schemas that LangChain does not check are checked."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
+from enum import Enum
 from typing import Annotated, Any
 
 import pytest
@@ -11,7 +13,8 @@ from langgraph.store.base import BaseStore
 from pydantic import BaseModel, Field
 
 from langgraph_control.errors import ArgumentError, ContractError
-from langgraph_control.nodes.parameters import tool_parameters, validate_arguments
+from langgraph_control.guards.canonical import canonical_bytes, from_canonical
+from langgraph_control.nodes.parameters import revive_arguments, tool_parameters, validate_arguments
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -184,3 +187,58 @@ def test_tools_with_a_model_validate_themselves() -> None:
         """Close an order."""
 
     assert validate_arguments(close, {"order_id": 5}) == {"order_id": 5}
+
+
+class _Mode(Enum):
+    HARD = "hard"
+
+
+class _Line(BaseModel):
+    net: Decimal
+    tags: set[str] = Field(default_factory=set)
+
+
+def test_stored_arguments_come_back_as_the_function_expects_them() -> None:
+    """Models, sets and enums are made again of their plain forms; the bytes of the call stay the same."""
+
+    @tool
+    def refund(order_id: str, line: _Line, mode: _Mode, when: datetime, runtime: ToolRuntime) -> None:
+        """Refund an order."""
+
+    call = {
+        "order_id": "o1",
+        "line": _Line(net=Decimal("12.50"), tags={"b", "a"}),
+        "mode": _Mode.HARD,
+        "when": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    stored = canonical_bytes(call)
+    revived = revive_arguments(refund, from_canonical(stored))
+    assert revived == call
+    assert isinstance(revived["line"], _Line)
+    assert canonical_bytes(revived) == stored
+
+
+def test_stored_arguments_are_named_as_the_function_names_them() -> None:
+    """A model's alias is what a model sends; the ledger has the parameter's name."""
+
+    class Schema(BaseModel):
+        order_id: int = Field(alias="orderId")
+
+    def refund(order_id: int, **kwargs: Any) -> None: ...
+
+    made = StructuredTool.from_function(refund, description="Refund.", args_schema=Schema)
+    assert revive_arguments(made, {"order_id": 5, "more": [1]}) == {"order_id": 5, "more": [1]}
+    assert revive_arguments(remote(SCHEMA), {"order_id": "o"}) == {"order_id": "o"}
+
+
+def test_stored_arguments_that_no_longer_fit_are_refused() -> None:
+    """A tool whose parameters changed under an approval does not run on the old ones, and no value is shown."""
+
+    @tool
+    def refund(order_id: int) -> None:
+        """Refund an order."""
+
+    with pytest.raises(ArgumentError) as refused:
+        revive_arguments(refund, {"order_id": "x4711"})
+    assert refused.value.code == "arguments_stored_unfit"
+    assert "4711" not in str(refused.value)
