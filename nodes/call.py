@@ -7,7 +7,13 @@ from typing import Any, Final
 
 import orjson
 
-from langgraph_control.guards.canonical import canonical_bytes, from_canonical, observed, observed_bytes
+from langgraph_control.guards.canonical import (
+    from_canonical,
+    normalise,
+    observed,
+    observed_identity_bytes,
+    plain_bytes,
+)
 from langgraph_control.guards.keys import action_key, args_hash, digest
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.signals import Impact
@@ -45,7 +51,7 @@ class View:
 
 
 def holds(after: Mapping[str, Any], record: Any) -> bool:
-    """Whether a record has the fields that the write would give it, values compared as observed.
+    """Whether a record has the fields that the write would give it, numbers compared by value as everywhere.
 
     Args:
         after: what ``expect`` said.
@@ -54,7 +60,8 @@ def holds(after: Mapping[str, Any], record: Any) -> bool:
     if not isinstance(record, Mapping):
         return False
     return all(
-        name in record and observed_bytes(record[name]) == observed_bytes(value) for name, value in after.items()
+        name in record and observed_identity_bytes(record[name]) == observed_identity_bytes(value)
+        for name, value in after.items()
     )
 
 
@@ -147,7 +154,7 @@ class GovernedCall:
         before = view.before
         if isinstance(before, Mapping):
             before = {name: value for name, value in before.items() if name not in self.contract.redact}
-        return canonical_bytes({"args": kept, "before": observed(before)})
+        return plain_bytes({"args": normalise(kept), "before": observed(before)})
 
     def stored(self, payload: bytes | None) -> tuple[dict[str, Any], Any]:
         """Return the arguments and the before-image of a frozen digest; redacted arguments come from this call.
