@@ -71,7 +71,7 @@ def test_a_stream_never_read_does_nothing(saver: PostgresSaver, config: Runnable
 
 
 def test_a_sync_stream_closed_in_mid_node_waits_for_the_node(saver: PostgresSaver, config: RunnableConfig) -> None:
-    """Closing while a sync node runs waits for it and keeps its writes; the next node does not start."""
+    """Closing while a sync node runs waits for it and keeps its writes; then `next` is empty, with a task left."""
     go_on = threading.Event()
     runs: list[str] = []
 
@@ -92,6 +92,8 @@ def test_a_sync_stream_closed_in_mid_node_waits_for_the_node(saver: PostgresSave
     stream.close()
     assert runs == ["speak"]
     assert "value" in written(saver, config)
+    state = graph.get_state(config)
+    assert (state.next, [task.name for task in state.tasks]) == ((), ["speak"])
     graph.invoke(None, config)
     assert runs == ["speak", "follow"]
 
