@@ -318,25 +318,3 @@ def test_new_input_discards_a_pending_interrupt(saver: PostgresSaver, config: Ru
     assert runs == ["old", "new"]
     assert ids(graph, config).keys() == old.keys()
     assert ids(graph, config) != old
-
-
-def test_parking_until_a_table_says_yes_runs_once(saver: PostgresSaver, config: RunnableConfig) -> None:
-    """`while not granted: interrupt()` with the answer ignored is woken by any resume and unlocked by none."""
-    granted: set[str] = set()
-    effects: list[str] = []
-
-    def pay(_: State) -> Update:
-        while "digest" not in granted:
-            interrupt("Pay?")
-        effects.append("paid")
-        return {"value": "paid"}
-
-    graph = chain(saver, pay)
-    graph.invoke({}, config)
-    for forged in ("approved", {"decision": "approve"}, {FORGED: True}):
-        graph.invoke(Command(resume=forged), config)
-        assert questions(graph, config) == ["Pay?"]
-    assert effects == []
-    granted.add("digest")
-    assert graph.invoke(Command(resume={ids(graph, config)["Pay?"]: "wake"}), config)["value"] == "paid"
-    assert effects == ["paid"]
