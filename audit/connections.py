@@ -1,24 +1,32 @@
-"""The connections of one event loop: few, kept open, the one used last first.
+"""Connections that are kept open, few of them, the one used last first: for threads, and for one event loop.
 
 Not psycopg's own pool, for two reasons: it adds a quarter to the time of a short statement (measured), and it connects
 in the background with a back-off of its own, so that why it cannot connect never reaches the caller.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+import weakref
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, LiteralString, TypeAlias, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
 from langgraph_control.audit.database_errors import naming_errors
+from langgraph_control.audit.home_process import HomeProcess
 
-__all__ = ["Connections", "connection_string"]
+__all__ = ["AsyncConnection", "AsyncConnections", "Connections", "connection_string"]
 
-AsyncConnection: TypeAlias = psycopg.AsyncConnection[DictRow]
+RV = TypeVar("RV")
+Rows: TypeAlias = list[dict[str, Any]]
+
+ANSWER_SECONDS: Final = 5.0
+INTERRUPT_SECONDS: Final = 0.1  # how often a blocked call looks for Ctrl-C
 
 # A peer that vanished without a word is noticed within seconds, not hours. Unix sockets ignore all but the first.
 DEFAULTS: Final = {
@@ -41,13 +49,85 @@ def connection_string(dsn: str, *, application_name: str) -> str:
         DatabaseRefused: the DSN cannot be read.
     """
     with naming_errors(dsn):
-        return make_conninfo(
-            **{**DEFAULTS, "fallback_application_name": application_name, **conninfo_to_dict(dsn)}  # type: ignore[arg-type]
-        )
+        settings: dict[str, Any] = {**DEFAULTS, "fallback_application_name": application_name, **conninfo_to_dict(dsn)}
+        return make_conninfo(**settings)
+
+
+class _Connection(psycopg.Connection[DictRow]):
+    """A connection on which no statement waits for ever: a server may stand still without closing anything."""
+
+    def wait(self, gen: PQGen[RV], interval: float = INTERRUPT_SECONDS, timeout: float | None = ANSWER_SECONDS) -> RV:
+        return super().wait(gen, interval, timeout)
+
+
+class AsyncConnection(psycopg.AsyncConnection[DictRow]):
+    """A connection on which no statement waits for ever: a server may stand still without closing anything."""
+
+    async def wait(
+        self,
+        gen: PQGen[RV],
+        interval: float = INTERRUPT_SECONDS,
+        timeout: float | None = ANSWER_SECONDS,  # noqa: ASYNC109 - psycopg's signature
+    ) -> RV:
+        """Do as psycopg does, within a limit."""
+        return await super().wait(gen, interval, timeout)
 
 
 class Connections:
-    """Autocommit connections with prepared statements, for use on one event loop only.
+    """Autocommit connections with prepared statements, for any thread of one process.
+
+    Args:
+        conninfo: from :func:`connection_string`.
+        limit: at most so many at once; who comes later waits in line.
+    """
+
+    def __init__(self, conninfo: str, *, limit: int) -> None:
+        self._conninfo = conninfo
+        self._home = HomeProcess()
+        self._free = threading.BoundedSemaphore(limit)
+        self._idle: list[_Connection] = []
+        weakref.finalize(self, _drop, self._idle, self._home)
+
+    def run(self, text: LiteralString, parameters: Mapping[str, Any]) -> Rows:
+        """Run one statement as one transaction.
+
+        Args:
+            text: the statement.
+            parameters: its parameters.
+
+        Raises:
+            psycopg.Error: as the driver raises it; after a lost connection nobody knows whether it was carried out.
+            TrailUnavailable: this process was forked from the one that uses these connections.
+        """
+        self._home.check()
+        with self._free:
+            connection = self._take()
+            try:
+                return connection.execute(text, parameters, binary=True).fetchall()
+            finally:
+                if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+
+    def drop_idle(self) -> None:
+        """Close the idle ones: where one connection was lost, the server may have lost them all."""
+        _drop(self._idle, self._home)
+
+    def _take(self) -> _Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Connection.connect(self._conninfo, autocommit=True, prepare_threshold=0, row_factory=dict_row)
+
+
+def _drop(idle: list[_Connection], home: HomeProcess) -> None:
+    while idle and home.is_here():  # the parent of a forked process still uses the other end
+        idle.pop().close()
+
+
+class AsyncConnections:
+    """Autocommit connections with prepared statements, for one event loop.
 
     Args:
         conninfo: from :func:`connection_string`.
@@ -61,19 +141,15 @@ class Connections:
         self._free = asyncio.Semaphore(limit)
         self._idle: list[AsyncConnection] = []
 
-    async def run(self, text: str, parameters: Any) -> list[DictRow]:
-        """Run one statement as one transaction.
+    async def run(self, text: LiteralString, parameters: Mapping[str, Any]) -> Rows:
+        """Run one statement as one transaction. See :meth:`Connections.run`.
 
         Args:
             text: the statement.
             parameters: its parameters.
-
-        Raises:
-            psycopg.Error: as the driver raises it; after a lost connection nobody knows whether it was carried out.
         """
         async with self.hold() as connection:
-            cursor = await connection.execute(text, parameters, binary=True)
-            return await cursor.fetchall()
+            return await (await connection.execute(text, parameters, binary=True)).fetchall()
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[AsyncConnection]:
@@ -98,7 +174,7 @@ class Connections:
             await self._idle.pop().close()
 
     async def _connect(self) -> AsyncConnection:
-        connection: AsyncConnection = await psycopg.AsyncConnection.connect(
+        connection = await AsyncConnection.connect(
             self._conninfo, autocommit=True, prepare_threshold=0, row_factory=dict_row
         )
         if self._search_path is not None:

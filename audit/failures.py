@@ -7,7 +7,7 @@ import psycopg
 from langgraph_control.audit.database_errors import named
 from langgraph_control.errors import TrailUnavailable
 
-__all__ = ["LedgerRefused", "final"]
+__all__ = ["OWN_CODES", "LedgerRefused", "final", "gave_up"]
 
 OWN_CODES: Final = "LC"  # raised by the ledger's own functions
 
@@ -28,7 +28,7 @@ class LedgerRefused(Exception):  # noqa: N818 - an answer of the ledger's functi
         super().__init__(f"The ledger refused a request [{code}].")
 
 
-def final(error: psycopg.Error | TimeoutError, dsn: str, *, endless: bool = False) -> Exception | None:
+def final(error: psycopg.Error, dsn: str, *, endless: bool = False) -> Exception | None:
     """Return what to raise for a failed statement, or None where the same statement may succeed when sent again.
 
     Args:
@@ -36,36 +36,31 @@ def final(error: psycopg.Error | TimeoutError, dsn: str, *, endless: bool = Fals
         dsn: the connection string in use; its password is never told.
         endless: whether to go on for as long as an administrator could still help (a settle, which must land).
     """
-    if isinstance(error, TimeoutError):
-        return None
     state = error.sqlstate or ""
     if state.startswith(OWN_CODES):
         return LedgerRefused(state)
     known = named(error, dsn)
     if known is None:
-        # The driver's own text may quote what was sent, so only the code is told.
-        return TrailUnavailable(
-            f"The database answered the ledger with an error it should never give ({state or 'no code'}).",
-            todo="See the server's log; if the schema is of this release, this is a defect of langgraph-control.",
-            code="ledger_error",
-        )
+        return _unexpected(error)
     if endless or (type(known) is TrailUnavailable and state not in FULL):
         return None
     return known
 
 
-def gave_up(error: psycopg.Error | TimeoutError, dsn: str, *, seconds: float) -> Exception:
-    """Return what to raise once a statement was sent again for long enough.
+def gave_up(error: psycopg.Error, dsn: str) -> Exception:
+    """Return what to raise once a statement that might still succeed was sent again for long enough.
 
     Args:
         error: what came of the last try.
         dsn: the connection string in use; its password is never told.
-        seconds: for how long it was tried.
     """
-    known = None if isinstance(error, TimeoutError) else named(error, dsn)
-    return known or TrailUnavailable(
-        f"Postgres gave no answer within {seconds:g} s.",
-        safe="What was not recorded was not done.",
-        todo="Check that the server runs and is not overloaded; then try again.",
-        code="database_unreachable",
+    return named(error, dsn) or _unexpected(error)
+
+
+def _unexpected(error: psycopg.Error) -> TrailUnavailable:
+    # The driver's own text may quote what was sent, so only the code is told.
+    return TrailUnavailable(
+        f"The database answered the ledger with an error it should never give ({error.sqlstate or 'no code'}).",
+        todo="See the server's log; if the schema is of this release, this is a defect of langgraph-control.",
+        code="ledger_error",
     )

@@ -5,17 +5,17 @@ live on this one loop instead, so that they survive the loops of their callers.
 """
 
 import asyncio
-import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from langgraph_control.audit.home_process import HomeProcess
 from langgraph_control.errors import TrailUnavailable
 
-__all__ = ["Closer", "LoopThread"]
+__all__ = ["Closer", "LoopThread", "closed"]
 
 T = TypeVar("T")
 Closer = Callable[[], Awaitable[None]]
@@ -30,19 +30,19 @@ class _Running:
 
     loop: asyncio.AbstractEventLoop
     thread: threading.Thread
-    pid: int
-    closers: list[Closer] = field(default_factory=list)
+    home: HomeProcess
+    closers: list[Closer]
 
     @classmethod
-    def start(cls, name: str) -> "_Running":
+    def start(cls, name: str, home: HomeProcess, closers: list[Closer]) -> "_Running":
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=_serve, args=(loop,), name=name, daemon=True)
         thread.start()
-        return cls(loop=loop, thread=thread, pid=os.getpid())
+        return cls(loop=loop, thread=thread, home=home, closers=closers)
 
     def stop(self) -> None:
         """Cancel what still runs, close what was registered, end the thread. A forked child has none: nothing to do."""
-        if self.pid != os.getpid() or not self.thread.is_alive():
+        if not self.home.is_here() or not self.thread.is_alive():
             return
         asyncio.run_coroutine_threadsafe(self._wind_up(), self.loop).add_done_callback(
             lambda _: self.loop.call_soon_threadsafe(self.loop.stop)
@@ -86,6 +86,8 @@ class LoopThread:
     def __init__(self, name: str = "langgraph-control-io") -> None:
         self._name = name
         self._lock = threading.Lock()
+        self._home = HomeProcess()
+        self._closers: list[Closer] = []
         self._running: _Running | None = None
         self._finalizer: weakref.finalize[[], LoopThread] | None = None
         self._closed = False
@@ -151,16 +153,12 @@ class LoopThread:
         return running is not None and running.thread is threading.current_thread()
 
     def at_close(self, closer: Closer) -> None:
-        """Have something closed on the loop before it ends, the latest first. The closer must not refer to this object.
+        """Have something closed on the loop before it ends, the latest first. A loop that never ran closes nothing.
 
         Args:
-            closer: called once, on the loop.
-
-        Raises:
-            TrailUnavailable: as :meth:`submit`.
+            closer: called once, on the loop. It must not refer to this object, which could never be collected then.
         """
-        with self._lock:
-            self._started().closers.append(closer)
+        self._closers.append(closer)
 
     def close(self) -> None:
         """Close everything on the loop and end the thread; what still runs there raises TrailUnavailable."""
@@ -174,29 +172,25 @@ class LoopThread:
 
     def _started(self) -> _Running:
         if self._closed:
-            raise _closed()
+            raise closed()
+        self._home.check()
         if self._running is None:
-            self._running = _Running.start(self._name)
+            self._running = _Running.start(self._name, self._home, self._closers)
             self._finalizer = weakref.finalize(self, self._running.stop)
-        if self._running.pid != os.getpid():
-            raise TrailUnavailable(
-                "This process was forked from one that uses the ledger, and a fork takes no threads along.",
-                todo="Make a Control of its own in the child process, or fork before the first use.",
-                code="control_forked",
-            )
         return self._running
 
 
 def _hand_over(task: asyncio.Future[T], future: Future[T]) -> None:
     if task.cancelled():
-        future.set_exception(_closed())
+        future.set_exception(closed())
     elif (error := task.exception()) is not None:
         future.set_exception(error)
     else:
         future.set_result(task.result())
 
 
-def _closed() -> TrailUnavailable:
+def closed() -> TrailUnavailable:
+    """Return what a call on something closed raises."""
     return TrailUnavailable(
         "The connection to the ledger is closed.",
         safe="What was not recorded was not done; what was sent last may have been recorded.",

@@ -1,36 +1,31 @@
-"""The ledger as callers see it: a request goes in, its answer comes out. Lost connections are dealt with here."""
+"""The ledger as callers see it: a request goes in, its answer comes out. Lost connections are dealt with here.
+
+Threads use connections of their own and wait for Postgres only: a hop to another thread and back costs half a claim.
+Event loops go through one I/O thread, because a connection belongs to one loop and callers' loops come and go.
+"""
 
 import asyncio
-import logging
-import random
-import time
-from collections.abc import Iterator
-from typing import Final, TypeVar
+import threading
+from collections.abc import Mapping
+from typing import Any, Final, LiteralString, TypeVar
 
 import psycopg
 
-from langgraph_control.audit.connections import Connections, connection_string
-from langgraph_control.audit.failures import final, gave_up
+from langgraph_control.audit.connections import AsyncConnections, Connections, connection_string
 from langgraph_control.audit.ledger import Request, Settle
-from langgraph_control.audit.loop_thread import LoopThread
+from langgraph_control.audit.loop_thread import LoopThread, closed
 from langgraph_control.audit.migrate import check_schema
 from langgraph_control.audit.requests import OpenSession
 from langgraph_control.audit.rows import Session
 from langgraph_control.audit.statements import REQUIRED_FUNCTIONS, statement
 from langgraph_control.audit.transactions import AsyncTransaction, Transaction
+from langgraph_control.audit.tries import PATIENCE_SECONDS, Tries
 
 __all__ = ["Store"]
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS: Final = 10.0
-ANSWER_SECONDS: Final = 10.0
-WARN_SECONDS: Final = 10.0
-PAUSE_SECONDS_FIRST: Final = 0.05
-PAUSE_SECONDS_MAX: Final = 1.0
 CONNECTIONS_MAX: Final = 8
-
-logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -39,7 +34,7 @@ class Store:
     Args:
         dsn: the login's connection string.
         application_name: shown in ``pg_stat_activity``.
-        connections_max: statements that may be under way at once; further ones wait in line.
+        connections_max: statements under way at once from threads, and as many from event loops; others wait in line.
 
     Raises:
         DatabaseRefused: the DSN cannot be read.
@@ -51,8 +46,11 @@ class Store:
         self.dsn = dsn
         self.thread = LoopThread()
         self.conninfo = connection_string(dsn, application_name=application_name)
-        self._connections_max = connections_max
-        self._connections: Connections | None = None
+        self._connections = Connections(self.conninfo, limit=connections_max)
+        self._loop_connections = AsyncConnections(self.conninfo, limit=connections_max)
+        self.thread.at_close(self._loop_connections.drop_idle)
+        self._closing = threading.Event()
+        self._checked = False
         self._session: Session | None = None
 
     def call(self, request: Request[T], *, patience_seconds: float = PATIENCE_SECONDS) -> T:
@@ -71,7 +69,16 @@ class Store:
             SchemaMismatch: the database lacks functions of this release; migrate.
             LedgerRefused: the ledger's function raised.
         """
-        return self.thread.run(self._send(request, patience_seconds))
+        text, parameters, tries = self._prepared(request, patience_seconds)
+        while not self._closing.is_set():
+            try:
+                self._check()
+                return request.read(self._connections.run(text, parameters))
+            except psycopg.Error as error:
+                pause_seconds = tries.pause_seconds_after(error)
+            self._connections.drop_idle()
+            self._closing.wait(pause_seconds)
+        raise closed()
 
     async def acall(self, request: Request[T], *, patience_seconds: float = PATIENCE_SECONDS) -> T:
         """Send a request and await its answer on any event loop. See :meth:`call`; a cancelled caller stops no request.
@@ -83,7 +90,7 @@ class Store:
         Raises:
             TrailUnavailable, DatabaseRefused, SchemaMismatch, LedgerRefused: as :meth:`call`.
         """
-        return await self.thread.wrap(self._send(request, patience_seconds))
+        return await self.thread.wrap(self._acall(request, patience_seconds))
 
     def session(self) -> Session:
         """Return tenant, secret and published policies of this agent login, asked for once.
@@ -119,52 +126,29 @@ class Store:
 
     def close(self) -> None:
         """Close the connections and end the thread. What was still being sent ends with TrailUnavailable."""
+        self._closing.set()
+        self._connections.drop_idle()
         self.thread.close()
 
-    async def _send(self, request: Request[T], patience_seconds: float) -> T:
-        endless = isinstance(request, Settle)
-        text, parameters = statement(request.statement), request.parameters()
-        began = time.monotonic()
-        warned = began
-        for pause_seconds in _pauses():
-            left = ANSWER_SECONDS if endless else min(ANSWER_SECONDS, began + patience_seconds - time.monotonic())
-            try:
-                async with asyncio.timeout(left):
-                    rows = await (await self._opened()).run(text, parameters)
-            except (psycopg.Error, TimeoutError) as error:
-                refused = final(error, self.dsn, endless=endless)
-                waited = time.monotonic() - began
-                if refused is None and not endless and waited + pause_seconds >= patience_seconds:
-                    refused = gave_up(error, self.dsn, seconds=patience_seconds)
-                if refused is not None:
-                    raise refused from None
-            else:
-                return request.read(rows)
-            if endless and time.monotonic() - warned >= WARN_SECONDS:
-                warned = time.monotonic()
-                logger.warning("A settle has not landed for %.0f s; it is sent again until it does.", warned - began)
-            if self._connections is not None:
-                await self._connections.drop_idle()
-            await asyncio.sleep(pause_seconds)
-        raise AssertionError("unreachable: there is always another pause")
-
-    async def _opened(self) -> Connections:
-        if self._connections is None:
-            await asyncio.to_thread(self._check)
-            # Several first calls may get here at once; one of them opens.
-            if self._connections is None:
-                self._connections = Connections(self.conninfo, limit=self._connections_max)
-                self.thread.at_close(self._connections.drop_idle)
-        return self._connections
-
     def _check(self) -> None:
-        with psycopg.connect(self.conninfo, autocommit=True) as connection:
-            check_schema(connection, REQUIRED_FUNCTIONS)
+        """Look once whether the database offers what this release calls."""
+        if not self._checked:
+            with psycopg.connect(self.conninfo, autocommit=True) as connection:
+                check_schema(connection, REQUIRED_FUNCTIONS)
+            self._checked = True
 
+    async def _acall(self, request: Request[T], patience_seconds: float) -> T:
+        text, parameters, tries = self._prepared(request, patience_seconds)
+        while True:
+            try:
+                if not self._checked:
+                    await asyncio.to_thread(self._check)
+                return request.read(await self._loop_connections.run(text, parameters))
+            except psycopg.Error as error:
+                pause_seconds = tries.pause_seconds_after(error)
+            await self._loop_connections.drop_idle()
+            await asyncio.sleep(pause_seconds)
 
-def _pauses() -> Iterator[float]:
-    """Yield how long to wait before each further try; the first follows almost at once, as most losses are short."""
-    seconds = PAUSE_SECONDS_FIRST
-    while True:
-        yield seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads the workers that lost the same server
-        seconds = min(PAUSE_SECONDS_MAX, 2 * seconds)
+    def _prepared(self, request: Request[T], patience_seconds: float) -> tuple[LiteralString, Mapping[str, Any], Tries]:
+        patience = None if request.statement == Settle.statement else patience_seconds
+        return statement(request.statement), request.parameters(), Tries(self.dsn, patience_seconds=patience)
