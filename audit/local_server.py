@@ -1,4 +1,4 @@
-"""The development Postgres of ``Control.local``: embedded, migrated, with a login per role. One trust domain."""
+"""The development Postgres of ``Control.local``: embedded, migrated, a login per role. One trust domain; POSIX only."""
 
 import logging
 import os

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -195,9 +194,3 @@ def _environment() -> dict[str, str]:
     """Only what a program needs: PGPORT, PGDATA or a broken LC_ALL of the user's would change the server."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
-
-
-if sys.platform == "win32":
-    raise LocalServerError(
-        "The development server needs a POSIX system.", todo="Start Postgres yourself and pass its DSN."
-    )
