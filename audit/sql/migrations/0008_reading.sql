@@ -55,7 +55,7 @@ CREATE TYPE control.run_row AS (
 CREATE FUNCTION control.run_v1(p_run uuid, p_trigger text) RETURNS SETOF control.run_row
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 SELECT r.run_id, r.trigger, r.intent, r.graph, r.thread_id, r.actor, r.on_behalf_of, r.deadline, r.started_at,
-       s.state, s.reason, s.state_since, s.wake_at, s.lease_until, s.seq, s.head
+       s.state, s.reason, s.state_since, s.wake_at, nullif(s.lease_until, '-infinity'), s.seq, s.head
 FROM control.run r JOIN control.run_state s USING (run_id)
 WHERE r.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant AND (r.run_id = p_run OR r.trigger = p_trigger)
 $$;
@@ -89,7 +89,7 @@ $$;
 CREATE FUNCTION control.runs_v1(p_limit integer) RETURNS SETOF control.run_row
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 SELECT r.run_id, r.trigger, r.intent, r.graph, r.thread_id, r.actor, r.on_behalf_of, r.deadline, r.started_at,
-       s.state, s.reason, s.state_since, s.wake_at, s.lease_until, s.seq, s.head
+       s.state, s.reason, s.state_since, s.wake_at, nullif(s.lease_until, '-infinity'), s.seq, s.head
 FROM control.run r JOIN control.run_state s USING (run_id)
 WHERE r.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant
 ORDER BY r.started_at DESC LIMIT p_limit

@@ -1,0 +1,157 @@
+"""Is a run's chain whole? Recomputed from the rows alone, by whoever may read them.
+
+It finds every change to an entry, to the order and to the number of entries, as long as the head it is held against
+is right. Who can rewrite all rows *and* the run's head with matching hashes is found only against checkpoints that are
+kept outside the database.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from langgraph_control.audit.chain import ZERO, commitment_to, entry_hash
+from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.requests import FindRun
+from langgraph_control.audit.rows import EntryRow
+
+__all__ = ["Broken", "Verification", "verify_chain", "verify_run"]
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """The first place where the record contradicts itself.
+
+    Args:
+        seq: the entry; None where it is the chain as a whole.
+        what: what is wrong, for people.
+    """
+
+    seq: int | None
+    what: str
+
+    def __str__(self) -> str:
+        return self.what if self.seq is None else f"entry {self.seq}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What a verification found.
+
+    Args:
+        entries: entries that were checked, up to the first broken one.
+        erased: of these, how many had their payload erased; the proof holds without it.
+        broken: the first contradiction; None if there is none.
+    """
+
+    entries: int
+    erased: int
+    broken: Broken | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the chain is whole."""
+        return self.broken is None
+
+
+def verify_chain(run_id: UUID, rows: Iterable[EntryRow], *, head: bytes, entries: int) -> Verification:
+    """Check a chain against itself and against the head and length that the run's row states. Pure.
+
+    Args:
+        run_id: the run.
+        rows: its entries as they were read, in the order of their places.
+        head: hash of its newest entry, as the run's row says.
+        entries: their number, as the run's row says.
+    """
+    previous, checked, erased = ZERO, 0, 0
+    for row in rows:
+        what = _wrong(run_id, row, place=checked + 1, previous=previous, entries=entries)
+        if what is not None:
+            return Verification(entries=checked, erased=erased, broken=Broken(seq=checked + 1, what=what))
+        previous, checked = row.hash, row.seq
+        erased += row.commitment is not None and row.payload is None
+    broken = None
+    if checked < entries:
+        broken = Broken(seq=checked + 1, what=f"missing, with all after it: the run's row counts {entries} entries")
+    elif previous != head:
+        broken = Broken(seq=None, what="the newest entry is not the one that the run's row names as its head")
+    return Verification(entries=checked, erased=erased, broken=broken)
+
+
+def verify_run(connection: LedgerConnection, run_id: UUID) -> Verification | None:
+    """Read a run's chain and check it, also while a worker goes on appending to it.
+
+    Args:
+        connection: of any login of the tenant.
+        run_id: the run.
+
+    Returns:
+        What was found; None if there is no trace of such a run.
+
+    Raises:
+        TrailUnavailable: the server cannot be reached; nothing is known.
+    """
+    first = list(connection.entries(run_id))
+    # Read after the entries, so that it counts them all: an entry it does not count was never appended by the ledger.
+    run = connection.ask(FindRun(run_id=run_id))
+    if run is None:
+        if not first:
+            return None
+        missing = Broken(seq=None, what=f"the run's own row is missing; {len(first)} entries of it are there")
+        return Verification(entries=0, erased=0, broken=missing)
+    last = first[-1].seq if first else 0
+
+    def rows() -> Iterator[EntryRow]:
+        yield from first
+        yield from (row for row in connection.entries(run_id, after=last) if row.seq <= run.entries)
+
+    return verify_chain(run_id, rows(), head=run.head, entries=run.entries)
+
+
+def _wrong(run_id: UUID, row: EntryRow, *, place: int, previous: bytes, entries: int) -> str | None:
+    if row.seq != place:
+        return f"missing; the next one that is there is {row.seq}"
+    if row.seq > entries:
+        return f"past the end: the run's row counts {entries} entries"
+    expected = entry_hash(
+        tenant=row.tenant,
+        run_id=run_id,
+        seq=row.seq,
+        previous=previous,
+        facts=row.facts,
+        commitment=row.commitment,
+        body=row.body,
+    )
+    if row.hash != expected:
+        return "its hash does not follow from its contents and the entry before it: one of them was changed"
+    return _wrong_time(row) or _wrong_payload(row)
+
+
+def _wrong_time(row: EntryRow) -> str | None:
+    stated = _object(row.facts).get("at")
+    if stated != (row.at - EPOCH) // timedelta(microseconds=1):
+        return "its time was changed: the hashed facts state another one than the column"
+    return None
+
+
+def _wrong_payload(row: EntryRow) -> str | None:
+    if row.payload is None:
+        return None  # never there, or erased
+    if row.commitment is None:
+        return "it has a payload that was added later: the hash commits to none"
+    if row.salt is None or commitment_to(row.payload, row.salt) != row.commitment:
+        return "its payload was changed: it does not match the hashed commitment"
+    return None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,255 @@
+"""Real trails for tests of what reads them: written by claims, settles and votes, without an agent."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID, uuid4
+
+import orjson
+import psycopg
+
+from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.ledger import Claim, Claimed, Observe, Outcome, Settle, Settled
+from langgraph_control.audit.requests import PublishPolicy, RunAcquire, RunOpen, RunRelease, Vote
+from langgraph_control.audit.rows import Released, RunState, Voted
+from langgraph_control.guards.approvals import REQUESTER, Requirement
+from langgraph_control.guards.canonical import canonical_bytes, observed_bytes
+from tests.support.postgres import PEOPLE, Database
+
+FINANCE = Requirement(
+    quorum={"finance": 1},
+    not_by=frozenset({REQUESTER}),
+    within_seconds=3600,
+    execute_within_seconds=3600,
+    on_expiry="deny",
+    comment_required=False,
+)
+POLICY = "4" * 64
+
+
+def bytes_of(text: str) -> bytes:
+    """Return 32 bytes that stand for a text."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def json_bytes(**facts: Any) -> bytes:
+    """Return a body's bytes."""
+    return orjson.dumps(
+        {name: value for name, value in facts.items() if value is not None}, option=orjson.OPT_SORT_KEYS
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRun:
+    """A run that this writer drives."""
+
+    run_id: UUID
+    token: int
+    generation: int
+    trigger: str
+
+    def body(self, **facts: Any) -> bytes:
+        """Return a body as the gate writes it."""
+        return json_bytes(
+            who={"actor": "support-agent", "on_behalf_of": "dora@acme.example"},
+            intent=self.trigger,
+            where={"worker": "w1", "thread_id": str(self.run_id), "graph": "support"},
+            **facts,
+        )
+
+
+@dataclass(slots=True)
+class TrailWriter:
+    """Drives runs through the ledger's functions."""
+
+    database: Database
+    agent: LedgerConnection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.agent = LedgerConnection(self.database.agent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.agent.close()
+
+    def publish(self, *, members: Mapping[str, str] | None = None) -> None:
+        """Publish who is in which role; by default ana and bo are finance."""
+        people = members or {PEOPLE["ana"]: "finance", PEOPLE["bo"]: "finance"}
+        with LedgerConnection(self.database.admin) as admin:
+            admin.ask(
+                PublishPolicy(
+                    hash=POLICY,
+                    text="version: 1",
+                    members=[{"role": role, "member": member} for member, role in people.items()],
+                    floors=[],
+                    body=json_bytes(),
+                )
+            )
+
+    def open(self, trigger: str = "ticket/4711") -> OpenRun:
+        """Start a run."""
+        run = OpenRun(run_id=uuid4(), token=0, generation=0, trigger=trigger)
+        answer = self.agent.ask(
+            RunOpen(
+                run_id=run.run_id,
+                trigger=trigger,
+                intent=trigger,
+                graph="support",
+                thread=str(run.run_id),
+                own_thread=True,
+                actor="support-agent",
+                on_behalf_of="dora@acme.example",
+                deadline=None,
+                input=b"{}",
+                holder="w1",
+                lease_ms=60_000,
+                body=run.body(trigger=trigger),
+            )
+        )
+        return replace(run, token=answer.token or 0, generation=answer.generation or 0)
+
+    def resume(self, run: OpenRun, *, holder: str = "w2") -> OpenRun:
+        """Take the lease again."""
+        answer = self.agent.ask(RunAcquire(run_id=run.run_id, holder=holder, lease_ms=60_000, body=run.body()))
+        return replace(run, token=answer.token or 0, generation=answer.generation or 0)
+
+    def claim(
+        self, run: OpenRun, name: str = "refund", *, verb: str = "allow", **changes: Any
+    ) -> tuple[Claim, Claimed]:
+        """Claim one effect; ``name`` stands for tool and arguments."""
+        requirement = FINANCE.canonical() if verb == "approve" else None
+        request = Claim(
+            run_id=run.run_id,
+            token=run.token,
+            attempt=uuid4(),
+            key=bytes_of(f"{run.trigger}/{name}"),
+            args_hash=bytes_of(name),
+            scope=bytes_of(f"scope {name}"),
+            digest=bytes_of(f"digest {name}"),
+            verb=verb,
+            requirement=requirement,
+            tool="refund",
+            impact="money",
+            kind="verified",
+            fallback_kind="verified",
+            lease_ms=30_000,
+            keyed_ms=0,
+            visible_ms=0,
+            attempts_max=5,
+            call_id="call_1",
+            body=run.body(
+                tool="refund",
+                system="billing",
+                impact="money",
+                contract="1",
+                call_id="call_1",
+                verb=verb,
+                reasons=[f"rules[0] policy.yaml:6 says {verb}"],
+                rules=["rules[0] policy.yaml:6"],
+                policy=POLICY,
+                target="invoice 17",
+                trigger=run.trigger,
+            ),
+            payload=canonical_bytes({"args": {"invoice": 17, "note": name}, "before": {"status": "paid"}}),
+            card=observed_bytes(
+                {
+                    "what": {"tool": "refund", "impact": "money", "arguments": {"invoice": 17, "note": name}},
+                    "where": {"system": "billing", "target": "invoice 17"},
+                    "why": {
+                        "intent": run.trigger,
+                        "reasons": ["rules[0] policy.yaml:6 says approve"],
+                        "model_says": {},
+                    },
+                    "who": {"actor": "support-agent", "on_behalf_of": "dora@acme.example"},
+                    "diff": {"status": ["paid", "refunded"]},
+                }
+            )
+            if verb == "approve"
+            else None,
+        )
+        request = replace(request, **changes)
+        return request, self.agent.ask(request)
+
+    def settle(self, run: OpenRun, claim: Claim, outcome: Outcome = Outcome.SUCCEED, **changes: Any) -> Settled:
+        """Settle an attempt."""
+        request = Settle(
+            run_id=run.run_id,
+            attempt=claim.attempt,
+            key=claim.key,
+            outcome=outcome,
+            result=b'"done"' if outcome in (Outcome.SUCCEED, Outcome.FOUND) else None,
+            call_id="call_1",
+            body=run.body(tool="refund", outcome=outcome.value),
+        )
+        return self.agent.ask(replace(request, **changes))
+
+    def observe(self, run: OpenRun, tool: str = "find_invoice", *, succeeded: bool = True) -> bool:
+        """Record a read."""
+        return self.agent.ask(
+            Observe(
+                run_id=run.run_id,
+                token=run.token,
+                tool=tool,
+                succeeded=succeeded,
+                body=run.body(tool=tool),
+                payload=canonical_bytes({"args": {"id": 17}}),
+            )
+        )
+
+    def vote(
+        self, approval_id: UUID, *, decision: Any = "approve", by: str = "ana", comment: str | None = None
+    ) -> Voted:
+        """Vote on an approver's login."""
+        with LedgerConnection(self.database.approver(by)) as approver:
+            return approver.ask(
+                Vote(
+                    approval_id=approval_id,
+                    decision=decision,
+                    comment=comment,
+                    person=None,
+                    body=json_bytes(comment=comment),
+                )
+            )
+
+    def release(
+        self, run: OpenRun, state: RunState = RunState.DONE, reason: str = "", *, generation: int | None = None
+    ) -> Released:
+        """Give up the lease."""
+        return self.agent.ask(
+            RunRelease(
+                run_id=run.run_id,
+                token=run.token,
+                generation=run.generation if generation is None else generation,
+                state=state,
+                reason=reason,
+                wake_ms=None,
+                body=run.body(),
+            )
+        )
+
+    def refund(self, trigger: str = "ticket/4711") -> OpenRun:
+        """Carry a run through: a read, one approved refund by ana, done. Nine entries."""
+        run = self.open(trigger)
+        self.observe(run)
+        _, claimed = self.claim(run, verb="approve")
+        self.release(run, RunState.NEEDS_APPROVAL, "needs_approval")
+        assert claimed.approval_id is not None
+        self.vote(claimed.approval_id, comment="the invoice was paid twice")
+        run = self.resume(run)
+        request, _ = self.claim(run, verb="approve")
+        self.settle(run, request, events=("effect.verified",))
+        self.release(run)
+        return run
+
+
+def tamper(database: Database, statement: str, *values: object) -> None:
+    """Change the record as only a superuser can."""
+    with psycopg.connect(database.admin, autocommit=True) as connection:
+        changed = connection.execute(statement.encode(), values)
+        assert changed.rowcount > 0, "the tampering changed nothing"
