@@ -260,6 +260,31 @@ async def test_an_async_saver_shares_a_transaction(dsn: str, config: RunnableCon
         assert await found.fetchone() == {"found": None}
 
 
+def stored_bytes(connection: SyncConnection, saver: PostgresSaver, supersteps: int) -> int:
+    """Run nodes that each add one line to the log, and return the bytes stored for it."""
+
+    def named(number: int) -> Any:
+        def node(_: State) -> Update:
+            return {"log": ["x" * 100]}
+
+        node.__name__ = f"step_{number}"
+        return node
+
+    config = thread()
+    chain(saver, *(named(number) for number in range(supersteps))).invoke({}, config, durability="sync")
+    row = connection.execute(
+        "SELECT sum(length(blob)) AS bytes FROM checkpoint_blobs WHERE thread_id = %s AND channel = 'log'",
+        [inside(config)["thread_id"]],
+    ).fetchone()
+    assert row is not None
+    return int(row["bytes"])
+
+
+def test_a_growing_list_is_stored_again_whole_at_each_step(connection: SyncConnection, saver: PostgresSaver) -> None:
+    """Twice as many steps that each add a line store about four times as much."""
+    assert stored_bytes(connection, saver, 20) > 3.5 * stored_bytes(connection, saver, 10)
+
+
 class Reversed(CipherProtocol):
     """Stands in for a cipher: what it has touched cannot be read as it was."""
 

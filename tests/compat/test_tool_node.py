@@ -97,6 +97,31 @@ async def test_async_siblings_go_on_after_the_node_has_raised(config: RunnableCo
     assert effects == ["paid"]
 
 
+def test_the_end_of_the_loop_cancels_them_in_mid_flight(config: RunnableConfig) -> None:
+    """When `asyncio.run` ends after the node has parked, such a sibling is cancelled wherever it is."""
+    cancelled: list[str] = []
+
+    @tool
+    async def pay() -> str:
+        """Pay, in the middle of which everything ends."""
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append("pay")
+            raise
+        return "paid"
+
+    @tool("ask")
+    async def async_ask(question: str) -> str:
+        """Ask a person."""
+        return str(interrupt(question))
+
+    graph = around(InMemorySaver(), ToolNode([pay, async_ask]), name="tools")
+    asyncio.run(graph.ainvoke({"messages": [PAY_AND_ASK]}, config, durability="sync"))
+    assert questions(graph, config) == ["sure?"]
+    assert cancelled == ["pay"]
+
+
 def test_calls_of_one_tool_node_share_their_answers(saver: PostgresSaver, config: RunnableConfig) -> None:
     """In a `ToolNode` all calls see one scratchpad and one list of answers; in an agent each has its own."""
     seen: dict[str, list[Any]] = {"ToolNode": [], "agent": []}
