@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from langgraph_control.guards.conditions import LOWER, ORDERING, UPPER, Condition, Operator
 from langgraph_control.guards.policy_shape import did_you_mean
@@ -102,9 +102,7 @@ def _open_range(then: Then, *, lower_missing: bool) -> str:
 
 
 def _excludes(low: Condition, high: Condition) -> bool:
-    # Both operands are numbers: read_conditions lets nothing else stand beside an ordering operator.
-    below, above = low.operand, high.operand
-    if not isinstance(below, int | Decimal) or not isinstance(above, int | Decimal):
-        return False
+    # read_conditions lets nothing but a number stand beside an ordering operator.
+    below, above = cast("int | Decimal", low.operand), cast("int | Decimal", high.operand)
     touching = low.operator is Operator.GTE and high.operator is Operator.LTE
     return below > above or (below == above and not touching)

@@ -24,7 +24,7 @@ __all__ = [
     "shape_problem",
 ]
 
-MAX_QUORUM: Final = 100
+MAX_QUORUM: Final = 100  # the texts below say these two numbers
 MAX_SECONDS: Final = 366 * 86400
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
@@ -61,7 +61,7 @@ def _quorum(value: object) -> object:
         raise PydanticCustomError("policy_quorum", "write a role, or roles with numbers like {{finance: 2}}")
     for count in quorum.values():
         if type(count) is not int or not 1 <= count <= MAX_QUORUM:
-            raise PydanticCustomError("policy_quorum", f"each role needs a whole number of people, 1 to {MAX_QUORUM}")
+            raise PydanticCustomError("policy_quorum", "each role needs a whole number of people, 1 to 100")
     return quorum
 
 

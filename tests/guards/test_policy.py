@@ -67,11 +67,25 @@ def test_the_hash_is_of_the_text_that_is_kept() -> None:
     assert parse(REFUNDS + "# one more comment\n").hash != policy.hash
 
 
+def test_texts_are_compared_in_one_unicode_form() -> None:
+    """A name typed with combining accents is the name that arguments, which are NFC, carry."""
+    policy = parse(rule("{tool: refund, when: {city: {eq: Mu\u0308nchen}}, then: deny}"))
+    assert policy.rules[0].conditions[0].operand == "M\u00fcnchen"
+
+
 def test_numbers_are_read_exactly() -> None:
     """99.90 is a decimal, 0100 is one hundred, and nothing is ever a float."""
     policy = parse(rule("{tool: refund, when: {amount: {gte: 0100, lt: 1099.90}}, then: allow}"))
     assert [condition.operand for condition in policy.rules[0].conditions] == [100, Decimal("1099.90")]
     assert str(policy.rules[0].conditions[1].operand) == "1099.90"
+
+
+def test_other_notations_of_yaml_1_2_are_read_too() -> None:
+    """Hexadecimal, octal and exponents mean what YAML 1.2 says; a number in quotes is a text."""
+    assert read_document("[0x10, 0o10, 1e3, -5, '5', 1_000, 2026-01-01]").tree == [
+        *(16, 8, Decimal(1000), -5),
+        *("5", "1_000", "2026-01-01"),
+    ]
 
 
 def test_words_that_older_yaml_turns_into_booleans_stay_words() -> None:
@@ -227,6 +241,12 @@ rules:
         (5, "policy_unknown_key"),
         (6, "policy_value"),
     ]
+
+
+def test_a_long_list_of_mistakes_is_cut() -> None:
+    """Fifty mistakes are enough to read at once; the rest is counted."""
+    with pytest.raises(PolicyError, match="and 30 more"):
+        parse("version: 1\nrules:\n" + "  - {tool: refund}\n" * 80)
 
 
 @pytest.mark.parametrize(

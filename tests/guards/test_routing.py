@@ -156,6 +156,42 @@ def test_otherwise_is_for_calls_that_no_rule_matches() -> None:
     assert route(signals("drop", impact=Impact.DELETE), REFUND_POLICY).verb is Verb.DENY
 
 
+UNREAD = """
+version: 1
+roles: {security: [bo]}
+rules:
+  - {tool: refund, then: allow}
+  - {tool: refund, when: {record.flagged: {is: true}}, then: %s}
+"""
+
+
+@pytest.mark.parametrize(("then", "verb"), [("deny", Verb.DENY), ("approve, by: security", Verb.APPROVE)])
+def test_a_rule_that_might_match_outweighs_an_allow_that_does(then: str, verb: Verb) -> None:
+    """A deny or approve rule over a record nobody read is heeded, and the reasons say so."""
+    policy = Policy.parse(UNREAD % then, source="p.yaml")
+    decision = route(signals(record=None), policy)
+    assert decision.verb is verb
+    assert decision.matched == ("rules[1] p.yaml:6",)
+    assert decision.reasons[-1].endswith("record.flagged is missing, which counts as matching")
+    assert route(signals(record={"flagged": False}), policy).verb is Verb.ALLOW
+
+
+def test_an_allow_rule_with_a_missing_field_has_no_part_in_an_allow() -> None:
+    """Where `otherwise` allows, the record names `otherwise` alone, not the rule that could not be judged."""
+    text = "version: 1\nrules: [{tool: note, when: {kind: {eq: a}}, then: allow}]\notherwise: [{impact: record, then: allow}]"
+    decision = route(signals("note", impact=Impact.RECORD), Policy.parse(text, source="p.yaml"))
+    assert (decision.verb, decision.matched) == (Verb.ALLOW, ("otherwise[0] p.yaml:3",))
+    assert decision.reasons[0] == "rules[0] p.yaml:2 would allow, but kind is missing"
+
+
+def test_a_rule_about_another_system_is_not_heard() -> None:
+    """`system` narrows a rule to calls whose contract names that system."""
+    policy = Policy.parse("version: 1\nrules: [{tool: note, system: crm, then: allow}]", source="p.yaml")
+    assert route(signals("note", system="crm"), policy).verb is Verb.ALLOW
+    assert route(signals("note", system="billing"), policy).verb is Verb.DENY
+    assert route(signals("note", system=None), policy).verb is Verb.DENY
+
+
 def test_two_approve_rules_are_joined() -> None:
     """A call that two rules send to two roles needs both."""
     policy = Policy.parse(
