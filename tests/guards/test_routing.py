@@ -178,7 +178,8 @@ def test_a_rule_that_might_match_outweighs_an_allow_that_does(then: str, verb: V
 
 def test_an_allow_rule_with_a_missing_field_has_no_part_in_an_allow() -> None:
     """Where `otherwise` allows, the record names `otherwise` alone, not the rule that could not be judged."""
-    text = "version: 1\nrules: [{tool: note, when: {kind: {eq: a}}, then: allow}]\notherwise: [{impact: record, then: allow}]"
+    rules_line = "rules: [{tool: note, when: {kind: {eq: a}}, then: allow}]"
+    text = f"version: 1\n{rules_line}\notherwise: [{{impact: record, then: allow}}]"
     decision = route(signals("note", impact=Impact.RECORD), Policy.parse(text, source="p.yaml"))
     assert (decision.verb, decision.matched) == (Verb.ALLOW, ("otherwise[0] p.yaml:3",))
     assert decision.reasons[0] == "rules[0] p.yaml:2 would allow, but kind is missing"
