@@ -31,7 +31,7 @@ test: $(STAMP) ## the test suite on a real Postgres (WORKERS=2 ARGS="-k name")
 check: $(STAMP) ## lint, format, types, import rules
 	@echo "ruff check";       $(PYTHON) -m ruff check --quiet .
 	@echo "ruff format";      $(PYTHON) -m ruff format --quiet --check .
-	@echo "mypy";             $(PYTHON) -m mypy --no-error-summary -p langgraph_control && $(PYTHON) -m mypy --no-error-summary tests
+	@echo "mypy";             $(PYTHON) -m mypy --no-error-summary -p langgraph_control && $(PYTHON) -m mypy --no-error-summary tests $(wildcard demo bench)
 	@echo "pyright";          $(PYTHON) -m pyright
 	@echo "import-linter";    $(VENV)/bin/lint-imports --no-cache
 

@@ -14,6 +14,7 @@ from psycopg import sql
 from langgraph_control.audit.logins import LoginRole, add_login
 from langgraph_control.audit.migrate import migrate
 from langgraph_control.audit.postgres_server import PostgresServer
+from langgraph_control.errors import SchemaMismatch
 
 __all__ = ["LocalLogin", "LocalServer", "data_folder"]
 
@@ -104,6 +105,14 @@ def _prepare(server: PostgresServer) -> None:
                 sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(ADMIN))
             )
     admin_dsn = server.dsn(ADMIN, DATABASE)
-    migrate(admin_dsn)
+    try:
+        migrate(admin_dsn)
+    except SchemaMismatch as error:
+        raise SchemaMismatch(
+            f"The development database in {server.files.cluster} was made by another build of this release.",
+            safe="It was left as it is.",
+            todo="Set LANGGRAPH_CONTROL_DATA to a new folder, or remove that one if its runs are of no use any more.",
+            code=error.code,
+        ) from error
     for login, role in LOGINS.items():
         add_login(admin_dsn, login, role=role, may_name_person=role == "approver", create=True)

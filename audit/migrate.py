@@ -20,6 +20,7 @@ from langgraph_control.errors import DatabaseRefused, SchemaMismatch
 __all__ = ["CHECKPOINT_SCHEMA", "Migration", "check_schema", "migrate", "migrations"]
 
 SECRET_BYTES: Final = 32
+OLDEST_POSTGRES: Final = 150000
 CHECKPOINT_SCHEMA: Final = "control_checkpoints"
 FILE_NAME: Final = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 
@@ -73,6 +74,7 @@ def migrate(admin_dsn: str, *, tenant: str = "default", lock_seconds: float = LO
         SchemaMismatch: an applied file has other contents now; install the release that belongs to the database.
     """
     with naming_errors(admin_dsn), connect(admin_dsn) as connection, alone(connection, within_seconds=lock_seconds):
+        _check_server(connection, admin_dsn)
         roles, *schema = migrations()
         _become_owner(connection, roles, admin_dsn)
         applied = tuple(_apply(connection, roles, schema))
@@ -103,6 +105,23 @@ def check_schema(connection: psycopg.Connection[Any], required: Collection[str])
             f"The database does not offer what this release calls: {', '.join(missing)}.",
             todo=MIGRATE,
             code="schema_functions_missing",
+        )
+
+
+def _check_server(connection: AdminConnection, dsn: str) -> None:
+    version = connection.info.server_version
+    if version < OLDEST_POSTGRES:
+        raise DatabaseRefused(
+            f"Postgres {version // 10000} is too old: {place(dsn)}.",
+            todo=f"Use Postgres {OLDEST_POSTGRES // 10000} or newer.",
+            code="postgres_too_old",
+        )
+    row = connection.execute("SHOW server_encoding").fetchone()
+    if row is None or row["server_encoding"] != "UTF8":
+        raise DatabaseRefused(
+            f"The database does not store UTF-8, so it could not hold every argument: {place(dsn)}.",
+            todo="Create it with: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0.",
+            code="database_encoding",
         )
 
 

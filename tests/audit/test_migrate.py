@@ -151,6 +151,27 @@ def test_missing_functions_are_named(database: Database, empty_database: str) ->
     assert refused.value.code == "schema_functions_missing"
 
 
+def test_an_old_server_is_refused(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server older than what the schema needs is refused before anything is created."""
+    monkeypatch.setattr(migrate_module, "OLDEST_POSTGRES", 990000)
+    with pytest.raises(DatabaseRefused, match="Use Postgres 99 or newer") as refused:
+        migrate(empty_database)
+    assert refused.value.code == "postgres_too_old"
+    with psycopg.connect(empty_database) as connection:
+        assert connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'control'").fetchone() is None
+
+
+def test_a_database_without_unicode_is_refused(postgres_dsn: str, database: Database) -> None:
+    """A database that cannot store every text is refused, with the statement that creates one that can."""
+    name = sql.Identifier(f"{database.name}_latin")
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0").format(name))
+        with pytest.raises(DatabaseRefused, match="ENCODING 'UTF8'") as refused:
+            migrate(make_conninfo(postgres_dsn, dbname=f"{database.name}_latin"))
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+    assert refused.value.code == "database_encoding"
+
+
 def test_an_agent_may_not_migrate(database: Database) -> None:
     """The agent login cannot become the owner, and the error says what an admin has to grant."""
     with pytest.raises(DatabaseRefused, match="GRANT control_owner") as refused:
