@@ -18,11 +18,11 @@ class Refusal(StrEnum):
 
     CLOSED = "closed"  # the request is already granted, denied, withdrawn or superseded
     EXPIRED = "expired"  # nobody answered in time; the request is denied
-    UNKNOWN_PERSON = "unknown_person"  # the voter's login belongs to no person the admin published
-    IS_REQUESTER = "is_requester"  # the voter asked for the change, or the agent acts for the voter
+    UNKNOWN_PERSON = "unknown_person"  # the voter's login belongs to nobody who is in any published role
     NOT_IN_ROLE = "not_in_role"  # the voter has none of the roles asked for
-    ALREADY_VOTED = "already_voted"  # one person, one vote
+    IS_REQUESTER = "is_requester"  # the voter asked for the change, or the agent acts for the voter
     COMMENT_MISSING = "comment_missing"  # the rule asks for a comment
+    ALREADY_VOTED = "already_voted"  # one person, one vote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +129,8 @@ def may_vote(
 ) -> Refusal | None:
     """Return why this person's vote does not count, or None where it does.
 
-    The first reason in the order of :class:`Refusal` is given, so that an answer about the request itself never
-    depends on who asks.
+    The first reason in the order of :class:`Refusal` is given, except that a login that belongs to nobody learns that
+    and nothing about the request.
 
     Args:
         person: who votes; None where the login belongs to nobody the admin published.
@@ -144,21 +144,21 @@ def may_vote(
         comment: what the voter wrote.
     """
     asked_by = {_folded(name) for name in (requester, on_behalf_of) if name}
+    if not person:
+        return Refusal.UNKNOWN_PERSON
     if closed:
         return Refusal.CLOSED
     if expired:
         return Refusal.EXPIRED
-    if not person:
+    if not roles_of_person:
         return Refusal.UNKNOWN_PERSON
-    if REQUESTER in requirement.not_by and _folded(person) in asked_by:
-        return Refusal.IS_REQUESTER
     if requirement.quorum.keys().isdisjoint(roles_of_person):
         return Refusal.NOT_IN_ROLE
-    if already_voted:
-        return Refusal.ALREADY_VOTED
+    if REQUESTER in requirement.not_by and _folded(person) in asked_by:
+        return Refusal.IS_REQUESTER
     if requirement.comment_required and not (comment and comment.strip()):
         return Refusal.COMMENT_MISSING
-    return None
+    return Refusal.ALREADY_VOTED if already_voted else None
 
 
 def satisfied(requirement: Requirement, votes: Iterable[str], roles_now: Mapping[str, Collection[str]]) -> bool:

@@ -150,10 +150,11 @@ ELIGIBLE: dict[str, Any] = {"roles_of_person": {"finance"}, "requester": "agent"
         ("cy@acme.example", {}, Refusal.IS_REQUESTER),
         ("Cy@ACME.example ", {}, Refusal.IS_REQUESTER),
         ("ana@acme.example", {"roles_of_person": {"support"}}, Refusal.NOT_IN_ROLE),
-        ("ana@acme.example", {"roles_of_person": ()}, Refusal.NOT_IN_ROLE),
+        ("ana@acme.example", {"roles_of_person": ()}, Refusal.UNKNOWN_PERSON),
         ("ana@acme.example", {"closed": True, "expired": True}, Refusal.CLOSED),
         ("ana@acme.example", {"expired": True}, Refusal.EXPIRED),
-        (None, {"expired": True}, Refusal.EXPIRED),
+        (None, {"expired": True}, Refusal.UNKNOWN_PERSON),
+        ("cy@acme.example", {"roles_of_person": {"support"}}, Refusal.NOT_IN_ROLE),
         ("ana@acme.example", {"already_voted": True}, Refusal.ALREADY_VOTED),
     ],
 )
