@@ -1,6 +1,7 @@
 """`ToolNode` in a custom graph: one task for all calls."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -161,6 +162,38 @@ def test_an_answer_in_a_tool_node_is_seen_by_every_call(saver: PostgresSaver, co
     graph.invoke({"messages": [both]}, config)
     graph.invoke(Command(resume={ids(graph, config)["sure?"]: "yes"}), config)
     assert seen == [[], ["yes"]]
+
+
+def test_an_answer_in_a_tool_node_goes_to_the_call_that_asks_first(
+    saver: PostgresSaver, config: RunnableConfig
+) -> None:
+    """Positions are counted over all calls of a `ToolNode`: on resume the faster call takes the other's answer."""
+    resumed = threading.Event()
+    other_has_asked = threading.Event()
+    answers: list[str] = []
+
+    @tool
+    def slow() -> str:
+        """Ask, and on resume ask after the other."""
+        if resumed.is_set():
+            assert other_has_asked.wait(10)
+        return str(interrupt("for slow?"))
+
+    @tool
+    def fast() -> str:
+        """Ask on resume only."""
+        if resumed.is_set():
+            answers.append(interrupt("for fast?"))
+            other_has_asked.set()
+        return ""
+
+    graph = around(saver, ToolNode([slow, fast]), name="tools")
+    graph.invoke({"messages": [calls(call("slow", call_id="c1"), call("fast", call_id="c2"))]}, config)
+    answer = {ids(graph, config)["for slow?"]: "meant for slow"}
+    resumed.set()
+    graph.invoke(Command(resume=answer), config)
+    assert answers == ["meant for slow"]
+    assert questions(graph, config) == ["for slow?"]
 
 
 def test_handled_tool_errors_do_not_hide_an_interrupt(saver: PostgresSaver, config: RunnableConfig) -> None:
