@@ -75,7 +75,7 @@ class LocalServer:
     def where(self) -> str:
         """One line for people: what runs and where."""
         return (
-            f"Development Postgres {self.server.programs.version} in {self.server.files.cluster}"
+            f"Development Postgres {self.server.cluster.programs.version} in {self.server.cluster.folder}"
             " (unix socket only; its logins trust each other)"
         )
 
@@ -109,7 +109,7 @@ def _prepare(server: PostgresServer) -> None:
         migrate(admin_dsn)
     except SchemaMismatch as error:
         raise SchemaMismatch(
-            f"The development database in {server.files.cluster} was made by another build of this release.",
+            f"The development database in {server.cluster.folder} was made by another build of this release.",
             safe="It was left as it is.",
             todo="Set LANGGRAPH_CONTROL_DATA to a new folder, or remove that one if its runs are of no use any more.",
             code=error.code,

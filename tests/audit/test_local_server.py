@@ -131,8 +131,8 @@ def test_programs_on_the_path_do_as_well(server_folder: Path, monkeypatch: pytes
         pytest.skip("no Postgres server programs on the PATH")
     monkeypatch.setattr(postgres_programs, "find_spec", lambda _: None)
     with LocalServer.start(server_folder) as server, psycopg.connect(server.dsn("control_local_agent")) as connection:
-        assert connection.info.server_version // 10000 == server.server.programs.major
-        assert f"Postgres {server.server.programs.version} " in server.where
+        assert connection.info.server_version // 10000 == server.server.cluster.programs.major
+        assert f"Postgres {server.server.cluster.programs.version} " in server.where
 
 
 def test_the_last_user_stops_the_server(server_folder: Path) -> None:
@@ -202,12 +202,12 @@ def test_interrupted_start_leaves_nothing(server_folder: Path, delay_seconds: fl
 def test_a_stale_pid_file_does_not_stop_a_start(server_folder: Path) -> None:
     """A pid file left by a power cut, whose number now belongs to another program, is seen through."""
     with PostgresServer.start(server_folder) as server:
-        left = server.files.pid.read_text()
-    owner = server.programs.owner
+        left = server.cluster.pid_file.read_text()
+    owner = server.cluster.programs.owner
     with subprocess.Popen(["sleep", "600"], user=owner, extra_groups=None if owner is None else []) as stranger:
-        server.files.pid.write_text("\n".join([str(stranger.pid), *left.splitlines()[1:]]) + "\n")
+        server.cluster.pid_file.write_text("\n".join([str(stranger.pid), *left.splitlines()[1:]]) + "\n")
         if owner is not None:
-            os.chown(server.files.pid, owner, -1)
+            os.chown(server.cluster.pid_file, owner, -1)
         with PostgresServer.start(server_folder) as again, psycopg.connect(again.dsn()) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
         assert stranger.poll() is None
@@ -219,7 +219,7 @@ def test_a_crashed_server_is_started_again(server_folder: Path) -> None:
     first = PostgresServer.start(server_folder)
     with psycopg.connect(first.dsn(), autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-    pid = int(first.files.pid.read_text().splitlines()[0])
+    pid = int(first.cluster.pid_file.read_text().splitlines()[0])
     os.kill(pid, signal.SIGKILL)
     assert eventually(
         lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -234,16 +234,16 @@ def test_a_long_path_gets_a_short_socket(server_folder: Path) -> None:
     """A data folder whose path is too long for a socket still has a reachable server."""
     deep = server_folder / ("long-" * 20) / ("name-" * 10)
     with PostgresServer.start(deep) as server, psycopg.connect(server.dsn()) as connection:
-        assert server.socket_folder != server.files.cluster
+        assert server.cluster.socket_folder != server.cluster.folder
         assert connection.execute("SELECT 1").fetchone() == (1,)
-    server.socket_folder.rmdir()
+    server.cluster.socket_folder.rmdir()
 
 
 def test_no_port_is_opened(server_folder: Path) -> None:
     """The server listens on no address, and its socket is for its owner alone."""
     with PostgresServer.start(server_folder) as server, psycopg.connect(server.dsn()) as connection:
         assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
-        socket_file = server.socket_folder / ".s.PGSQL.5432"
+        socket_file = server.cluster.socket_folder / ".s.PGSQL.5432"
         assert socket_file.stat().st_mode & 0o077 == 0
 
 
@@ -254,6 +254,22 @@ def test_without_programs_both_remedies_are_named(server_folder: Path, monkeypat
     with pytest.raises(LocalServerError, match=r"langgraph-control\[local\].*initdb, pg_ctl.*PATH") as refused:
         LocalServer.start(server_folder / "data")
     assert refused.value.code == "local_server_programs_missing"
+
+
+def test_an_unusable_folder_is_named(server_folder: Path) -> None:
+    """A data folder that cannot be made is refused with the variable that chooses another."""
+    (server_folder / "file").write_text("")
+    with pytest.raises(LocalServerError, match="LANGGRAPH_CONTROL_DATA") as refused:
+        PostgresServer.start(server_folder / "file" / "data")
+    assert refused.value.code == "local_server_folder"
+
+
+def test_a_server_that_cannot_start_shows_its_log(server_folder: Path) -> None:
+    """Where Postgres itself refuses to start, the error carries the end of its log and nothing stays behind."""
+    with pytest.raises(LocalServerError, match="no_such_setting") as refused:
+        PostgresServer.start(server_folder, settings={"no_such_setting": "1"})
+    assert refused.value.code == "local_server_start"
+    assert eventually(lambda: processes_naming(str(server_folder)) == [])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's server runs as that user")
