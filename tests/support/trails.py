@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID, uuid4
@@ -21,7 +22,7 @@ from tests.support.postgres import PEOPLE, Database
 FINANCE = Requirement(
     quorum={"finance": 1},
     not_by=frozenset({REQUESTER}),
-    within_seconds=3600,
+    within_seconds=7 * 86400,
     execute_within_seconds=3600,
     on_expiry="deny",
     comment_required=False,
@@ -66,6 +67,7 @@ class TrailWriter:
 
     database: Database
     agent: LedgerConnection = field(init=False)
+    _passed: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
         self.agent = LedgerConnection(self.database.agent)
@@ -77,6 +79,16 @@ class TrailWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.agent.close()
+
+    def pass_time(self, **length: float) -> None:
+        """Let the ledger's clock go on by a ``timedelta``; only the database's owner can do that."""
+        self._passed += timedelta(**length)
+        seconds = self._passed.total_seconds()
+        tamper(
+            self.database,
+            "CREATE OR REPLACE FUNCTION control.clock() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE AS"
+            f" 'SELECT pg_catalog.clock_timestamp() + make_interval(secs => {seconds})'",
+        )
 
     def publish(self, *, members: Mapping[str, str] | None = None) -> None:
         """Publish who is in which role; by default ana and bo are finance."""
@@ -218,17 +230,17 @@ class TrailWriter:
             )
 
     def release(
-        self, run: OpenRun, state: RunState = RunState.DONE, reason: str = "", *, generation: int | None = None
+        self, run: OpenRun, state: RunState = RunState.DONE, reason: str = "", *, wake_ms: int | None = None
     ) -> Released:
         """Give up the lease."""
         return self.agent.ask(
             RunRelease(
                 run_id=run.run_id,
                 token=run.token,
-                generation=run.generation if generation is None else generation,
+                generation=run.generation,
                 state=state,
                 reason=reason,
-                wake_ms=None,
+                wake_ms=wake_ms,
                 body=run.body(),
             )
         )
@@ -239,6 +251,7 @@ class TrailWriter:
         self.observe(run)
         _, claimed = self.claim(run, verb="approve")
         self.release(run, RunState.NEEDS_APPROVAL, "needs_approval")
+        self.pass_time(days=3, hours=2)
         assert claimed.approval_id is not None
         self.vote(claimed.approval_id, comment="the invoice was paid twice")
         run = self.resume(run)
@@ -252,4 +265,4 @@ def tamper(database: Database, statement: str, *values: object) -> None:
     """Change the record as only a superuser can."""
     with psycopg.connect(database.admin, autocommit=True) as connection:
         changed = connection.execute(statement.encode(), values)
-        assert changed.rowcount > 0, "the tampering changed nothing"
+        assert changed.rowcount != 0, "the tampering changed nothing"

@@ -1,0 +1,168 @@
+"""One sentence for one entry: what happened, in words that need no knowledge of the ledger."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.names import approval_name
+
+__all__ = ["Tone", "sentence"]
+
+
+class Tone(StrEnum):
+    """How an entry is to be read at a glance."""
+
+    PLAIN = "plain"  # part of the ordinary course
+    GOOD = "good"  # done, granted
+    WAITING = "waiting"  # parked, or asked
+    BAD = "bad"  # failed, unknown, refused, or for a person
+
+
+_REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "needs_approval": "waits for approval",
+        "needs_human": "waits for a person: the program cannot find out what happened",
+        "retry_later": "put off: what it depends on is not ready",
+        "record_unreadable": "put off: its record cannot be read now",
+        "deadline_passed": "stopped: the run's deadline is over",
+        "key_conflict": "not done: the same change was already asked for with other arguments",
+        "rejected": "not done: a person said no",
+        "approval_expired": "not done: nobody approved it in time",
+        "attempts_used_up": "not done: it was tried as often as allowed",
+        "attempt_settled": "not done again: this attempt is over",
+        "deduplicate": "not done: the record is already as wanted",
+        "deny": "not done: refused by the rules",
+        "dry_run": "not done: described only",
+        "ask": "waits: a piece is missing that a person must give",
+        "escalate": "handed to a person",
+        "verify_first": "put off: an earlier attempt has to be looked into first",
+    }
+)
+
+_OUTCOMES: Final[Mapping[str, tuple[str, Tone]]] = MappingProxyType(
+    {
+        "succeed": ("done", Tone.GOOD),
+        "not_done": ("certainly not done; worth another try", Tone.BAD),
+        "fail": ("certainly not done", Tone.BAD),
+        "lose": ("outcome unknown: its answer was lost", Tone.BAD),
+        "found": ("read back: it had happened", Tone.GOOD),
+        "absent": ("read back: it had not happened", Tone.PLAIN),
+        "undetermined": ("read back: it cannot be told yet", Tone.WAITING),
+        "contradict": ("sources disagree about what happened: for a person", Tone.BAD),
+    }
+)
+
+_REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "unknown_person": "the login belongs to nobody in a role",
+        "closed": "the request is closed",
+        "expired": "the request has expired",
+        "not_in_role": "not in a role that decides this",
+        "is_requester": "nobody decides what they asked for",
+        "comment_missing": "a comment is required",
+        "already_voted": "has voted already",
+        "not_yourself": "a login votes for its own person only",
+    }
+)
+
+_STATES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "waiting": "the run waits",
+        "retrying": "the run waits and will try again",
+        "needs_approval": "the run waits for approval",
+        "needs_human": "the run waits for a person",
+        "blocked": "the run is blocked",
+    }
+)
+
+
+def sentence(entry: Entry) -> tuple[str, Tone]:
+    """Return what an entry says, and how to read it.
+
+    Args:
+        entry: any entry, also of a kind that this release does not know.
+    """
+    if entry.fact("person") is not None or entry.fact("decision") is not None:
+        return _voted(entry)
+    if entry.fact("outcome") is not None:
+        return _settled(entry)
+    if entry.fact("verb") is not None:
+        return _claimed(entry)
+    if entry.fact("kind") == "read":
+        return _observed(entry)
+    return _ran(entry)
+
+
+def _tool(entry: Entry) -> str:
+    return entry.fact("tool") or "a tool"
+
+
+def _ran(entry: Entry) -> tuple[str, Tone]:
+    if "run.started" in entry.events:
+        return "the run started", Tone.PLAIN
+    if "run.resumed" in entry.events:
+        return "the run went on", Tone.PLAIN
+    if "run.finished" in entry.events:
+        return "the run is done", Tone.GOOD
+    if "run.fenced" in entry.events:
+        return f"{_tool(entry)}: refused to a worker that had lost the run", Tone.PLAIN
+    if "wait.started" in entry.events:
+        state = entry.fact("state") or ""
+        why = entry.fact("reason") or ""
+        said = _STATES.get(state, f"the run stands at {state}")
+        bad = state in {"needs_human", "blocked"}
+        return said if why in {"", state} else f"{said}: {why}", Tone.BAD if bad else Tone.WAITING
+    if "policy.loaded" in entry.events:
+        return "a policy was published", Tone.PLAIN
+    return ", ".join(entry.events) or "an entry that cannot be read", Tone.PLAIN
+
+
+def _claimed(entry: Entry) -> tuple[str, Tone]:
+    tool, reason = _tool(entry), entry.fact("reason") or ""
+    match entry.fact("answer"):
+        case "go":
+            number = entry.facts.get("attempts")
+            return f"{tool}: attempt {number} began" if number != 1 else f"{tool}: began", Tone.PLAIN
+        case "stored":
+            return f"{tool}: asked for again, answered with the stored outcome", Tone.PLAIN
+        case "verify":
+            return f"{tool}: outcome unknown, reading back", Tone.WAITING
+    approval = entry.fact("approval")
+    if "approval.requested" in entry.events and approval is not None:
+        return f"{tool}: approval requested, {approval_name(approval)}", Tone.WAITING
+    waits = entry.fact("answer") == "park" and reason != "needs_human"
+    return f"{tool}: {_REASONS.get(reason, reason)}", Tone.WAITING if waits else Tone.BAD
+
+
+def _settled(entry: Entry) -> tuple[str, Tone]:
+    outcome = entry.fact("outcome") or ""
+    said, tone = _OUTCOMES.get(outcome, (outcome, Tone.PLAIN))
+    if entry.fact("answer") == "contradiction":
+        return f"{_tool(entry)}: a late answer says {said}, against what was concluded: for a person", Tone.BAD
+    if entry.fact("answer") == "late":
+        return f"{_tool(entry)}: a late answer, kept as evidence: {said}", Tone.PLAIN
+    if outcome == "succeed" and "effect.verified" in entry.events:
+        said = "done, and read back: it is there"
+    if "effect.mismatch" in entry.events:
+        said = "said to be done, but read back it is not there: for a person"
+    return f"{_tool(entry)}: {said}", tone
+
+
+def _observed(entry: Entry) -> tuple[str, Tone]:
+    ok = "action.succeeded" in entry.events
+    return f"{_tool(entry)}: {'read' if ok else 'reading failed'}", Tone.PLAIN if ok else Tone.BAD
+
+
+def _voted(entry: Entry) -> tuple[str, Tone]:
+    tool, approval = _tool(entry), approval_name(entry.fact("approval") or "?")
+    decision = {"approve": "approved", "reject": "rejected"}.get(entry.fact("decision") or "", "voted on")
+    if "approval.refused" in entry.events:
+        reason = entry.fact("reason") or ""
+        return f"{tool}: vote on {approval} not counted: {_REFUSALS.get(reason, reason)}", Tone.BAD
+    if "approval.granted" in entry.events:
+        return f"{tool}: {decision} {approval}; that is enough", Tone.GOOD
+    if "approval.denied" in entry.events:
+        return f"{tool}: {decision} {approval}", Tone.BAD
+    return f"{tool}: {decision} {approval}; more people are needed", Tone.WAITING
