@@ -22,7 +22,7 @@ from langgraph_control.audit.connections import AsyncConnections
 from langgraph_control.audit.leases import RunLeases
 from langgraph_control.audit.migrate import CHECKPOINT_SCHEMA
 from langgraph_control.audit.store import Store
-from langgraph_control.audit.tries import Tries
+from langgraph_control.audit.tries import PATIENCE_SECONDS, Tries
 
 __all__ = ["RUN_KEY", "ControlSaver", "run_of"]
 
@@ -216,7 +216,7 @@ class ControlSaver(BasePostgresSaver):
         A saver is made for each: it has one lock for all its calls, and this object is cloned with another serde when
         a graph is compiled under strict msgpack.
         """
-        tries = Tries(self._store.dsn)
+        tries = Tries(self._store.dsn, patience_seconds=PATIENCE_SECONDS)
         async with self._lanes[hash(thread_id) % LANES]:
             while True:
                 # Looked at last of all, after waiting: a worker that stalled must not overwrite what its successor did.

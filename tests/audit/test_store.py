@@ -28,6 +28,7 @@ from langgraph_control.audit.store import Store
 from langgraph_control.errors import ControlError, DatabaseRefused, SchemaMismatch, TrailUnavailable
 from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database
+from tests.support.waiting import until
 
 NAME = "store-under-test"
 
@@ -54,14 +55,6 @@ def run(store: Store) -> tuple[UUID, int]:
     assert answer.run_id is not None
     assert answer.token is not None
     return answer.run_id, answer.token
-
-
-def until(condition: Callable[[], object], *, seconds: float = 10) -> None:
-    """Wait for something that another process does."""
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
 
 
 def waiting(superuser: psycopg.Connection[tuple[object, ...]]) -> list[int]:

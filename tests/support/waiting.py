@@ -1,0 +1,14 @@
+"""Waiting for what another thread, process or the server does, where no clock can be owned."""
+
+import time
+from collections.abc import Callable
+
+POLL_SECONDS = 0.01
+
+
+def until(condition: Callable[[], object], *, seconds: float = 10) -> None:
+    """Return once the condition holds; fail if it does not in time."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(POLL_SECONDS)
