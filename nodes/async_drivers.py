@@ -1,0 +1,245 @@
+"""The async driver: what :mod:`langgraph_control.nodes.drivers` promises, on an event loop and under cancellation."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Generator
+from typing import Any, Final, TypeVar
+
+from langgraph_control.audit import transactions
+from langgraph_control.audit.failures import LedgerRefused
+from langgraph_control.audit.ledger import Settle
+from langgraph_control.audit.transaction_ends import aundo, has_failed
+from langgraph_control.errors import TrailUnavailable
+from langgraph_control.nodes import requests as ask
+from langgraph_control.nodes.bubbles import TrailLost
+from langgraph_control.nodes.contexts import acting, within
+from langgraph_control.nodes.drivers import (
+    LOST,
+    Surroundings,
+    as_answer,
+    must_settle_again,
+    new_ticket,
+    swallowed_error,
+)
+from langgraph_control.nodes.reading import Consult, Looked
+from langgraph_control.nodes.wakes import park, replay_wakes, untouched
+
+__all__ = ["adrive"]
+
+T = TypeVar("T")
+
+HOOK_SECONDS_MAX: Final = 30.0
+"""How long a hook may take. A settle may be waiting for it, and a cancelled caller with it."""
+
+
+async def adrive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
+    """Run a gate or a read to its end on this event loop, and return what it ended with.
+
+    A synchronous hook runs in a thread, so that it cannot block the loop.
+
+    Args:
+        gate: made, not started.
+        surroundings: where it runs; the body is a coroutine function.
+
+    Raises:
+        GraphInterrupt: the call parked.
+        TrailLost: the ledger stopped answering.
+        CancelledError: cancelled in mid-call; what came of the call is on record.
+    """
+    driver = _AsyncDriver(surroundings)
+    answer: Any = None
+    try:
+        while True:
+            try:
+                request = gate.send(answer)
+            except StopIteration as ended:
+                driver.stand_back()
+                value: T = ended.value
+                return value
+            answer = await driver.answer(request)
+    except TrailLost:
+        driver.stand_back()
+        raise
+    finally:
+        gate.close()
+        await driver.close()
+
+
+class _AsyncDriver:
+    """The state of one asynchronous drive."""
+
+    __slots__ = ("_at", "_in_hand", "_stop", "_transaction")
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._at = surroundings
+        self._stop: asyncio.CancelledError | None = None
+        self._in_hand = False  # a tool may have been called, and no settle was answered yet
+        self._transaction: transactions.AsyncTransaction | None = None
+
+    async def answer(self, request: Any) -> Any:
+        if not self._in_hand and not isinstance(request, (ask.Send, Settle)):
+            self.stand_back()
+        match request:
+            case ask.NewTicket():
+                return new_ticket()
+            case ask.Ask():
+                return await self._ask(request)
+            case ask.Send():
+                return await self._send(request)
+            case Consult():
+                return await self._consult()
+            case ask.ReplayWakes(key=key):
+                return replay_wakes(key)
+            case ask.Park(card=card):
+                return park(card)
+            case ask.Sleep(seconds=seconds):
+                return await self._sleep(seconds)
+            case Settle():
+                return await self._settle(request)
+            case _:
+                return await self._tell(request)
+
+    def stand_back(self) -> None:
+        """Raise what stopped the caller, if anything did."""
+        if self._stop is not None:
+            raise self._stop
+
+    async def close(self) -> None:
+        if self._transaction is not None:
+            await self._transaction.rollback()
+
+    async def _finish(self, work: Awaitable[T]) -> T:
+        """Wait for something that must not be left in the middle; a cancellation meanwhile is noted."""
+        task = asyncio.ensure_future(work)
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError as stop:
+                self._stop = stop
+            except Exception:  # noqa: BLE001 - raised by result() below
+                break
+        return task.result()
+
+    async def _tell(self, request: Any) -> Any:
+        try:
+            return await self._finish(self._at.store.acall(request))
+        except LOST as error:
+            raise TrailLost.during(self._at.tool, error) from error
+
+    async def _ask(self, request: ask.Ask) -> ask.Heard | ask.AskFailed:
+        answering = self._heard(request)
+        try:
+            return ask.Heard(value=await (self._finish(answering) if self._in_hand else answering))
+        except Exception as error:  # noqa: BLE001 - a hook may raise anything; the gate decides what it means
+            return ask.AskFailed(error=error)
+
+    async def _heard(self, request: ask.Ask) -> Any:
+        hook = self._at.hook(request)
+        async with asyncio.timeout(HOOK_SECONDS_MAX):
+            if inspect.iscoroutinefunction(hook):
+                return await hook(request.action)
+            value = await asyncio.to_thread(hook, request.action)
+            return await value if inspect.isawaitable(value) else value
+
+    async def _sleep(self, seconds: float) -> None:
+        sleeping = asyncio.sleep(seconds)
+        await (self._finish(sleeping) if self._in_hand else sleeping)
+
+    async def _consult(self) -> Looked:
+        repeatable = True
+        try:
+            with within(self._at.run_id):
+                outcome: ask.Returned | ask.Raised = ask.Returned(value=await self._at.body(**self._at.given))
+        except Exception as error:  # noqa: BLE001 - outcomes are values
+            outcome, repeatable = ask.Raised(error=error), untouched()
+        return Looked(outcome=outcome, repeatable=repeatable)
+
+    async def _send(self, request: ask.Send) -> Any:
+        self._in_hand = True
+        try:
+            given = self._at.prepare(request.args)
+        except Exception:  # noqa: BLE001 - stored arguments that the tool's schema no longer takes
+            return ask.NotSent()
+        if request.transaction:
+            try:
+                self._transaction = await self._finish(self._at.store.aopen_transaction())
+            except TrailUnavailable:
+                return ask.NotSent()
+        connection = self._transaction.connection if self._transaction else None
+        seconds_left = request.not_after - time.monotonic()
+        if self._stop is not None or seconds_left <= 0:
+            await self._undone()
+            return ask.NotSent()
+        try:
+            with within(self._at.run_id), acting(request.action, not_after=request.not_after, connection=connection):
+                async with asyncio.timeout(seconds_left):
+                    value = await self._at.body(**given)
+        except asyncio.CancelledError as error:
+            return await self._cancelled(error)
+        except Exception as error:  # noqa: BLE001 - outcomes are values
+            return ask.Raised(error=error, ended_transaction=await self._undone())
+        return await self._returned(value)
+
+    async def _cancelled(self, error: asyncio.CancelledError) -> ask.Cancelled | ask.Raised:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            self._stop = error
+        ended = await self._undone()
+        if self._stop is None or ended:
+            # Not the call was cancelled, but something the tool awaited; or the tool had committed before.
+            return ask.Raised(error=error, ended_transaction=ended)
+        return ask.Cancelled()
+
+    async def _returned(self, value: Any) -> ask.Returned | ask.Raised:
+        if self._transaction is None:
+            return ask.Returned(value=value)
+        if has_failed(self._transaction):
+            await self._undone()
+            return swallowed_error()
+        return ask.Returned(value=value, xid=self._transaction.xid)
+
+    async def _undone(self) -> bool:
+        """Undo an open transaction; True if the tool had committed it by itself."""
+        transaction, self._transaction = self._transaction, None
+        return False if transaction is None else await self._undo(transaction)
+
+    async def _undo(self, transaction: transactions.AsyncTransaction) -> bool:
+        try:
+            return await self._finish(aundo(self._at.store, transaction))
+        except LOST as error:
+            raise TrailLost.during(self._at.tool, error) from error
+
+    async def _settle(self, request: Settle) -> Any:
+        if self._transaction is not None and request.xid is not None:
+            return await self._settle_inside(request)
+        await self._undone()  # nothing succeeded, so nothing may stay
+        settled = await self._tell(request)
+        self._in_hand = False
+        return settled
+
+    async def _settle_inside(self, request: Settle) -> Any:
+        transaction, self._transaction = self._transaction, None
+        assert transaction is not None  # noqa: S101 - the caller looked
+        try:
+            answer: Any = await self._finish(_settled(transaction, request))
+        except LedgerRefused as error:
+            answer = self._refused(error)
+        except transactions.RolledBack:
+            answer = ask.RolledBack(why="ended" if await self._undo(transaction) else "stale")
+        except transactions.CommitUnknown:
+            answer = ask.RolledBack(why="unsure")
+        self._in_hand = must_settle_again(answer)
+        return answer
+
+    def _refused(self, error: LedgerRefused) -> ask.RolledBack:
+        answer = as_answer(error)
+        if answer is None:
+            raise TrailLost.during(self._at.tool, error) from error
+        return answer
+
+
+async def _settled(transaction: transactions.AsyncTransaction, request: Settle) -> Any:
+    answer = await transaction.execute(request)
+    await transaction.commit()
+    return answer

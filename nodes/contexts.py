@@ -1,0 +1,203 @@
+"""Which run a governed call belongs to, and what a tool may know of the call it is in.
+
+Graph state and ``configurable`` carry a run's id only; what belongs to the id (the fencing token above all) is in a
+table of this process. The id is looked up in the config, then in a context variable: a child graph invoked with a thread
+of its own loses its parent's whole ``configurable``.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, cast
+from urllib.parse import quote
+from uuid import UUID
+
+from langgraph_control.errors import NoRun
+from langgraph_control.nodes.action import Action
+from langgraph_control.nodes.run_context import RunContext
+
+__all__ = [
+    "RUN_KEY",
+    "CurrentAction",
+    "acting",
+    "current_action",
+    "current_run",
+    "enter_run",
+    "in_a_write",
+    "leave_run",
+    "within",
+]
+
+RUN_KEY: Final = "__control_run"
+"""Where ``configurable`` holds the run's id, as text. Names with this prefix stay out of checkpoint metadata."""
+
+_runs: Final[dict[UUID, RunContext]] = {}
+_run_id: ContextVar[UUID | None] = ContextVar("langgraph_control_run", default=None)
+
+
+def enter_run(context: RunContext) -> None:
+    """Make a run known to this process, for as long as it drives it.
+
+    Args:
+        context: the run, with the token of the lease just taken. It replaces an older lease of the same run.
+    """
+    _runs[context.run_id] = context
+
+
+def leave_run(context: RunContext) -> None:
+    """Forget a run, unless a newer lease of it has been entered meanwhile.
+
+    Args:
+        context: as entered.
+    """
+    if _runs.get(context.run_id) is context:
+        del _runs[context.run_id]
+
+
+@contextmanager
+def within(run_id: UUID) -> Iterator[None]:
+    """Mark a block as part of a run, for calls whose config does not say so. Never around a generator's yield.
+
+    Args:
+        run_id: the run.
+    """
+    token = _run_id.set(run_id)
+    try:
+        yield
+    finally:
+        _run_id.reset(token)
+
+
+def current_run(configurable: Mapping[str, Any]) -> RunContext | None:
+    """Return the run this code is part of; None outside any.
+
+    Args:
+        configurable: of the config in force; empty where there is none.
+
+    Raises:
+        NoRun: code ``run_not_here``: the run named there is not driven by this process, so nothing may be done for it.
+    """
+    named = configurable.get(RUN_KEY)
+    run_id = _run_id.get() if named is None else _parsed(named)
+    if run_id is None and named is None:
+        return None
+    context = None if run_id is None else _runs.get(run_id)
+    if context is None:
+        raise NoRun(
+            "The run named in the config is not driven by this process.",
+            todo="Do not copy a run's config; start work with control.run or control.resume, which enter the run.",
+            code="run_not_here",
+        )
+    return context
+
+
+def _parsed(named: object) -> UUID | None:
+    try:
+        return UUID(str(named))
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentAction:
+    """The governed write a tool is in.
+
+    Args:
+        key: the action key, 64 hexadecimal digits: the same on every attempt, so it can be an idempotency key.
+        intent: the business request the change belongs to.
+        run_id: the run that carries it now.
+        attempt: 1 for the first try.
+        deadline: when this attempt must have sent its last byte, in UTC.
+    """
+
+    key: str
+    intent: str
+    run_id: str
+    attempt: int
+    deadline: datetime
+    _not_after: float = field(repr=False)
+    _connection: Any = field(default=None, repr=False)
+
+    def seconds_left(self) -> float:
+        """Return how long this attempt may still take, in seconds, by the monotonic clock; 0 if it is over."""
+        return max(0.0, self._not_after - time.monotonic())
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers for outbound requests: the idempotency key, and ids that lead from the other side's log back here."""
+        return {
+            "Idempotency-Key": self.key,
+            "X-Action-Key": self.key,
+            "X-Run-Id": self.run_id,
+            # An intent is free text: only ASCII without control characters may stand in a header.
+            "X-Correlation-Id": quote(self.intent, safe="/:@._-"),
+        }
+
+    @property
+    def connection(self) -> Any:
+        """The ledger's own psycopg connection, in an open transaction, which it must not end; async in an async tool.
+
+        Raises:
+            NoRun: code ``no_connection``: the tool's contract does not say ``sql=True``.
+        """
+        if self._connection is None:
+            raise NoRun(
+                "This tool has no connection to the ledger's database.",
+                safe="",
+                todo="Declare the tool with writes(..., sql=True).",
+                code="no_connection",
+            )
+        return self._connection
+
+
+_action: ContextVar[CurrentAction | None] = ContextVar("langgraph_control_action", default=None)
+
+
+def current_action() -> CurrentAction:
+    """Return the governed write this code runs in; call it inside a tool declared with ``writes``.
+
+    Raises:
+        NoRun: code ``no_action``: this code runs outside such a tool.
+    """
+    action = _action.get()
+    if action is None:
+        raise NoRun(
+            "There is no current action outside the body of a governed write.",
+            safe="",
+            todo="Call current_action() inside a tool declared with writes() and called in a run.",
+            code="no_action",
+        )
+    return action
+
+
+def in_a_write() -> bool:
+    """Return whether this code runs inside the body of a governed write."""
+    return _action.get() is not None
+
+
+@contextmanager
+def acting(action: Action, *, not_after: float, connection: Any = None) -> Iterator[None]:
+    """Make a write the current action of a block: the tool's body. Never around a generator's yield.
+
+    Args:
+        action: what the gate sends.
+        not_after: when the attempt is over, on the monotonic clock, in seconds.
+        connection: the ledger's open connection, for ``sql=True``.
+    """
+    current = CurrentAction(
+        key=action.key,
+        intent=action.intent,
+        run_id=action.run_id,
+        attempt=action.attempt,
+        deadline=cast("datetime", action.deadline),  # an attempt always has one
+        _not_after=not_after,
+        _connection=connection,
+    )
+    token = _action.set(current)
+    try:
+        yield
+    finally:
+        _action.reset(token)

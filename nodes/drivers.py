@@ -1,0 +1,320 @@
+"""What runs a gate inside LangGraph: loops that carry out its requests. The sync one is here, the async one beside it.
+
+A driver decides nothing. It keeps two promises of its own: a request to the ledger that is under way is never left
+without its answer, and once a tool may have been called, its settle is sent whatever stops the caller meanwhile. The
+stop (KeyboardInterrupt, SystemExit, a cancelled task) is noted, and raised when no attempt is in hand any more.
+"""
+
+import asyncio
+import inspect
+import random
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from langgraph_control.audit import transactions
+from langgraph_control.audit.failures import LedgerRefused
+from langgraph_control.audit.ledger import Settle
+from langgraph_control.audit.store import Store
+from langgraph_control.audit.transaction_ends import has_failed, undo
+from langgraph_control.errors import SchemaMismatch, TrailUnavailable
+from langgraph_control.nodes import requests as ask
+from langgraph_control.nodes.bubbles import TrailLost
+from langgraph_control.nodes.contexts import acting, within
+from langgraph_control.nodes.contracts import Contract
+from langgraph_control.nodes.reading import Consult, Looked
+from langgraph_control.nodes.wakes import park, replay_wakes, untouched
+
+__all__ = ["Surroundings", "drive"]
+
+T = TypeVar("T")
+
+LOST = (TrailUnavailable, SchemaMismatch, LedgerRefused)
+"""What the ledger's client raises: nothing more can be recorded, so the call leaves as a bubble-up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Where a gate runs.
+
+    Args:
+        store: the ledger.
+        contract: whose hooks are asked.
+        tool: its name, for error texts.
+        run_id: the run, for calls made inside the tool's body.
+        body: the tool's own function.
+        given: what it was called with, injected arguments included.
+        prepare: makes what it is to be called with out of the arguments the gate sends.
+    """
+
+    store: Store
+    contract: Contract
+    tool: str
+    run_id: UUID
+    body: Callable[..., Any]
+    given: Mapping[str, Any]
+    prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+    def hook(self, request: ask.Ask) -> Callable[[Any], Any]:
+        """Return the hook that is to be asked.
+
+        Args:
+            request: names it.
+        """
+        hook: Callable[[Any], Any] = getattr(self.contract, request.hook)
+        return hook
+
+
+def drive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
+    """Run a gate or a read to its end in this thread, and return what it ended with.
+
+    An async hook is run to its end on an event loop of its own: it must not share a client with the graph's loop.
+
+    Args:
+        gate: made, not started.
+        surroundings: where it runs.
+
+    Raises:
+        GraphInterrupt: the call parked.
+        TrailLost: the ledger stopped answering.
+        KeyboardInterrupt, SystemExit: raised in mid-call; what came of the call is on record.
+    """
+    driver = _Driver(surroundings)
+    answer: Any = None
+    try:
+        while True:
+            try:
+                request = gate.send(answer)
+            except StopIteration as ended:
+                driver.stand_back()
+                value: T = ended.value
+                return value
+            answer = driver.answer(request)
+    except TrailLost:
+        driver.stand_back()
+        raise
+    finally:
+        gate.close()
+        driver.close()
+
+
+def new_ticket() -> ask.Ticket:
+    """Return what one try needs from outside."""
+    return ask.Ticket(
+        attempt=uuid4(),
+        started=time.monotonic(),
+        now=datetime.now(UTC),
+        chance=random.random(),  # noqa: S311 - jitter
+    )
+
+
+def as_answer(error: LedgerRefused) -> ask.RolledBack | None:
+    """Return what the gate is told of a settle that the ledger refused inside the tool's transaction.
+
+    Args:
+        error: what the ledger raised; None is returned where it does not speak of the transaction.
+    """
+    match error.code:
+        case "LC003":
+            return ask.RolledBack(why="ended")
+        case "LC004":
+            return ask.RolledBack(why="stale")
+        case _:
+            return None
+
+
+def must_settle_again(answer: object) -> bool:
+    """Return whether the attempt is still in hand after a settle inside its transaction.
+
+    Args:
+        answer: what the gate is told.
+    """
+    return isinstance(answer, ask.RolledBack) and answer.why != "unsure"
+
+
+def swallowed_error() -> ask.Raised:
+    """Return the outcome of a tool that returned although a statement in its transaction had failed."""
+    return ask.Raised(
+        error=transactions.RolledBack("A statement failed inside the tool's transaction, and the tool went on.")
+    )
+
+
+class _Driver:
+    """The state of one synchronous drive."""
+
+    __slots__ = ("_at", "_in_hand", "_stop", "_transaction")
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._at = surroundings
+        self._stop: BaseException | None = None
+        self._in_hand = False  # a tool may have been called, and no settle was answered yet
+        self._transaction: transactions.Transaction | None = None
+
+    def answer(self, request: Any) -> Any:
+        if not self._in_hand and not isinstance(request, (ask.Send, Settle)):
+            self.stand_back()
+        match request:
+            case ask.NewTicket():
+                return new_ticket()
+            case ask.Ask():
+                return self._ask(request)
+            case ask.Send():
+                return self._send(request)
+            case Consult():
+                return self._consult()
+            case ask.ReplayWakes(key=key):
+                return replay_wakes(key)
+            case ask.Park(card=card):
+                return park(card)
+            case ask.Sleep(seconds=seconds):
+                return self._sleep(seconds)
+            case Settle():
+                return self._settle(request)
+            case _:
+                return self._tell(request)
+
+    def stand_back(self) -> None:
+        """Raise what stopped the caller, if anything did."""
+        if self._stop is not None:
+            raise self._stop
+
+    def close(self) -> None:
+        if self._transaction is not None:
+            self._transaction.rollback()
+
+    def _tell(self, request: Any) -> Any:
+        try:
+            try:
+                return self._at.store.call(request)
+            except (KeyboardInterrupt, SystemExit) as stop:
+                if self._stop is not None:
+                    raise  # asked a second time: the process is to end now
+                self._stop = stop
+                return self._at.store.call(request)  # sent again: the ledger knows the attempt
+        except LOST as error:
+            raise TrailLost.during(self._at.tool, error) from error
+
+    def _ask(self, request: ask.Ask) -> ask.Heard | ask.AskFailed:
+        try:
+            value = self._at.hook(request)(request.action)
+            return ask.Heard(value=_finished(value) if inspect.isawaitable(value) else value)
+        except Exception as error:  # noqa: BLE001 - a hook may raise anything; the gate decides what it means
+            return ask.AskFailed(error=error)
+        except BaseException as stop:
+            if not self._in_hand:
+                raise
+            self._stop = stop
+            return ask.AskFailed(error=stop)
+
+    def _sleep(self, seconds: float) -> None:
+        try:
+            time.sleep(seconds)
+        except BaseException as stop:
+            if not self._in_hand:
+                raise
+            self._stop = stop
+
+    def _consult(self) -> Looked:
+        repeatable = True
+        try:
+            with within(self._at.run_id):
+                outcome: ask.Returned | ask.Raised = ask.Returned(value=self._at.body(**self._at.given))
+        except Exception as error:  # noqa: BLE001 - outcomes are values
+            outcome, repeatable = ask.Raised(error=error), untouched()
+        return Looked(outcome=outcome, repeatable=repeatable)
+
+    def _send(self, request: ask.Send) -> Any:
+        self._in_hand = True
+        try:
+            given = self._at.prepare(request.args)
+        except Exception:  # noqa: BLE001 - stored arguments that the tool's schema no longer takes
+            return ask.NotSent()
+        if request.transaction:
+            try:
+                self._transaction = self._at.store.open_transaction()
+            except TrailUnavailable:
+                return ask.NotSent()
+        connection = self._transaction.connection if self._transaction else None
+        if self._stop is not None or time.monotonic() >= request.not_after:
+            self._undone()
+            return ask.NotSent()
+        try:
+            with within(self._at.run_id), acting(request.action, not_after=request.not_after, connection=connection):
+                value = self._at.body(**given)
+        except Exception as error:  # noqa: BLE001 - outcomes are values
+            return ask.Raised(error=error, ended_transaction=self._undone())
+        except BaseException as stop:  # noqa: BLE001 - noted, and raised once the settle has landed
+            self._stop = stop
+            return ask.Raised(error=stop, ended_transaction=True) if self._undone() else ask.Cancelled()
+        return self._returned(value)
+
+    def _returned(self, value: Any) -> ask.Returned | ask.Raised:
+        if self._transaction is None:
+            return ask.Returned(value=value)
+        if has_failed(self._transaction):
+            self._undone()
+            return swallowed_error()
+        return ask.Returned(value=value, xid=self._transaction.xid)
+
+    def _undone(self) -> bool:
+        """Undo an open transaction; True if the tool had committed it by itself."""
+        transaction, self._transaction = self._transaction, None
+        return False if transaction is None else self._undo(transaction)
+
+    def _undo(self, transaction: transactions.Transaction) -> bool:
+        try:
+            return undo(self._at.store, transaction)
+        except LOST as error:
+            raise TrailLost.during(self._at.tool, error) from error
+
+    def _settle(self, request: Settle) -> Any:
+        if self._transaction is not None and request.xid is not None:
+            return self._settle_inside(request)
+        self._undone()  # nothing succeeded, so nothing may stay
+        settled = self._tell(request)
+        self._in_hand = False
+        return settled
+
+    def _settle_inside(self, request: Settle) -> Any:
+        transaction, self._transaction = self._transaction, None
+        assert transaction is not None  # noqa: S101 - the caller looked
+        try:
+            answer: Any = transaction.execute(request)
+            transaction.commit()
+        except LedgerRefused as error:
+            answer = self._refused(error)
+        except transactions.RolledBack:
+            answer = ask.RolledBack(why="ended" if self._undo(transaction) else "stale")
+        except transactions.CommitUnknown:
+            answer = ask.RolledBack(why="unsure")
+        except BaseException as stop:  # noqa: BLE001 - noted; whether it was committed the ledger knows
+            transaction.rollback()
+            self._stop, answer = stop, ask.RolledBack(why="unsure")
+        self._in_hand = must_settle_again(answer)
+        return answer
+
+    def _refused(self, error: LedgerRefused) -> ask.RolledBack:
+        answer = as_answer(error)
+        if answer is None:
+            raise TrailLost.during(self._at.tool, error) from error
+        return answer
+
+
+def _finished(answer: Awaitable[Any]) -> Any:
+    """Run an async hook's answer to its end from synchronous code."""
+
+    async def waiting() -> Any:
+        return await answer
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(waiting())
+    # A synchronous graph on a loop's own thread: that loop cannot run the hook while it waits for it.
+    with ThreadPoolExecutor(1, thread_name_prefix="langgraph-control-hook") as executor:
+        return executor.submit(copy_context().run, asyncio.run, waiting()).result()

@@ -1,0 +1,97 @@
+"""Parking by ``interrupt()``, and this task's stored answers that are only our own wake-ups.
+
+Answers are positional per task: an ``interrupt()`` that is skipped when a task runs again shifts every later answer onto
+the wrong question. A call whose claim need not park any more therefore first consumes the wake-ups it parked for.
+"""
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from langchain_core.runnables.config import var_child_runnable_config
+from langgraph.errors import GraphInterrupt
+from langgraph.types import interrupt
+
+__all__ = ["configurable", "park", "replay_wakes", "untouched"]
+
+TASKS_MAX: Final = 4096  # only tasks that were resumed and have wake-ups are kept
+
+_taken: Final[OrderedDict[int, tuple[object, Counter[str]]]] = OrderedDict()
+_lock: Final = threading.Lock()
+
+
+def configurable() -> Mapping[str, Any]:
+    """Return the ``configurable`` in force; empty outside a runnable."""
+    config = var_child_runnable_config.get()
+    return (config or {}).get("configurable") or {}
+
+
+def park(card: Mapping[str, Any]) -> None:
+    """Interrupt the graph, or consume an answer that is there. Whatever it is, it carries no authority.
+
+    Args:
+        card: JSON primitives only.
+
+    Raises:
+        GraphInterrupt: LangGraph stores the card and runs the task again when it is answered.
+    """
+    _note(interrupt(dict(card)))
+
+
+def replay_wakes(key: str) -> None:
+    """Consume this task's wake-ups for one action that were not consumed since the task began to run.
+
+    Args:
+        key: the action key, hexadecimal.
+    """
+    scratchpad = _scratchpad()
+    stored = 0 if scratchpad is None else scratchpad.resume.count(_wake(key))
+    if not stored:
+        return
+    for _ in range(stored - _taken_by(scratchpad)[key]):
+        # Calls of one ToolNode share a task and its answers: a sibling on another thread may have been faster.
+        with suppress(GraphInterrupt):
+            _note(interrupt(_wake(key)))
+
+
+def untouched() -> bool:
+    """Return whether this task has neither asked anything nor run a child graph yet.
+
+    Once it has, running a part of it again in process would meet other answers and another child's state.
+    """
+    scratchpad = _scratchpad()
+    if scratchpad is None:
+        return True
+    return all(_unused(counter) for counter in (scratchpad.interrupt_counter, scratchpad.subgraph_counter))
+
+
+def _unused(counter: Any) -> bool:
+    # Counting is the only thing its interface offers; where a release keeps it otherwise, it counts as used.
+    return getattr(counter, "_counter", counter) is None
+
+
+def _scratchpad() -> Any:
+    return configurable().get("__pregel_scratchpad")
+
+
+def _wake(key: str) -> dict[str, str]:
+    return {"control": key}
+
+
+def _note(answer: object) -> None:
+    if isinstance(answer, Mapping) and set(answer) == {"control"}:
+        _taken_by(_scratchpad())[str(answer["control"])] += 1
+
+
+def _taken_by(scratchpad: Any) -> Counter[str]:
+    """How many wake-ups of each action this execution of the task has consumed."""
+    execution = scratchpad.interrupt_counter
+    with _lock:
+        # The counter is kept, so that its id cannot come to mean another task's; the scratchpad itself holds much more.
+        _, counts = _taken.setdefault(id(execution), (execution, Counter()))
+        _taken.move_to_end(id(execution))
+        if len(_taken) > TASKS_MAX:
+            _taken.popitem(last=False)
+    return counts
