@@ -113,6 +113,7 @@ class Claim:
         attempt: made by the client, one per try; a re-sent claim carries the same.
         key: the action key, 32 bytes.
         args_hash: tells two changes under one key apart, 32 bytes.
+        scope: the digest without free text, 32 bytes: the same change in other words is the same request.
         digest: what exactly would be done, 32 bytes; None if the record could not be read.
         verb: the decision.
         requirement: who must say yes, as :meth:`Requirement.canonical` writes it; None unless the verb is approve.
@@ -137,6 +138,7 @@ class Claim:
     attempt: UUID
     key: bytes
     args_hash: bytes
+    scope: bytes | None
     digest: bytes | None
     verb: str
     requirement: Mapping[str, Any] | None
@@ -161,6 +163,7 @@ class Claim:
             "attempt": self.attempt,
             "key": self.key,
             "args_hash": self.args_hash,
+            "scope": self.scope,
             "digest": self.digest,
             "verb": self.verb,
             "requirement": None if self.requirement is None else orjson.dumps(self.requirement).decode(),

@@ -223,6 +223,7 @@ class RunRelease(_FieldsAreParameters):
             generation=row["generation"],
             entries=row["entries"],
             unsettled=tuple(row["unsettled"] or ()),
+            needs_human=bool(row["needs_human"]),
         )
 
 

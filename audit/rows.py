@@ -104,12 +104,14 @@ class Released:
         generation: wake-ups counted now.
         entries: length of the run's chain.
         unsettled: tools of the actions that are undecided.
+        needs_human: one of them waits for a person to say what happened.
     """
 
     answer: Release
     generation: int
     entries: int | None
     unsettled: tuple[str, ...]
+    needs_human: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

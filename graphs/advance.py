@@ -120,7 +120,8 @@ def advance(lease: Lease, answers: Mapping[str, Any]) -> Generator[Any, Any, End
         state, reason, wake_ms = _standing(lease, thread, last)
         released = yield _release(lease, generation, state, reason, wake_ms)
         if released.answer is Release.UNSETTLED:
-            state, reason = RunState.BLOCKED, f"the graph ended while {', '.join(released.unsettled)} is undecided"
+            state = RunState.NEEDS_HUMAN if released.needs_human else RunState.BLOCKED
+            reason = f"the graph ended while {', '.join(released.unsettled)} is undecided"
             released = yield _release(lease, generation, state, reason, None)
         match released.answer:
             case Release.AGAIN:

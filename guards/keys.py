@@ -12,13 +12,14 @@ from typing import Final
 from langgraph_control.errors import ArgumentError
 from langgraph_control.guards.canonical import identity_bytes, observed_identity_bytes
 
-__all__ = ["SECRET_BYTES_MIN", "action_key", "args_hash", "digest"]
+__all__ = ["SECRET_BYTES_MIN", "action_key", "args_hash", "digest", "scope"]
 
 SECRET_BYTES_MIN: Final = 32  # as long as the HMAC's output: RFC 2104 section 3 discourages less
 
 _ACTION_KEY: Final = b"langgraph-control/action-key/1"
 _ARGS_HASH: Final = b"langgraph-control/args-hash/1"
 _DIGEST: Final = b"langgraph-control/digest/1"
+_SCOPE: Final = b"langgraph-control/scope/1"
 
 
 def action_key(
@@ -93,13 +94,36 @@ def digest(
     Raises:
         ArgumentError: an argument cannot be canonical; nothing was done.
     """
-    parts = (
+    return _hmac(secret, _DIGEST, *_change(tool, contract_version, arguments, before))
+
+
+def scope(
+    secret: bytes, *, tool: str, contract_version: str, arguments: Mapping[str, object], before: object = None
+) -> bytes:
+    """Return the digest's counterpart without free text: the same change in other words is the same request.
+
+    Args:
+        secret: the tenant's, at least 32 bytes.
+        tool: the tool's name.
+        contract_version: the contract's ``version``.
+        arguments: the arguments the tool would get, free text left out.
+        before: as for :func:`digest`.
+
+    Raises:
+        ArgumentError: an argument cannot be canonical; nothing was done.
+    """
+    return _hmac(secret, _SCOPE, *_change(tool, contract_version, arguments, before))
+
+
+def _change(
+    tool: str, contract_version: str, arguments: Mapping[str, object], before: object
+) -> tuple[bytes, bytes, bytes, bytes]:
+    return (
         identity_bytes(tool, at="tool"),
         identity_bytes(contract_version, at="version"),
         identity_bytes(arguments),
         observed_identity_bytes(before),
     )
-    return _hmac(secret, _DIGEST, *parts)
 
 
 def _hmac(secret: bytes, purpose: bytes, *parts: bytes) -> bytes:

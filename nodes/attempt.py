@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from langgraph_control.audit import ledger
 from langgraph_control.audit.ledger import Claimed, Outcome, Settle
-from langgraph_control.guards.lifecycle import Kind
+from langgraph_control.guards.lifecycle import Kind, State
 from langgraph_control.guards.retries import Failure, Verdict, classify
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action, Done, NotDone, Unknown
@@ -64,6 +64,8 @@ def attempt(
     if settled.answer is not ledger.Verdict.SETTLED:
         # Ours was no longer the current attempt. What is true now is for the ledger to say.
         return Later(seconds=0.0, why="a newer attempt is current")
+    if came.outcome is Outcome.FAIL and settled.state != State.FAILED:
+        return Later(seconds=0.0, why="this attempt did nothing, but an earlier one may have")
     return _next(call, came)
 
 

@@ -14,7 +14,7 @@ from langgraph_control.guards.canonical import (
     observed_identity_bytes,
     plain_bytes,
 )
-from langgraph_control.guards.keys import action_key, args_hash, digest
+from langgraph_control.guards.keys import action_key, args_hash, digest, scope
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.signals import Impact
 from langgraph_control.nodes.action import ABSENT, Action
@@ -141,6 +141,22 @@ class GovernedCall:
             tool=self.tool,
             contract_version=self.contract.version,
             arguments=self.args,
+            before=self.contract.before_image(view.before),
+        )
+
+    def scope(self, view: View) -> bytes | None:
+        """Return the digest without free text: the same change in other words is the same request for approval.
+
+        Args:
+            view: the target as it is.
+        """
+        if view.failed:
+            return None
+        return scope(
+            self.run.secret,
+            tool=self.tool,
+            contract_version=self.contract.version,
+            arguments={name: value for name, value in self.args.items() if name not in self.contract.explain},
             before=self.contract.before_image(view.before),
         )
 

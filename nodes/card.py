@@ -8,13 +8,15 @@ from typing import Any, Final
 import orjson
 
 from langgraph_control.audit.ledger import Claimed
-from langgraph_control.guards.canonical import canonical_bytes, observed, observed_bytes
+from langgraph_control.guards.canonical import observed_bytes, observed_identity_bytes
 from langgraph_control.guards.routing import Decision
 from langgraph_control.nodes.call import GovernedCall, View
 
 __all__ = ["approval_name", "card_bytes", "parked_card", "presentable"]
 
 REDACTED: Final = "(redacted)"
+
+CARD_BYTES_MAX: Final = 1024 * 1024
 
 
 def presentable(value: Any) -> Any:
@@ -57,7 +59,7 @@ def card_bytes(call: GovernedCall, view: View, decision: Decision) -> bytes:
         view: the target as it is.
         decision: why people are asked.
     """
-    return canonical_bytes(observed(_card(call, view, decision)))
+    return observed_bytes(_card(call, view, decision), bytes_max=CARD_BYTES_MAX)
 
 
 def _card(call: GovernedCall, view: View, decision: Decision) -> dict[str, Any]:
@@ -81,7 +83,11 @@ def _diff(view: View, hidden: frozenset[str]) -> dict[str, list[Any]]:
     if view.after is None:
         return {}
     before = view.before if isinstance(view.before, Mapping) else {}
-    changed = {name: value for name, value in view.after.items() if name not in before or before[name] != value}
+    changed = {
+        name: value
+        for name, value in view.after.items()
+        if name not in before or observed_identity_bytes(before[name]) != observed_identity_bytes(value)
+    }
     return {
         name: [REDACTED, REDACTED] if name in hidden else [presentable(before.get(name)), presentable(value)]
         for name, value in changed.items()

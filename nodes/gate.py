@@ -152,6 +152,7 @@ def _claim(call: GovernedCall, view: View, decision: Decision, ticket: ask.Ticke
         attempt=ticket.attempt,
         key=call.key,
         args_hash=call.args_hash,
+        scope=call.scope(view),
         digest=digest,
         verb=decision.verb.value,
         requirement=decision.requirement.canonical() if decision.requirement else None,

@@ -156,6 +156,9 @@ class RolledBack:
 class ReplayWakes:
     """Consume this task's stored answers that belong to this action, so that later questions get their own.
 
+    These are all answers from the present position to the last one equal to ``{"control": key}``: what lies before it
+    answered this gate's questions too, whoever gave it.
+
     Args:
         key: the action key in hexadecimal digits.
     """

@@ -7,8 +7,8 @@ SELECT tenant, secret, policies FROM control.session_v1();
 -- name: claim
 -- Ask for the right to have one effect.
 SELECT * FROM control.claim_v1(
-    %(run_id)s::uuid, %(token)s::bigint, %(attempt)s::uuid, %(key)s::bytea, %(args_hash)s::bytea, %(digest)s::bytea, %(verb)s::text,
-    %(requirement)s::jsonb, %(tool)s::text, %(impact)s::text, %(kind)s::text, %(fallback_kind)s::text, %(lease_ms)s::integer,
+    %(run_id)s::uuid, %(token)s::bigint, %(attempt)s::uuid, %(key)s::bytea, %(args_hash)s::bytea, %(scope)s::bytea,
+    %(digest)s::bytea, %(verb)s::text, %(requirement)s::jsonb, %(tool)s::text, %(impact)s::text, %(kind)s::text, %(fallback_kind)s::text, %(lease_ms)s::integer,
     %(keyed_ms)s::bigint, %(visible_ms)s::bigint, %(attempts_max)s::integer, %(call_id)s::text, %(body)s::bytea, %(payload)s::bytea,
     %(card)s::bytea);
 

@@ -106,6 +106,7 @@ CREATE TABLE control.action (
     digest bytea,
     state text NOT NULL,
     started boolean NOT NULL,            -- an attempt has begun and is not provably without effect
+    in_doubt boolean NOT NULL,           -- an attempt before the newest may have had its effect: only a success or a read settles that
     attempts integer NOT NULL,
     execution_id uuid,                   -- the newest attempt that was allowed to have an effect
     attempt_id uuid,                     -- the holder of the lease: that attempt, or a reader
@@ -133,6 +134,7 @@ CREATE TABLE control.waiter (
     tenant text NOT NULL,
     key bytea NOT NULL,
     run_id uuid NOT NULL,
+    note text NOT NULL,  -- what this run was told last; said again, it makes no entry
     PRIMARY KEY (tenant, key, run_id)
 );
 CREATE INDEX waiter_run ON control.waiter (run_id);
@@ -144,6 +146,7 @@ CREATE TABLE control.approval (
     key bytea NOT NULL,
     run_id uuid NOT NULL,
     tool text NOT NULL,
+    scope bytea NOT NULL,  -- the digest without free text: the same change in other words is the same request
     digest bytea NOT NULL,
     requirement jsonb NOT NULL,
     card bytea NOT NULL,

@@ -180,7 +180,8 @@ CREATE TYPE control.release_answer AS (
     answer text,        -- released | again | unsettled | stale
     generation bigint,
     entries bigint,     -- length of the chain
-    unsettled text[]    -- tools of the actions that are not decided yet
+    unsettled text[],   -- tools of the actions that are not decided yet
+    needs_human boolean -- one of them waits for a person to say what happened
 );
 
 -- The actions of a run whose outcome is open. A run with one of them is not done, whatever its graph says.
@@ -192,6 +193,31 @@ SELECT a.tool, a.state, a.attempts, a.last_answer FROM control.action a
 UNION
 SELECT a.tool, a.state, a.attempts, a.last_answer FROM control.waiter w JOIN control.action a USING (tenant, key)
     WHERE w.tenant = p_tenant AND w.run_id = p_run AND a.state NOT IN ('succeeded', 'failed', 'denied')
+$$;
+
+-- A graph has ended, and nobody will come back to an attempt whose outcome is open: a person must find out.
+CREATE FUNCTION control.hand_over(p_tenant text, p_run uuid, p_now timestamptz, p_body bytea) RETURNS void
+    LANGUAGE plpgsql AS $$
+DECLARE
+    a control.action;
+    v_state text;
+BEGIN
+    FOR a IN SELECT * FROM control.action
+        WHERE tenant = p_tenant AND run_id = p_run AND (state = 'unknown' OR state IN ('executing', 'verifying') AND lease_until <= p_now)
+        ORDER BY key FOR UPDATE
+    LOOP
+        v_state := CASE a.state
+            WHEN 'executing' THEN control.must_step('executing', 'lose', a.kind)
+            WHEN 'verifying' THEN control.must_step('verifying', 'undetermined', 'verified')
+            ELSE a.state END;
+        IF v_state = 'unknown' THEN
+            v_state := control.must_step('unknown', 'give_up', a.kind);
+        END IF;
+        UPDATE control.action SET state = v_state, started = v_state <> 'ready' WHERE tenant = p_tenant AND key = a.key;
+        PERFORM control.append(p_tenant, p_run, p_now, ARRAY['action.unknown'],
+            jsonb_build_object('tool', a.tool, 'key', encode(a.key, 'hex'), 'state', v_state, 'reason', 'graph_ended'), p_body, NULL);
+    END LOOP;
+END
 $$;
 
 -- Give up a run's lease: done, or parked with a reason. Refused while something happened that the run has not seen.
@@ -222,18 +248,20 @@ BEGIN
         v_out.answer := 'again';
         RETURN v_out;
     END IF;
+    v_now := control.clock();
     IF p_state = 'done' THEN
-        SELECT array_agg(u.tool ORDER BY u.tool) INTO v_out.unsettled FROM control.unsettled(v_tenant, p_run) u;
+        PERFORM control.hand_over(v_tenant, p_run, v_now, p_body);
+        SELECT array_agg(u.tool ORDER BY u.tool), bool_or(u.state = 'needs_human') INTO v_out.unsettled, v_out.needs_human FROM control.unsettled(v_tenant, p_run) u;
         IF v_out.unsettled IS NOT NULL THEN
             v_out.answer := 'unsettled';
             RETURN v_out;
         END IF;
     END IF;
-    v_now := control.clock();
     v_wake := v_now + make_interval(secs => p_wake_ms / 1000.0);
+    SELECT seq INTO v_out.entries FROM control.run_state WHERE run_id = p_run;
     v_out.entries := control.append(v_tenant, p_run, v_now,
         ARRAY[CASE WHEN p_state = 'done' THEN 'run.finished' ELSE 'wait.started' END],
-        jsonb_build_object('state', p_state, 'reason', p_reason, 'entries', s.seq + 1,
+        jsonb_build_object('state', p_state, 'reason', p_reason, 'entries', v_out.entries + 1,
                            'wake_at', (extract(epoch FROM v_wake) * 1000000)::bigint), p_body, NULL);
     -- The token moves on, so that a zombie of this driver is stale from now on.
     UPDATE control.run_state SET token = token + 1, holder = '', lease_until = '-infinity', state = p_state, reason = p_reason,

@@ -9,7 +9,7 @@ CREATE TYPE control.claim_answer AS (
     seq bigint,              -- the entry written, if one was
     attempts integer,
     digest bytea,            -- the digest that counts: frozen once an attempt has started
-    payload bytea,           -- the arguments of a frozen digest, for running exactly those again
+    payload bytea,           -- the arguments of that digest where they are not this call's own: exactly those run
     result bytea,
     error text,
     wait_ms integer,         -- until a lease ends, or until absence may be believed
@@ -34,7 +34,8 @@ WITH floor AS (
 ), counted AS (
     SELECT y.person, y.roles FROM yes y
     WHERE y.roles && ARRAY(SELECT role FROM asked)
-      AND (NOT EXISTS (SELECT 1 FROM floor WHERE cardinality(floor.roles) > 0) OR y.roles && (SELECT floor.roles FROM floor))
+      -- A floor that names no role means nobody, not anybody.
+      AND (NOT EXISTS (SELECT 1 FROM floor) OR y.roles && (SELECT floor.roles FROM floor))
 )
 SELECT EXISTS (SELECT 1 FROM asked)
    AND NOT EXISTS (SELECT 1 FROM asked WHERE (SELECT count(*) FROM counted WHERE asked.role = ANY (counted.roles)) < asked.people)
@@ -56,14 +57,15 @@ CREATE TYPE control.grant_check AS (
     reason text,
     events text[],
     approval_id uuid,
+    digest bytea,            -- of the request: what runs is what people saw, in their words
     expires_at timestamptz,
     comment text
 );
 
 -- Is there a grant for this action, digest and instant? Opens, supersedes and expires requests on the way.
 CREATE FUNCTION control.check_grant(
-    p_tenant text, p_action control.action, p_run uuid, p_key bytea, p_tool text, p_digest bytea, p_requirement jsonb,
-    p_card bytea, p_now timestamptz, p_keeps_digest boolean
+    p_tenant text, p_action control.action, p_run uuid, p_key bytea, p_tool text, p_scope bytea, p_digest bytea,
+    p_requirement jsonb, p_card bytea, p_now timestamptz, p_keeps_digest boolean
 ) RETURNS control.grant_check
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -76,12 +78,13 @@ BEGIN
         SELECT * INTO ap FROM control.approval WHERE approval_id = p_action.approval_id FOR UPDATE;
     END IF;
     v_requirement := coalesce(p_requirement, ap.requirement);
-    IF ap.approval_id IS NOT NULL AND ap.digest = p_digest THEN
+    IF ap.scope = p_scope OR (p_keeps_digest AND ap.digest = p_digest) THEN
         IF p_requirement IS NOT NULL AND ap.requirement <> p_requirement THEN
             -- What is required is what is required now; what was granted stays.
             UPDATE control.approval SET requirement = p_requirement WHERE approval_id = ap.approval_id;
         END IF;
         v_out.approval_id := ap.approval_id;
+        v_out.digest := ap.digest;
         v_out.expires_at := ap.expires_at;
         v_out.comment := ap.comment;
         IF ap.state IN ('granted', 'used') AND ap.execute_by > p_now THEN
@@ -125,15 +128,17 @@ BEGIN
         RETURN v_out;
     END IF;
     IF ap.state = 'open' OR ap.state = 'granted' THEN
-        PERFORM control.close_approval(ap.approval_id, CASE WHEN ap.digest = p_digest THEN 'expired' ELSE 'superseded' END, p_now);
-        v_out.events := ARRAY[CASE WHEN ap.digest = p_digest THEN 'approval.expired' ELSE 'approval.superseded' END];
+        PERFORM control.close_approval(ap.approval_id, CASE WHEN ap.scope = p_scope THEN 'expired' ELSE 'superseded' END, p_now);
+        v_out.events := ARRAY[CASE WHEN ap.scope = p_scope THEN 'approval.expired' ELSE 'approval.superseded' END];
     END IF;
     v_requirement := coalesce(v_requirement, jsonb_build_object('quorum', '{}'::jsonb, 'within_seconds', 86400,
                                                                 'execute_within_seconds', 86400, 'comment_required', false));
     v_out.approval_id := gen_random_uuid();
+    v_out.digest := p_digest;
+    v_out.comment := NULL;
     v_out.expires_at := p_now + make_interval(secs => (v_requirement ->> 'within_seconds')::double precision);
-    INSERT INTO control.approval (approval_id, tenant, key, run_id, tool, digest, requirement, card, state, requested_at, expires_at)
-        VALUES (v_out.approval_id, p_tenant, p_key, p_run, p_tool, p_digest, v_requirement, coalesce(p_card, ''::bytea), 'open', p_now,
+    INSERT INTO control.approval (approval_id, tenant, key, run_id, tool, scope, digest, requirement, card, state, requested_at, expires_at)
+        VALUES (v_out.approval_id, p_tenant, p_key, p_run, p_tool, p_scope, p_digest, v_requirement, coalesce(p_card, ''::bytea), 'open', p_now,
                 v_out.expires_at);
     INSERT INTO control.open_approval (tenant, requested_at, approval_id) VALUES (p_tenant, p_now, v_out.approval_id);
     v_out.events := v_out.events || ARRAY['approval.requested'];
@@ -144,7 +149,8 @@ END
 $$;
 
 CREATE FUNCTION control.claim_v1(
-    p_run uuid, p_token bigint, p_attempt uuid, p_key bytea, p_args_hash bytea, p_digest bytea, p_verb text,
+    p_run uuid, p_token bigint, p_attempt uuid, p_key bytea, p_args_hash bytea, p_scope bytea, p_digest bytea,
+    p_verb text,
     p_requirement jsonb, p_tool text, p_impact text, p_kind text, p_fallback_kind text, p_lease_ms integer, p_keyed_ms bigint,
     p_visible_ms bigint, p_attempts_max integer, p_call text, p_body bytea, p_payload bytea, p_card bytea
 ) RETURNS control.claim_answer
@@ -162,8 +168,10 @@ DECLARE
     v_listed boolean;
     v_kind text;
     v_digest bytea;
+    v_payload bytea;
     v_events text[];
     v_note text;
+    v_last text;
     v_out control.claim_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
@@ -195,6 +203,7 @@ BEGIN
             a.tool := p_tool;
             a.state := 'ready';
             a.started := false;
+            a.in_doubt := false;
             a.attempts := 0;
             a.fence := 0;
             a.absence_counts := false;
@@ -205,9 +214,20 @@ BEGIN
 
         -- 2. Another change under the same key: a conflict once something may have happened, else it takes the place of the old one.
         IF NOT v_fresh AND a.args_hash <> p_args_hash THEN
-            IF a.started OR a.state IN ('executing', 'unknown', 'verifying', 'succeeded', 'needs_human') THEN
+            -- Two runs of one intent that want different things would supersede each other's requests for ever: also for a person.
+            IF a.started OR a.state IN ('executing', 'unknown', 'verifying', 'succeeded', 'needs_human') OR EXISTS (
+                SELECT 1 FROM control.approval o JOIN control.run_state r USING (run_id)
+                WHERE o.approval_id = a.approval_id AND o.state IN ('open', 'granted') AND o.run_id <> p_run AND r.state <> 'done') THEN
                 v_out.answer := 'stop';
                 v_out.reason := 'key_conflict';
+                -- Nobody comes back with the first arguments to find out what became of them.
+                IF a.state = 'executing' AND a.lease_until <= v_now THEN
+                    a.state := control.must_step('executing', 'lose', a.kind);
+                    a.started := a.state <> 'ready';
+                END IF;
+                IF a.state = 'unknown' THEN
+                    a.state := control.must_step('unknown', 'give_up', a.kind);
+                END IF;
             ELSE
                 v_events := ARRAY['action.proposed'];
                 a.attempts := 0;
@@ -332,8 +352,9 @@ BEGIN
         IF v_out.answer IS NULL THEN
             SELECT * INTO f FROM control.floor WHERE tenant = v_tenant AND tool IN (p_tool, '*') ORDER BY tool = '*' LIMIT 1;
             IF p_verb = 'approve' OR f.must OR a.approval_id IS NOT NULL THEN
-                g := control.check_grant(v_tenant, a, p_run, p_key, p_tool, v_digest, p_requirement, p_card, v_now, v_frozen);
+                g := control.check_grant(v_tenant, a, p_run, p_key, p_tool, p_scope, v_digest, p_requirement, p_card, v_now, v_frozen);
                 a.approval_id := coalesce(g.approval_id, a.approval_id);
+                v_digest := coalesce(g.digest, v_digest);
                 v_events := v_events || g.events;
                 v_out.approval_id := g.approval_id;
                 v_out.expires_at := g.expires_at;
@@ -354,6 +375,8 @@ BEGIN
 
         -- 7. Go: the lease, the fencing token, the digest that will really run.
         IF v_out.answer IS NULL THEN
+            -- The same key again, while nobody knows about the last attempt: what this one proves, it proves of itself alone.
+            a.in_doubt := a.state = 'unknown';
             a.state := control.must_step(a.state, 'start', v_kind);
             a.attempts := a.attempts + 1;
             a.attempt_id := p_attempt;
@@ -370,6 +393,11 @@ BEGIN
 
         -- 8. One entry, unless it would say what the last one said.
         v_note := concat_ws('|', p_run::text, v_out.answer, v_out.reason, encode(v_digest, 'hex'));
+        v_last := a.last_answer;
+        IF a.waited THEN
+            SELECT note INTO v_last FROM control.waiter WHERE tenant = v_tenant AND key = p_key AND run_id = p_run;
+            v_last := coalesce(v_last, a.last_answer);
+        END IF;
         IF v_out.answer = 'stored' THEN
             v_events := ARRAY['action.duplicate'];
         ELSIF v_out.answer <> 'wait' AND v_out.reason <> 'resent' THEN
@@ -386,10 +414,11 @@ BEGIN
         -- A run that acts on another run's action is on its list of waiters, so that neither can end while it is open.
         v_listed := v_out.answer IN ('park', 'wait', 'verify') OR (v_out.answer = 'go' AND a.run_id <> p_run);
         a.waited := a.waited OR v_listed;
-        IF v_out.answer NOT IN ('wait') AND v_out.reason <> 'resent' AND (v_out.answer = 'go' OR v_note <> a.last_answer) THEN
+        IF v_out.answer NOT IN ('wait') AND v_out.reason <> 'resent' AND (v_out.answer = 'go' OR v_note <> v_last OR cardinality(v_events) > 1) THEN
             v_out.seq := s.seq + 1;
             a.last_answer := v_note;
-            IF v_out.answer = 'go' AND NOT v_frozen THEN
+            -- Where the arguments of this digest are kept: with the request people saw, else with the attempt.
+            IF v_digest = p_digest AND NOT v_frozen THEN
                 a.payload_run := p_run;
                 a.payload_seq := v_out.seq;
             END IF;
@@ -401,7 +430,7 @@ BEGIN
         ELSE
             UPDATE control.action SET
                     tool = a.tool, impact = a.impact, kind = a.kind, fallback_kind = a.fallback_kind, args_hash = a.args_hash,
-                    digest = a.digest, state = a.state, started = a.started, attempts = a.attempts, execution_id = a.execution_id,
+                    digest = a.digest, state = a.state, started = a.started, in_doubt = a.in_doubt, attempts = a.attempts, execution_id = a.execution_id,
                     attempt_id = a.attempt_id, lease_until = a.lease_until, fence = a.fence, sent_by = a.sent_by,
                     first_sent = a.first_sent, absence_counts = a.absence_counts, approval_id = a.approval_id, waited = a.waited,
                     payload_run = a.payload_run, payload_seq = a.payload_seq, call_id = a.call_id, last_answer = a.last_answer
@@ -410,14 +439,20 @@ BEGIN
         EXIT;
     END LOOP;
 
+    IF v_digest IS DISTINCT FROM p_digest OR (v_frozen AND v_out.answer IN ('go', 'verify')) THEN
+        SELECT payload INTO v_payload FROM control.entry WHERE run_id = a.payload_run AND seq = a.payload_seq;
+    END IF;
     IF v_out.seq IS NOT NULL THEN
         PERFORM control.append(v_tenant, p_run, v_now, v_events,
             jsonb_build_object('tool', p_tool, 'key', encode(p_key, 'hex'), 'digest', encode(v_digest, 'hex'), 'attempt', p_attempt,
                 'answer', v_out.answer, 'reason', v_out.reason, 'state', a.state, 'kind', v_kind, 'fence', a.fence,
-                'attempts', a.attempts, 'verb', p_verb, 'approval', v_out.approval_id), p_body, p_payload);
+                'attempts', a.attempts, 'verb', p_verb, 'approval', v_out.approval_id), p_body,
+            coalesce(v_payload, p_payload));
     END IF;
     IF v_listed THEN
-        INSERT INTO control.waiter (tenant, key, run_id) VALUES (v_tenant, p_key, p_run) ON CONFLICT DO NOTHING;
+        INSERT INTO control.waiter AS w (tenant, key, run_id, note) VALUES (v_tenant, p_key, p_run, v_note)
+            ON CONFLICT (tenant, key, run_id) DO UPDATE SET note = excluded.note
+            WHERE v_out.answer <> 'wait' AND w.note <> excluded.note;
     ELSIF a.waited THEN
         DELETE FROM control.waiter WHERE tenant = v_tenant AND key = p_key AND run_id = p_run;
     END IF;
@@ -425,9 +460,7 @@ BEGIN
     v_out.fence := a.fence;
     v_out.attempts := a.attempts;
     v_out.digest := v_digest;
-    IF v_frozen AND v_out.answer IN ('go', 'verify') THEN
-        SELECT payload INTO v_out.payload FROM control.entry WHERE run_id = a.payload_run AND seq = a.payload_seq;
-    END IF;
+    v_out.payload := v_payload;
     RETURN v_out;
 END
 $$;

@@ -83,6 +83,9 @@ BEGIN
         IF v_outcome = 'absent' AND NOT a.absence_counts THEN
             v_outcome := 'undetermined';  -- read too early to believe "not there"
         END IF;
+        IF v_outcome IN ('not_done', 'fail') AND a.in_doubt THEN
+            v_outcome := 'lose';  -- this attempt is proven undone; the one before it is not
+        END IF;
         a.state := control.must_step(a.state, v_outcome, v_kind);
         a.started := CASE WHEN v_outcome IN ('not_done', 'fail', 'absent') OR a.state = 'ready' THEN false ELSE a.started END;
         UPDATE control.action SET state = a.state, started = a.started, settled_attempt = p_attempt, lease_until = v_now,

@@ -35,7 +35,7 @@ BEGIN
     END IF;
     SELECT * INTO f FROM control.floor WHERE tenant = p_tenant AND tool IN ((p_approval).tool, '*') ORDER BY tool = '*' LIMIT 1;
     IF NOT v_roles && ARRAY(SELECT jsonb_object_keys((p_approval).requirement -> 'quorum'))
-       OR (cardinality(f.roles) > 0 AND NOT v_roles && f.roles) THEN
+       OR (f.tool IS NOT NULL AND NOT v_roles && f.roles) THEN
         RETURN 'not_in_role';
     END IF;
     -- Whoever asked, or had it asked, in any run that waits for this action, does not decide.
@@ -43,10 +43,10 @@ BEGIN
         SELECT 1 FROM control.run r
         WHERE (r.run_id = (p_approval).run_id
                OR r.run_id IN (SELECT w.run_id FROM control.waiter w WHERE w.tenant = p_tenant AND w.key = (p_approval).key))
-          AND p_person IN (r.actor, r.on_behalf_of)) THEN
+          AND lower(btrim(p_person)) IN (lower(btrim(r.actor)), lower(btrim(r.on_behalf_of)))) THEN
         RETURN 'is_requester';
     END IF;
-    IF ((p_approval).requirement ->> 'comment_required')::boolean AND coalesce(btrim(p_comment), '') = '' THEN
+    IF ((p_approval).requirement ->> 'comment_required')::boolean AND coalesce(p_comment, '') !~ '\S' THEN
         RETURN 'comment_missing';
     END IF;
     IF EXISTS (SELECT 1 FROM control.vote v WHERE v.approval_id = (p_approval).approval_id AND v.person = p_person) THEN

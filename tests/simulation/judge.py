@@ -1,0 +1,223 @@
+"""The invariants. What the system of record logged is judged against what the ledger and the trail say."""
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from langgraph_control.audit.chain import ZERO, entry_hash
+from langgraph_control.audit.ledger import Settle, Verdict
+from langgraph_control.audit.requests import RunRelease, Vote
+from langgraph_control.audit.rows import Release, Voting
+from langgraph_control.guards.canonical import from_canonical
+from langgraph_control.guards.run_states import RunState
+from langgraph_control.nodes.call import GovernedCall
+from langgraph_control.nodes.steps import Delivered
+
+if TYPE_CHECKING:
+    from tests.simulation.process import Process
+    from tests.simulation.scheduler import Simulation
+
+__all__ = ["Judge", "Violation"]
+
+FINANCE = {"ana@acme.example", "bo@acme.example"}
+APPROVAL_ABOVE = 100
+AFTER_THE_END = {"run.fenced", "effect.late", "approval.refused"}
+
+
+class Violation(AssertionError):  # noqa: N818 - it is what the simulator finds
+    """An invariant does not hold."""
+
+
+class Judge:
+    """Watches one seed and speaks at its end."""
+
+    def __init__(self, simulation: "Simulation") -> None:
+        self.simulation = simulation
+        self.deliveries: dict[bytes, set[str]] = defaultdict(set)
+        self.acknowledged: list[tuple[bytes, Settle]] = []
+        self.votes: dict[str, set[str]] = defaultdict(set)
+        self.sends: list[tuple[str, str, dict[str, Any], float]] = []
+
+    # --- while the seed is played ---
+
+    def sent(self, call: GovernedCall, action: Any) -> None:
+        """Note that a tool was called; it must have been claimed before."""
+        self.sends.append((action.key, call.tool, dict(action.args), self.simulation.clock.seconds))
+        began = self.simulation.rows_of_attempts(action.key)
+        if began < action.attempt:
+            raise Violation(f"{call.tool}: an effect was begun without a committed attempt")
+
+    def delivered(self, call: GovernedCall, outcome: Any) -> None:
+        """Note what a call was given; every repeat gets the same."""
+        if isinstance(outcome, Delivered):
+            self.deliveries[call.key].add(repr(outcome.value))
+            if len(self.deliveries[call.key]) > 1:
+                raise Violation(f"{call.tool}: repeats got different results: {sorted(self.deliveries[call.key])}")
+            if not repr(outcome.value).startswith(("'done ", f"'{call.tool} is done")):
+                raise Violation(f"{call.tool}: delivered something that no system said: {outcome.value!r}")
+
+    def own_answer(self, answer: Any) -> None:
+        """The user's own question never gets what woke a parked call. (A forger can answer it: LangGraph's limit, and ours.)"""
+        if answer != "blue" and not (isinstance(answer, dict) and "approved" in answer):
+            raise Violation(f"the user's question was answered with {answer!r}")
+
+    def settled(self, key: bytes, request: Settle, answer: Any) -> None:
+        """Note a settle that was acknowledged as the current one."""
+        if answer.answer is Verdict.SETTLED:
+            self.acknowledged.append((key, request))
+
+    def voted(self, person: str, vote: Vote, answer: Any) -> None:
+        """Only people of the role who did not ask may vote."""
+        if answer.answer is Voting.REFUSED:
+            return
+        if person not in FINANCE or person == self.simulation.scenario.actor:
+            raise Violation(f"a vote of {person} counted")
+        if vote.decision == "approve":
+            self.votes[str(vote.approval_id)].add(person)
+
+    def released(self, process: "Process", request: RunRelease, answer: Any) -> None:
+        """A decision that landed while the run was driven is not left lying."""
+        if answer.answer is not Release.RELEASED or request.state is not RunState.NEEDS_APPROVAL:
+            return
+        for card in process.thread.view().parked.values():
+            if card.get("approval"):
+                rows = self.simulation.database.rows(
+                    "SELECT state FROM control.approval WHERE approval_id = %s", str(card["approval"]).removeprefix("apr_")
+                )
+                if rows[0]["state"] in ("granted", "denied"):
+                    raise Violation("the run parked although its request had been decided")
+
+    # --- at the end ---
+
+    def verdict(self) -> None:
+        """Judge the whole seed."""
+        actions = {row["key"].hex(): row for row in self._actions()}
+        effects = self._effects()
+        self._at_most_one(effects)
+        self._asked_for(effects)
+        self._approved(effects)
+        self._acknowledged_kept(actions)
+        self._done_is_done(actions, effects)
+        self._chains()
+
+    def _actions(self) -> list[dict[str, Any]]:
+        return self.simulation.database.rows(
+            "SELECT a.* FROM control.action a JOIN control.run r USING (run_id) WHERE r.intent = %s", self.simulation.intent
+        )
+
+    def _effects(self) -> list[dict[str, Any]]:
+        rows = self.simulation.database.rows(
+            "SELECT target, amount, key, 'sql' AS tool FROM record.effect WHERE intent = %s", self.simulation.intent
+        )
+        return rows + [
+            {"target": effect.target, "amount": effect.amount, "key": effect.key, "tool": effect.tool}
+            for effect in self.simulation.world.effects
+        ]
+
+    def _at_most_one(self, effects: list[dict[str, Any]]) -> None:
+        counted: dict[tuple[str, str], int] = defaultdict(int)
+        for effect in effects:
+            counted[effect["tool"], effect["target"]] += 1
+        twice = {change: count for change, count in counted.items() if count > 1}
+        if twice:
+            raise Violation(f"more than one effect: {twice}")
+
+    def _asked_for(self, effects: list[dict[str, Any]]) -> None:
+        asked = {(call.tool, call.target) for thread in self.simulation.threads.values() for call in thread.asked}
+        strays = [effect for effect in effects if (effect["tool"], effect["target"]) not in asked]
+        if strays:
+            raise Violation(f"effects that no stored state asked for: {strays}")
+
+    def _approved(self, effects: list[dict[str, Any]]) -> None:
+        for effect in effects:
+            if effect["amount"] <= APPROVAL_ABOVE:
+                continue
+            rows = self.simulation.database.rows(
+                "SELECT approval_id, card, digest, state FROM control.approval WHERE key = %s", bytes.fromhex(effect["key"])
+            )
+            good = [
+                row
+                for row in rows
+                if row["state"] == "used"
+                and self.votes[str(row["approval_id"])] & FINANCE
+                and self._card_says(row["card"], effect)
+            ]
+            if not good:
+                raise Violation(f"an effect without a grant for exactly it: {effect}")
+            self._digest_ran(effect, {row["digest"].hex() for row in good})
+
+    def _card_says(self, card: bytes, effect: dict[str, Any]) -> bool:
+        shown = from_canonical(card)["what"]["arguments"]
+        ran = [args for key, _, args, _ in self.sends if key == effect["key"] and args["amount"] == effect["amount"]]
+        return any(shown == args for args in ran)
+
+    def _digest_ran(self, effect: dict[str, Any], granted: set[str]) -> None:
+        for run in self.simulation.runs():
+            for entry in self.simulation.entries(run["run_id"]):
+                facts = orjson.loads(entry["facts"])
+                if facts.get("key") != effect["key"] or "action.attempt_started" not in facts["events"]:
+                    continue
+                amount = from_canonical(entry["payload"])["args"]["amount"]
+                if amount > APPROVAL_ABOVE and facts["digest"] not in granted:
+                    raise Violation(f"an attempt ran under a digest that nobody granted: {effect}")
+
+    def _acknowledged_kept(self, actions: dict[str, dict[str, Any]]) -> None:
+        for key, settle in self.acknowledged:
+            if settle.outcome in ("succeed", "found"):
+                action = actions[key.hex()]
+                if action["state"] not in ("succeeded", "needs_human") or action["result"] is None:
+                    raise Violation(f"an acknowledged success was lost: {action['tool']} is {action['state']}")
+
+    def _done_is_done(self, actions: dict[str, dict[str, Any]], effects: list[dict[str, Any]]) -> None:
+        happened = {effect["key"] for effect in effects}
+        landing = {effect.key for _, effect in self.simulation.world.landing}
+        for key, action in actions.items():
+            if action["state"] == "succeeded" and key not in happened:
+                raise Violation(f"{action['tool']} is recorded as done and did not happen")
+            if action["state"] in ("failed", "denied", "ready", "needs_approval") and key in happened | landing:
+                raise Violation(f"{action['tool']} happened and is recorded as {action['state']}")
+        for trigger, ended in self.simulation.over.items():
+            if ended.state is RunState.DONE:
+                self._nothing_open(trigger)
+
+    def _nothing_open(self, trigger: str) -> None:
+        rows = self.simulation.database.rows(
+            """SELECT a.tool, a.state FROM control.action a JOIN control.run r USING (run_id)
+               WHERE r.trigger = %s AND a.state IN ('executing', 'unknown', 'verifying', 'needs_approval', 'needs_human')""",
+            f"{self.simulation.name}/{trigger}",
+        )
+        if rows:
+            raise Violation(f"a run is done while something of it is open: {rows}")
+
+    def _chains(self) -> None:
+        for run in self.simulation.runs():
+            head, expected = ZERO, 0
+            for row in self.simulation.entries(run["run_id"]):
+                expected += 1
+                if row["seq"] != expected:
+                    raise Violation(f"the chain has a gap at {expected}")
+                head = entry_hash(
+                    tenant=row["tenant"],
+                    run_id=run["run_id"],
+                    seq=row["seq"],
+                    previous=head,
+                    facts=row["facts"],
+                    commitment=row["commitment"],
+                    body=row["body"],
+                )
+                if head != row["hash"]:
+                    raise Violation(f"the chain breaks at {expected}")
+            if (run["seq"], run["head"]) != (expected, head):
+                raise Violation("the run's head is not the end of its chain")
+            self._finished_counts(run)
+
+    def _finished_counts(self, run: dict[str, Any]) -> None:
+        """`run.finished` carries the count; only what a straggler or a late voter says may follow it."""
+        facts = [orjson.loads(entry["facts"]) for entry in self.simulation.entries(run["run_id"])]
+        ends = [place for place, one in enumerate(facts, start=1) if "run.finished" in one["events"]]
+        if run["state"] == "done" and (len(ends) != 1 or facts[ends[0] - 1]["entries"] != ends[0]):
+            raise Violation("a finished run does not have one run.finished with its count")
+        for one in facts[ends[0] :] if ends else []:
+            if not set(one["events"]) <= AFTER_THE_END:
+                raise Violation(f"something was done after the run was finished: {one['events']}")

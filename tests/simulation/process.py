@@ -1,0 +1,401 @@
+"""One simulated worker process: the third driver of the gate and of the run. It yields wherever the scheduler may strike."""
+
+import random
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import psycopg
+
+from langgraph_control.audit.ledger import Settle
+from langgraph_control.audit.requests import RunOpen, RunRelease, RunRenew
+from langgraph_control.audit.rows import RunLease
+from langgraph_control.audit.statements import statement
+from langgraph_control.graphs.advance import Drive, Driven, Ended, Lease, LookAtThread, advance
+from langgraph_control.guards.run_states import RunState
+from langgraph_control.nodes import gate as the_gate
+from langgraph_control.nodes import requests as ask
+from langgraph_control.nodes.call import GovernedCall
+from langgraph_control.nodes.run_context import RunContext
+from langgraph_control.nodes.steps import Abandoned, Delivered, Refused, TakenOver
+from tests.simulation.database import POLICY, Ledger
+from tests.simulation.program import Call, Task
+from tests.simulation.thread import SimulatedThread
+
+if TYPE_CHECKING:
+    from tests.simulation.scheduler import Simulation
+
+__all__ = ["LEASE_SECONDS", "Parked", "Process"]
+
+LEASE_SECONDS = 15.0
+RENEW_SECONDS = 5.0
+LEASE_MARGIN_SECONDS = 1.0  # the worker stops believing in its lease before the database does
+
+Point = str | float
+"""Where the scheduler may strike: a label, or how many seconds to sleep."""
+
+
+class Parked:
+    """A task that stopped at a question."""
+
+    def __init__(self, card: Mapping[str, Any]) -> None:
+        self.card = card
+
+
+LOST = object()
+
+
+class Process:
+    """One process that was started for one delivery of a trigger, or to go on with its run."""
+
+    def __init__(self, simulation: "Simulation", trigger: str, answers: bool = False) -> None:
+        self.simulation = simulation
+        self.chance: random.Random = simulation.chance
+        self.trigger = trigger
+        self.gives_answers = answers
+        self.ledger: Ledger = simulation.connection()
+        self.name = f"process-{simulation.number()}"
+        self.skew = timedelta(seconds=self.chance.uniform(-3600, 3600)) if simulation.scenario.skews else timedelta()
+        self.run_id: UUID | None = None
+        self.token = -1
+        self.believes_until = -1.0
+        self.renewed_at = 0.0
+        self.transaction: psycopg.Connection[dict[str, Any]] | None = None
+        self.wakes_at = 0.0
+        self.stalled = False
+        self.alive = True
+        self.steps = self.live()
+
+    # --- the process as the scheduler sees it ---
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is cleaned up; open transactions die with their connection."""
+        self.alive = False
+        if self.transaction is not None:
+            self.transaction.close()
+            self.transaction = None
+        if self.run_id is not None:
+            self.thread.lose_writes(lambda: self.chance.random() < 0.7)
+
+    @property
+    def thread(self) -> SimulatedThread:
+        """The thread of this process's run."""
+        return self.simulation.threads[self.trigger]
+
+    def heartbeat(self) -> None:
+        """Lengthen the run's lease, if one is held and it is time."""
+        now = self.simulation.clock.seconds
+        if self.token >= 0 and not self.stalled and now >= self.renewed_at + RENEW_SECONDS:
+            assert self.run_id is not None
+            request = RunRenew(run_ids=[self.run_id], tokens=[self.token], lease_ms=int(LEASE_SECONDS * 1000))
+            if self.run_id in self.simulation.send(self.ledger, request):
+                self.renewed_at = now
+                self.believes_until = now + LEASE_SECONDS - LEASE_MARGIN_SECONDS
+
+    # --- the life of the process ---
+
+    def live(self) -> Iterator[Point]:
+        """Open or join the run, drive it, give it up."""
+        started = self.simulation.clock.seconds
+        answer = yield from self.ask_ledger(self._opening())
+        if answer.answer is RunLease.FINISHED:
+            self.simulation.ended(self, Ended(state=RunState.DONE, reason=""))
+        if answer.answer is not RunLease.ACQUIRED:
+            return
+        self.run_id, self.token = answer.run_id, answer.token
+        self.renewed_at = started
+        self.believes_until = started + LEASE_SECONDS - LEASE_MARGIN_SECONDS
+        self.context = self._context()
+        lease = Lease(run_id=answer.run_id, token=answer.token, generation=answer.generation, base="")
+        answers = {question: "blue" for question in self.thread.view().questions} if self.gives_answers else {}
+        run = advance(lease, answers)
+        answer = None
+        while True:
+            try:
+                request = run.send(answer)
+            except StopIteration as ended:
+                self.simulation.ended(self, ended.value)
+                self.token = -1
+                return
+            match request:
+                case LookAtThread():
+                    yield "look at the thread"
+                    answer = self.thread.view()
+                case Drive():
+                    answer = yield from self.drive(request)
+                case _:
+                    answer = yield from self.ask_ledger(request)
+
+    def _opening(self) -> RunOpen:
+        simulation = self.simulation
+        return RunOpen(
+            run_id=simulation.uuid(),
+            trigger=f"{simulation.name}/{self.trigger}",
+            intent=simulation.intent,
+            graph="simulated",
+            thread=str(simulation.uuid()),
+            own_thread=True,
+            actor=simulation.scenario.actor,
+            on_behalf_of=None,
+            deadline=None,
+            input=b"{}",
+            holder=self.name,
+            lease_ms=int(LEASE_SECONDS * 1000),
+            body=b"{}",
+        )
+
+    def _context(self) -> RunContext:
+        simulation = self.simulation
+        assert self.run_id is not None
+        return RunContext(
+            run_id=self.run_id,
+            token=self.token,
+            tenant="default",
+            secret=simulation.secret,
+            trigger=self.trigger,
+            intent=simulation.intent,
+            graph="simulated",
+            thread_id="t",
+            actor=simulation.scenario.actor,
+            on_behalf_of=None,
+            deadline=None,
+            policy=POLICY,
+            worker=self.name,
+        )
+
+    # --- the graph ---
+
+    def put(self, **changes: Any) -> bool:
+        """Store a checkpoint, unless this worker's lease is over."""
+        if self.simulation.guarded_saver and self.simulation.clock.seconds >= self.believes_until:
+            return False
+        self.thread.put(**changes)
+        return True
+
+    def drive(self, plan: Drive) -> Generator[Point, None, Driven]:
+        """Run the graph as LangGraph does under durability sync."""
+        newest = self.thread.newest
+        if plan.how == "start" and not self.put(step=0, asked=None):
+            return Driven(lost=True)
+        if plan.how == "answer":
+            answers = dict(newest.answers)
+            interrupts = dict(newest.interrupts)
+            for name, value in plan.answers.items():
+                task, _ = interrupts.pop(name)
+                answers[task] = (*answers.get(task, ()), value)
+            if not self.put(answers=answers, interrupts=interrupts):
+                return Driven(lost=True)
+        while not (newest := self.thread.newest).finished:
+            if newest.asked is None:
+                yield "ask the model"
+                asked = self.model(newest.step)
+                yield "store what the model asked"
+                if not self.put(asked=asked, done={}, answers={}, interrupts={}):
+                    return Driven(lost=True)
+            outcome = yield from self.superstep(self.thread.newest.asked or ())
+            if outcome is not None:
+                return outcome
+        return Driven()
+
+    def superstep(self, asked: tuple[Task, ...]) -> Generator[Point, None, Driven | None]:
+        """Run the tasks that are not done, interleaved; None if all are and the next step may begin."""
+        newest = self.thread.newest
+        running = {
+            number: self.task(task, newest.answers.get(number, ()))
+            for number, task in enumerate(asked)
+            if number not in newest.done
+        }
+        lost = False
+        interrupts: dict[str, tuple[int, Mapping[str, Any]]] = {}
+        while running:
+            number = self.chance.choice(list(running))
+            try:
+                yield next(running[number])
+            except StopIteration as end:
+                del running[number]
+                if end.value is LOST:
+                    lost = True
+                elif isinstance(end.value, Parked):
+                    given = len(newest.answers.get(number, ()))
+                    interrupts[f"{newest.step}:{number}:{given}"] = (number, end.value.card)
+                else:
+                    self.put(done={**self.thread.newest.done, number: end.value})
+        yield "store the superstep"
+        if lost:
+            return Driven(lost=True)
+        if interrupts:
+            return Driven() if self.put(interrupts=interrupts) else Driven(lost=True)
+        step = newest.step + 1
+        finished = step >= len(self.simulation.scenario.steps)
+        if not self.put(step=step, asked=None, done={}, answers={}, interrupts={}, finished=finished):
+            return Driven(lost=True)
+        return None
+
+    def model(self, step: int) -> tuple[Task, ...]:
+        """Ask for this step's calls: free text is worded anew each time, and a fickle model picks another target."""
+        other = "-other" if self.simulation.scenario.fickle and self.chance.random() < 0.5 else ""
+        return tuple(
+            replace(
+                task,
+                calls=tuple(
+                    replace(call, target=call.target + other, note=f"wording {self.chance.random():.6f}")
+                    for call in task.calls
+                ),
+            )
+            for task in self.simulation.scenario.steps[step]
+        )
+
+    def task(self, task: Task, answers: tuple[Any, ...]) -> Generator[Point, None, Any]:
+        """Run a task from its start; answers are positional."""
+        position = [0]
+        results = []
+        for call in task.calls:
+            outcome = yield from self.governed(call, answers, position)
+            if isinstance(outcome, Parked) and self.simulation.scenario.swallows:
+                continue
+            if isinstance(outcome, (Parked, TakenOver, Abandoned)):
+                return outcome if isinstance(outcome, Parked) else LOST
+            results.append(outcome)
+        if task.asks:
+            if position[0] >= len(answers):
+                return Parked({"question": "which colour?"})
+            self.simulation.judge.own_answer(answers[position[0]])
+        return tuple(results)
+
+    def governed(
+        self, call: Call, answers: tuple[Any, ...], position: list[int]
+    ) -> Generator[Point, None, Delivered | Refused | TakenOver | Abandoned | Parked]:
+        """Run the gate for one call."""
+        governed = GovernedCall(
+            contract=self.simulation.contracts[call.tool],
+            tool=call.tool,
+            args={"target": call.target, "amount": call.amount, "note": call.note},
+            defaults={},
+            run=self.context,
+            call_id=f"call-{self.chance.random()}",
+        )
+        steps = the_gate.perform(governed)
+        answer: Any = None
+        while True:
+            try:
+                request = steps.send(answer)
+            except StopIteration as end:
+                self.simulation.judge.delivered(governed, end.value)
+                return end.value  # type: ignore[no-any-return]
+            match request:
+                case ask.ReplayWakes(key=key):
+                    own = [place for place, given in enumerate(answers) if given == {"control": key}]
+                    position[0] = max(position[0], own[-1] + 1 if own else 0)
+                    answer = None
+                case ask.Park(card=card):
+                    yield "park"
+                    if position[0] >= len(answers):
+                        return Parked(dict(card))
+                    position[0] += 1
+                    answer = None
+                case _:
+                    answer = yield from self.handle(governed, request)
+
+    def handle(self, call: GovernedCall, request: Any) -> Generator[Point, None, Any]:
+        """Do what the gate asks for."""
+        clock = self.simulation.clock
+        match request:
+            case ask.NewTicket():
+                yield "new ticket"
+                return ask.Ticket(
+                    attempt=self.simulation.uuid(),
+                    started=clock.seconds,
+                    now=clock.now + self.skew,
+                    chance=self.chance.random(),
+                )
+            case ask.Ask(hook=hook, action=action):
+                yield f"ask {hook}"
+                if self.simulation.strikes("hook"):
+                    return ask.AskFailed(error=TimeoutError())
+                return ask.Heard(value=getattr(call.contract, hook)(action))
+            case ask.Sleep(seconds=seconds):
+                yield seconds
+                return None
+            case ask.Send():
+                yield "send"
+                return (yield from self.call_tool(call, request))
+            case Settle() if request.xid is not None:
+                yield "settle in the transaction"
+                return self.commit(call, request)
+            case _:
+                return (yield from self.ask_ledger(request))
+
+    def call_tool(self, call: GovernedCall, request: ask.Send) -> Generator[Point, None, Any]:
+        """Check the deadline and send, in one step: what may happen between the two is a stated limit."""
+        simulation = self.simulation
+        if simulation.clock.seconds >= request.not_after:
+            return ask.NotSent()
+        simulation.judge.sent(call, request.action)
+        if request.transaction:
+            return self.write_sql(request)
+        fault = simulation.send_fault()
+        try:
+            value = simulation.world.receive(call.tool, request.action, fault, simulation.chance.uniform(0.1, 3.9))
+        except Exception as error:  # noqa: BLE001 - a tool may raise anything
+            yield "hear the failure"
+            return ask.Raised(error=error)
+        yield "hear the result"
+        return ask.Returned(value=value)
+
+    def write_sql(self, request: ask.Send) -> ask.Returned | ask.Raised:
+        """Have the effect on the ledger's own connection and leave the transaction open."""
+        connection = psycopg.connect(self.simulation.database.database.agent, row_factory=psycopg.rows.dict_row)
+        row = connection.execute("SELECT pg_current_xact_id()::text AS xid").fetchone()
+        assert row is not None
+        action = request.action
+        connection.execute(
+            "INSERT INTO record.effect VALUES (%s, %s, %s, %s, %s, %s)",
+            (action.intent, action.args["target"], action.args["amount"], action.key, action.attempt, self.simulation.clock.now),
+        )
+        if self.simulation.strikes("sql"):
+            connection.close()
+            return ask.Raised(error=psycopg.errors.SerializationFailure())
+        self.transaction = connection
+        return ask.Returned(value=f"done {action.args['target']} {action.args['amount']}", xid=row["xid"])
+
+    def commit(self, call: GovernedCall, request: Settle) -> Any:
+        """Settle inside the open transaction: effect and record commit together or not at all."""
+        connection, self.transaction = self.transaction, None
+        if connection is None:
+            return ask.RolledBack(why="unsure")
+        self.simulation.clock.write()
+        try:
+            rows = connection.execute(statement(request.statement), request.parameters()).fetchall()
+            connection.commit()
+        except psycopg.errors.RaiseException as refused:
+            connection.close()
+            return ask.RolledBack(why="stale" if refused.sqlstate == "LC004" else "ended")
+        except psycopg.Error as refused:
+            connection.close()
+            if refused.sqlstate == "LC004":
+                return ask.RolledBack(why="stale")
+            raise
+        connection.close()
+        answer = request.read(rows)
+        self.simulation.judge.settled(call.key, request, answer)
+        return answer
+
+    def ask_ledger(self, request: Any) -> Generator[Point, None, Any]:
+        """Send a request; its answer may be lost before or after it was committed, and then it is sent again."""
+        name = request.statement
+        yield name
+        simulation = self.simulation
+        lost = simulation.lost_answer()
+        if lost != "before":
+            answer = simulation.send(self.ledger, request)
+            if isinstance(request, RunRelease):
+                simulation.judge.released(self, request, answer)
+            if isinstance(request, Settle):
+                simulation.judge.settled(request.key, request, answer)
+        if lost:
+            yield f"send {name} again"
+            answer = simulation.send(self.ledger, request)
+        yield f"hear {name}"
+        return answer

@@ -1,0 +1,301 @@
+"""A seeded schedule: which process moves next, when it is struck, what people and forgers do meanwhile."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from langgraph_control.audit.requests import Vote
+from langgraph_control.graphs.advance import Ended
+from langgraph_control.guards.run_states import RunState
+from tests.simulation.database import Ledger, SimulationDatabase
+from tests.simulation.judge import Judge, Violation
+from tests.simulation.process import Process
+from tests.simulation.program import Task, contracts_for, draw
+from tests.simulation.thread import SimulatedThread
+from tests.simulation.world import World
+
+__all__ = ["Simulation", "Switches"]
+
+STEPS_MAX = 4000
+ROUNDS_MAX = 40
+OPERATOR_EVERY_SECONDS = 25.0
+SEND_FAULTS = ("refused", "dropped", "limited", "invalid", "broken", "late", "answer_lost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """Guards that may be taken away, so that what they mask can be seen.
+
+    Args:
+        saver: the checkpoint saver refuses a worker whose lease is over.
+    """
+
+    saver: bool = True
+
+
+@dataclass
+class Agent:
+    """Somebody who acts now and then: an operator, an approver, a forger."""
+
+    steps: Iterator[float]
+    wakes_at: float = 0.0
+
+
+@dataclass
+class Shared:
+    """What outlives a seed: the database, its connections, a counter for names."""
+
+    database: SimulationDatabase
+    connections: list[Ledger] = field(default_factory=list)
+    approver: Ledger | None = None
+    count: int = 0
+
+
+class Simulation:
+    """One seed, from the first delivery until every run stands still."""
+
+    def __init__(self, seed: int, shared: Shared, switches: Switches) -> None:
+        self.seed, self.shared = seed, shared
+        self.chance = random.Random(seed)
+        self.scenario = draw(self.chance)
+        self.database, self.clock = shared.database, shared.database.clock
+        self.secret = shared.database.secret
+        self.guarded_saver = switches.saver
+        shared.count += 1
+        self.name = f"seed-{seed}-{shared.count}"
+        self.intent = f"ticket/{self.name}"
+        self.world = World(now=lambda: self.clock.seconds, lag=self.scenario.lag)
+        self.contracts = contracts_for(self.world)
+        self.judge = Judge(self)
+        self.threads: dict[str, SimulatedThread] = {}
+        self.processes: list[Process] = []
+        self.agents: list[Agent] = []
+        self.over: dict[str, Ended] = {}
+        self.faults = self.scenario.faults
+        self.numbers = 0
+        self.seen_cards: set[str] = set()
+        self.began = self.clock.seconds
+
+    # --- what processes use ---
+
+    def number(self) -> int:
+        """Return the next number, for names."""
+        self.numbers += 1
+        return self.numbers
+
+    def uuid(self) -> UUID:
+        """Return an id from the seed and the database's count of seeds, so that no two runs share one."""
+        return UUID(int=(self.shared.count << 64) | self.chance.getrandbits(63), version=4)
+
+    def connection(self) -> Ledger:
+        """Return a connection for one process."""
+        live = sum(1 for process in self.processes if process.alive)
+        while len(self.shared.connections) <= live:
+            self.shared.connections.append(Ledger(self.database.database.agent))
+        return self.shared.connections[live]
+
+    def send(self, ledger: Ledger, request: Any) -> Any:
+        """Send a request at the simulated time."""
+        self.clock.write()
+        return ledger.send(request)
+
+    def strikes(self, what: str) -> bool:
+        """Whether a fault of this sort happens now, out of the seed's few."""
+        if self.faults <= 0:
+            return False
+        odds = {"hook": 0.08, "sql": 0.1, "crash": 0.02, "stall": 0.02, "answer": 0.06, "send": 0.35, "forge": 0.2}
+        if self.chance.random() >= odds[what]:
+            return False
+        self.faults -= 1
+        return True
+
+    def lost_answer(self) -> str:
+        """Whether a statement's answer is lost, and if so whether before or after its commit."""
+        return self.chance.choice(("before", "after")) if self.strikes("answer") else ""
+
+    def send_fault(self) -> str:
+        """How the system of record misbehaves for this request."""
+        return self.chance.choice(SEND_FAULTS) if self.strikes("send") else ""
+
+    def ended(self, process: Process, ended: Ended) -> None:
+        """Note where a run stands after a process gave it up."""
+        self.over[process.trigger] = ended
+
+    # --- what the judge looks at ---
+
+    def rows_of_attempts(self, key: str) -> int:
+        """Return how many attempts of an action are committed, as the ledger's table says."""
+        rows = self.database.rows("SELECT attempts FROM control.action WHERE tenant = 'default' AND key = %s", bytes.fromhex(key))
+        return int(rows[0]["attempts"]) if rows else 0
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return this seed's runs with their heads."""
+        return self.database.rows(
+            "SELECT r.run_id, r.trigger, s.state, s.seq, s.head FROM control.run r JOIN control.run_state s USING (run_id) "
+            "WHERE r.trigger = ANY (%s) AND r.tenant = 'default'",
+            [f"{self.name}/{trigger}" for trigger in self.threads],
+        )
+
+    def entries(self, run_id: UUID) -> list[dict[str, Any]]:
+        """Return a run's entries in order."""
+        return self.database.rows("SELECT * FROM control.entry WHERE run_id = %s ORDER BY seq", run_id)
+
+    # --- the schedule ---
+
+    def play(self) -> None:
+        """Play the seed and judge it.
+
+        Raises:
+            Violation: an invariant does not hold.
+        """
+        for trigger in {name for _, name in self.scenario.triggers}:
+            self.threads[trigger] = SimulatedThread()
+        for moment, trigger in self.scenario.triggers:
+            self.agents.append(Agent(steps=self._deliver(trigger), wakes_at=self.began + moment))
+        self.agents.append(Agent(steps=self._operate(), wakes_at=self.began + OPERATOR_EVERY_SECONDS))
+        for _ in range(STEPS_MAX):
+            if not self._step():
+                break
+        else:
+            raise Violation("the seed did not come to an end")
+        self.world.settle_down()
+        self.judge.verdict()
+
+    def _step(self) -> bool:
+        moving: list[Process | Agent] = [process for process in self.processes if process.alive]
+        moving += self.agents
+        if not moving:
+            return False
+        ready = [one for one in moving if one.wakes_at <= self.clock.seconds]
+        if not ready:
+            self._pass_time(min(one.wakes_at for one in moving))
+            return True
+        self._pass_time(self.clock.seconds + self.chance.choice((0.001, 0.005, 0.02)))
+        self._move(self.chance.choice(ready))
+        return True
+
+    def _move(self, one: "Process | Agent") -> None:
+        if isinstance(one, Agent):
+            self._move_agent(one)
+            return
+        one.stalled = False
+        one.heartbeat()
+        try:
+            point = next(one.steps)
+        except StopIteration:
+            one.alive = False
+            return
+        if isinstance(point, float):
+            one.wakes_at = self.clock.seconds + point
+        elif self.strikes("crash"):
+            one.kill()
+        elif self.strikes("stall"):
+            one.stalled = True
+            one.wakes_at = self.clock.seconds + self.chance.choice((3.0, 16.0, 25.0, 60.0))
+
+    def _move_agent(self, agent: Agent) -> None:
+        try:
+            agent.wakes_at = self.clock.seconds + next(agent.steps)
+        except StopIteration:
+            self.agents.remove(agent)
+
+    def _pass_time(self, until: float) -> None:
+        while self.clock.seconds < until:
+            self.clock.seconds = min(until, self.clock.seconds + 2.5)
+            for process in self.processes:
+                if process.alive:
+                    process.heartbeat()
+        self.world.settle_down()
+
+    # --- people and others ---
+
+    def _start(self, trigger: str, *, answers: bool = False) -> None:
+        self.processes.append(Process(self, trigger, answers=answers))
+
+    def _deliver(self, trigger: str) -> Iterator[float]:
+        self._start(trigger)
+        return
+        yield 0.0
+
+    def _operate(self) -> Iterator[float]:
+        """Look after the runs until each is done or waits for a person; then leave."""
+        for _ in range(ROUNDS_MAX):
+            open_triggers = [name for name in self.threads if not self._needs_nobody(name)]
+            if not open_triggers and not any(process.alive for process in self.processes):
+                return
+            for trigger in open_triggers:
+                self._ask_people(trigger)
+                if not any(process.alive and process.trigger == trigger for process in self.processes):
+                    self._start(trigger, answers=True)
+            yield OPERATOR_EVERY_SECONDS
+        raise Violation(f"stuck: {({name: str(self.over.get(name)) for name in self.threads})}")
+
+    def _needs_nobody(self, trigger: str) -> bool:
+        ended = self.over.get(trigger)
+        if ended is None or any(process.alive and process.trigger == trigger for process in self.processes):
+            return False
+        if ended.state is RunState.DONE:
+            return True
+        if ended.state is RunState.BLOCKED:
+            return self.scenario.swallows
+        reasons = {card["reason"] for card in self.threads[trigger].view().parked.values()}
+        return ended.state is RunState.NEEDS_HUMAN and reasons <= {"needs_human"}
+
+    def _ask_people(self, trigger: str) -> None:
+        for card in self.threads[trigger].view().parked.values():
+            name = str(card.get("approval", ""))
+            if name and name not in self.seen_cards:
+                self.seen_cards.add(name)
+                self.agents.append(Agent(steps=self._decide(name), wakes_at=self.clock.seconds + self.chance.uniform(0, 60)))
+        if self.strikes("forge"):
+            self.agents.append(Agent(steps=self._meddle(trigger), wakes_at=self.clock.seconds + self.chance.uniform(0, 20)))
+
+    def _decide(self, name: str) -> Iterator[float]:
+        """A few people vote, among them some who may not."""
+        approval = UUID(name.removeprefix("apr_"))
+        if self.chance.random() < 0.1:
+            return  # nobody answers: it expires
+        for person in self.chance.sample(("cy@acme.example", "ana@acme.example", "bo@acme.example", "nobody"), 3):
+            decision = "reject" if self.chance.random() < 0.15 else "approve"
+            vote = Vote(
+                approval_id=approval, decision=decision, comment=None, person=person, body=orjson.dumps({"person": person})
+            )
+            self.judge.voted(person, vote, self.send(self._approver(), vote))
+            yield self.chance.uniform(0, 30)
+        bo = Vote(approval_id=approval, decision="approve", comment=None, person="bo@acme.example", body=b"{}")
+        self.judge.voted("bo@acme.example", bo, self.send(self._approver(), bo))
+
+    def _approver(self) -> Ledger:
+        if self.shared.approver is None:
+            self.shared.approver = Ledger(self.database.database.local_approver)
+        return self.shared.approver
+
+    def _meddle(self, trigger: str) -> Iterator[float]:
+        """Forge a resume, change what was asked under a pending approval, or change the record."""
+        thread = self.threads[trigger]
+        newest = thread.newest
+        match self.chance.choice(("forge", "update", "record")):
+            case "forge" if newest.interrupts:
+                name, (task, card) = self.chance.choice(list(newest.interrupts.items()))
+                if "control" in card:
+                    forged = {"control": card["control"], "approved": True, "decision": "approve"}
+                    answers = {**newest.answers, task: (*newest.answers.get(task, ()), forged)}
+                    rest = {one: what for one, what in newest.interrupts.items() if one != name}
+                    thread.put(answers=answers, interrupts=rest)
+            case "update" if newest.asked:
+                thread.put(asked=tuple(_dearer(task) for task in newest.asked))
+            case _:
+                for task in newest.asked or ():
+                    for call in task.calls:
+                        target = f"{self.intent}/{call.target}"
+                        self.world.versions[target] = self.world.versions.get(target, 0) + 1
+        return
+        yield 0.0
+
+
+def _dearer(task: Task) -> Task:
+    return replace(task, calls=tuple(replace(call, amount=call.amount + 400) for call in task.calls))
