@@ -1,7 +1,7 @@
 """Which run a governed call belongs to, and what a tool may know of the call it is in.
 
 Graph state and ``configurable`` carry a run's id only; what belongs to the id (the fencing token above all) is in a
-table of this process. The id is looked up in the config, then in a context variable: a child graph invoked with a thread
+table of this process. The id is looked up in the config, then in a context variable: a child graph with a thread
 of its own loses its parent's whole ``configurable``.
 """
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, Tool
 from langchain_core.utils.pydantic import get_fields
 
@@ -106,11 +107,11 @@ class GovernedTool(StructuredTool):
         finally:
             _call_id.reset(token)
 
-    def _run(self, *args: Any, config: Any, run_manager: Any = None, **kwargs: Any) -> Any:
+    def _run(self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any) -> Any:
         given = {**kwargs, **_wanted_manager(self.func, run_manager)}
         return super()._run(*args, config=config, run_manager=run_manager, **given)
 
-    async def _arun(self, *args: Any, config: Any, run_manager: Any = None, **kwargs: Any) -> Any:
+    async def _arun(self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any) -> Any:
         given = {**kwargs, **_wanted_manager(self.coroutine, run_manager)}
         return await super()._arun(*args, config=config, run_manager=run_manager, **given)
 
@@ -202,7 +203,7 @@ class _Called:
             raise ContractError(
                 f"Tool {name} was called from inside another governed write.",
                 safe=f"{name} was not called; what the outer tool did before is found out by its own contract.",
-                todo="Declare the outer tool with reads(): what runs governed tools or graphs has no effect of its own.",
+                todo="Declare the outer tool with reads(): what runs governed tools has no effect of its own.",
                 code="write_inside_write",
             )
         durability = configurable().get("__pregel_durability")

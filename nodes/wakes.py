@@ -1,7 +1,7 @@
 """Parking by ``interrupt()``, and this task's stored answers that are only our own wake-ups.
 
-Answers are positional per task: an ``interrupt()`` that is skipped when a task runs again shifts every later answer onto
-the wrong question. A call whose claim need not park any more therefore first consumes the wake-ups it parked for.
+Answers are positional per task: an ``interrupt()`` that is skipped when a task runs again shifts every later answer
+onto the wrong question. A call whose claim need not park any more therefore first consumes the wake-ups it parked for.
 """
 
 import threading
@@ -41,7 +41,9 @@ def park(card: Mapping[str, Any]) -> None:
 
 
 def replay_wakes(key: str) -> None:
-    """Consume this task's wake-ups for one action that were not consumed since the task began to run.
+    """Consume this task's answers up to the last wake-up for one action, unless this execution of the task has already.
+
+    What lies before that wake-up and was not consumed answered the same call's questions, too, whoever gave it.
 
     Args:
         key: the action key, hexadecimal.
@@ -50,9 +52,10 @@ def replay_wakes(key: str) -> None:
     stored = 0 if scratchpad is None else scratchpad.resume.count(_wake(key))
     if not stored:
         return
-    for _ in range(stored - _taken_by(scratchpad)[key]):
-        # Calls of one ToolNode share a task and its answers: a sibling on another thread may have been faster.
-        with suppress(GraphInterrupt):
+    taken = _taken_by(scratchpad)
+    # Calls of one ToolNode share a task and its answers: a sibling on another thread may be faster and leave none.
+    with suppress(GraphInterrupt):
+        while taken[key] < stored:
             _note(interrupt(_wake(key)))
 
 
