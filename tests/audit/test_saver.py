@@ -151,14 +151,17 @@ def test_many_threads_and_loops_at_once(saver: ControlSaver) -> None:
 
     def alone(number: int) -> list[str]:
         config: RunnableConfig = {"configurable": {"thread_id": str(uuid4())}}
-        turns: tuple[State | Command[Any], ...] = (BEGIN, Command(resume="yes"))
-        for given in turns:
+
+        def drive(given: State | Command[Any]) -> list[str]:
             if number % 2:
                 done = asyncio.run(driven.ainvoke(given, config, durability="sync"))
             else:
                 done = driven.invoke(given, config, durability="sync")
-        steps: list[str] = done["steps"]
-        return steps
+            steps: list[str] = done["steps"]
+            return steps
+
+        drive(BEGIN)
+        return drive(Command(resume="yes"))
 
     with ThreadPoolExecutor(6) as threads:
         assert set(map(tuple, threads.map(alone, range(12)))) == {("step", "ask")}
