@@ -1,0 +1,44 @@
+"""Making a policy the one that holds: its text by hash, who is in which role, and the floor nothing may fall below."""
+
+from dataclasses import asdict
+
+import orjson
+
+from langgraph_control.audit.requests import PublishPolicy
+from langgraph_control.audit.store import Store
+from langgraph_control.guards.floors import floors
+from langgraph_control.guards.policy import Policy
+
+__all__ = ["publish_policy"]
+
+
+def publish_policy(admin_dsn: str, policy: Policy) -> int:
+    """Publish a policy for the admin login's tenant. It replaces who is in which role and the floors at once.
+
+    Runs that use an earlier policy go on with it: its hash stays known. What people must approve is from now on the
+    stricter of what their runs ask for and the new floors.
+
+    Args:
+        admin_dsn: the admin login's DSN.
+        policy: a policy whose file was read and found correct.
+
+    Returns:
+        The entry's place in the tenant's chain.
+
+    Raises:
+        DatabaseRefused: this login may not publish.
+        TrailUnavailable: the server cannot be reached; nothing was published.
+        SchemaMismatch: the database was not migrated.
+    """
+    request = PublishPolicy(
+        hash=policy.hash,
+        text=policy.text,
+        members=[{"role": role, "member": member} for role, people in policy.roles.items() for member in people],
+        floors=[asdict(floor) for floor in floors(policy)],
+        body=orjson.dumps({"policy": policy.hash, "source": policy.source}, option=orjson.OPT_SORT_KEYS),
+    )
+    store = Store(admin_dsn)
+    try:
+        return store.call(request)
+    finally:
+        store.close()

@@ -1,0 +1,442 @@
+"""``Control``: govern tools, bind graphs, run them."""
+
+import asyncio
+import sys
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
+from langgraph.types import StreamMode
+
+from langgraph_control.audit.local_server import ADMIN, LocalServer
+from langgraph_control.audit.names import run_id as id_of_run
+from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.audit.requests import FindRun
+from langgraph_control.errors import PolicyError, RunRefused
+from langgraph_control.graphs.bind import bound
+from langgraph_control.graphs.govern import governed
+from langgraph_control.graphs.itinerary import getting, resuming, running
+from langgraph_control.graphs.ledger import Ledger
+from langgraph_control.graphs.order import Deadline, Order, checked_config
+from langgraph_control.graphs.run import Run
+from langgraph_control.graphs.subgraph import control_subgraph
+from langgraph_control.graphs.trip import Graph, Steps, Trip
+from langgraph_control.guards.policy import Policy
+from langgraph_control.nodes.contracts import Contract
+
+__all__ = ["Control"]
+
+G = TypeVar("G", bound=Pregel[Any, Any, Any, Any])
+StreamModes = StreamMode | list[StreamMode] | None
+
+_NOTHING: Final[list[StreamMode]] = []
+
+
+class Control:
+    """The control layer of one process: governs tools, binds graphs, drives runs.
+
+    Reads the policy file; opens nothing else before it is used. Close it, or use it in ``with`` or ``async with``; one
+    that is not closed ends with the interpreter.
+
+    Args:
+        policy: the policy file's path, or a policy that was read already.
+        dsn: the agent login's Postgres connection string; by default ``LANGGRAPH_CONTROL_DSN``.
+
+    Raises:
+        PolicyError: the file cannot be read, or is wrong; the text names file, line and key.
+    """
+
+    def __init__(self, policy: str | Path | Policy, *, dsn: str | None = None) -> None:
+        self.policy = policy if isinstance(policy, Policy) else _read(Path(policy))
+        self._graphs: dict[str, Graph] = {}
+        self._bound: weakref.WeakSet[Graph] = weakref.WeakSet()
+        self._ledger = Ledger(policy=self.policy, graphs=self._graphs, dsn=dsn)
+
+    @classmethod
+    def local(cls, policy: str | Path | Policy) -> Self:
+        """Return a Control on an embedded Postgres of its own, for development only: its logins trust each other.
+
+        Starts or joins the server, brings its schema up to date, publishes the policy, and says in one line on standard
+        error where it runs.
+
+        Args:
+            policy: the policy file's path, or a policy that was read already.
+
+        Raises:
+            PolicyError: the file cannot be read, or is wrong; nothing was started.
+            LocalServerError: the server cannot be started; the text names the remedies.
+        """
+        control = cls(policy)
+        server = LocalServer.start()
+        try:
+            publish_policy(server.dsn(ADMIN), control.policy)
+        except BaseException:
+            server.stop()
+            raise
+        print(server.where, file=sys.stderr)  # noqa: T201 - the promised line; a log line would not be seen by default
+        control._ledger.server = server
+        control._ledger.dsn = server.dsn("control_local_agent")
+        return control
+
+    def govern(
+        self,
+        tools: Sequence[BaseTool | Callable[..., Any]],
+        *,
+        contracts: Mapping[str, Contract] | None = None,
+    ) -> list[BaseTool]:
+        """Return tools whose writes go through the gate, wherever they are called from.
+
+        Args:
+            tools: functions declared with ``@reads`` or ``@writes``, and tools.
+            contracts: contracts for tools one does not own, by tool name.
+
+        Raises:
+            ContractError: a tool without a contract, two tools of one name, or a contract that does not fit its tool.
+            PolicyError: the policy allows one of them to move money without an amount bounded on both sides.
+        """
+        return governed(tools, contracts or {}, policy=self.policy, store=self._ledger.store)
+
+    def bind(self, graph: G, *, name: str) -> G:
+        """Return a checked copy of a graph that runs may be started with. It has no checkpointer; runs bring theirs.
+
+        Refused is what would repeat writes blindly, as far as it can be seen from the compiled graph: retry policies of
+        nodes, tasks and the graph, ``ToolRetryMiddleware``, a configured durability other than sync, tools without a
+        contract and writes without the gate, also in subgraphs and in what functions have closed over. What it cannot
+        see: effects that are no tools (an HTTP call in a node), tools looked up by name at run time, and what lies
+        behind objects of classes it does not know. A repeat of a governed write is harmless in any case.
+
+        Args:
+            graph: what ``compile()``, ``create_agent`` or ``@entrypoint`` gave.
+            name: under which its runs are found again, in every process and release; the last graph bound under a
+                name is the one that ``resume`` drives.
+
+        Raises:
+            GraphRefused: as above; the text says what to write instead.
+        """
+        named = bound(graph, name=name)
+        self._graphs[name] = named
+        self._bound.add(named)
+        return named
+
+    def subgraph(
+        self, tools: Sequence[BaseTool | Callable[..., Any]], state_schema: type[Any] | None = None
+    ) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """Return control nodes to use in place of ``ToolNode(tools)``: one task per call.
+
+        Args:
+            tools: governed tools, or what :meth:`govern` takes.
+            state_schema: the outer graph's state; needed as soon as tools read or write more than ``messages``.
+
+        Raises:
+            ContractError, PolicyError: as :meth:`govern`.
+        """
+        return control_subgraph(self.govern(tools), state_schema)
+
+    def run(
+        self,
+        graph: Pregel[Any, Any, Any, Any],
+        input: Any,  # noqa: A002 - what LangGraph calls it
+        *,
+        trigger: str,
+        intent: str | None = None,
+        actor: str,
+        on_behalf_of: str | None = None,
+        deadline: Deadline | None = None,
+        thread: str | None = None,
+        config: RunnableConfig | None = None,
+        context: Any = None,
+    ) -> Run:
+        """Run a bound graph until it ends or waits for something. The same trigger again joins the same run.
+
+        A run that another worker drives is waited for; one that is done is returned; one that waits is driven on if
+        what it waits for has come.
+
+        Args:
+            graph: what :meth:`bind` returned.
+            input: the graph's input, stored with the run: it starts with what the first delivery brought.
+            trigger: the delivery, such as an event's id; at most 512 characters.
+            intent: the business request that its writes belong to; by default the trigger.
+            actor: the identity the agent runs under.
+            on_behalf_of: the person it acts for.
+            deadline: nothing new is begun after it: a moment with a time zone, a ``timedelta``, ``"2h"``.
+            thread: the conversation's thread; by default one of the run's own.
+            config: callbacks, tags, metadata, recursion limit, ``configurable`` of the graph's own.
+            context: LangGraph's run-scoped context; not stored.
+
+        Returns:
+            The run: print it to see what it waits for.
+
+        Raises:
+            RunRefused: an argument cannot be used, the graph is not bound, the thread is busy, or the trigger belongs
+                to a run with another intent or graph.
+            PolicyError: code ``policy_unpublished``.
+            TrailUnavailable, SchemaMismatch: the ledger cannot be used; nothing more was done.
+            Exception: what the graph raised; the run is kept as ``blocked`` and goes on with the same call.
+        """
+        order = Order.of(
+            input,
+            trigger=trigger,
+            intent=intent,
+            actor=actor,
+            on_behalf_of=on_behalf_of,
+            deadline=deadline,
+            thread=thread,
+        )
+        return self._to_its_end(*self._ordered(graph, order, config, context))
+
+    async def arun(
+        self,
+        graph: Pregel[Any, Any, Any, Any],
+        input: Any,  # noqa: A002 - what LangGraph calls it
+        *,
+        trigger: str,
+        intent: str | None = None,
+        actor: str,
+        on_behalf_of: str | None = None,
+        deadline: Deadline | None = None,
+        thread: str | None = None,
+        config: RunnableConfig | None = None,
+        context: Any = None,
+    ) -> Run:
+        """Do what :meth:`run` does, on any event loop. A cancelled task leaves a run that waits and can be resumed."""
+        order = Order.of(
+            input,
+            trigger=trigger,
+            intent=intent,
+            actor=actor,
+            on_behalf_of=on_behalf_of,
+            deadline=deadline,
+            thread=thread,
+        )
+        return await self._ato_its_end(*self._ordered(graph, order, config, context))
+
+    def stream(
+        self,
+        graph: Pregel[Any, Any, Any, Any],
+        input: Any,  # noqa: A002 - what LangGraph calls it
+        *,
+        trigger: str,
+        intent: str | None = None,
+        actor: str,
+        on_behalf_of: str | None = None,
+        deadline: Deadline | None = None,
+        thread: str | None = None,
+        config: RunnableConfig | None = None,
+        context: Any = None,
+        stream_mode: StreamModes = None,
+        subgraphs: bool = False,
+    ) -> Iterator[Any]:
+        """Do what :meth:`run` does, and yield what the graph streams meanwhile.
+
+        Where the run stands afterwards is what ``get(trigger=…)`` says: some stream modes never show that a run waits.
+        Closing the stream early leaves a run that waits and can be resumed.
+
+        Args:
+            graph: as for :meth:`run`, like everything not named here.
+            input: likewise.
+            trigger: likewise.
+            intent: likewise.
+            actor: likewise.
+            on_behalf_of: likewise.
+            deadline: likewise.
+            thread: likewise.
+            config: likewise.
+            context: likewise.
+            stream_mode: LangGraph's; by default the graph's own.
+            subgraphs: whether to stream from subgraphs, too.
+
+        Raises:
+            RunRefused: an argument cannot be used, or the graph is not bound; anything else when the stream is read.
+        """
+        order = Order.of(
+            input,
+            trigger=trigger,
+            intent=intent,
+            actor=actor,
+            on_behalf_of=on_behalf_of,
+            deadline=deadline,
+            thread=thread,
+        )
+        trip, steps = self._ordered(graph, order, config, context, stream_mode=stream_mode, subgraphs=subgraphs)
+        return self._ledger.runs().drive(trip, steps)
+
+    def astream(
+        self,
+        graph: Pregel[Any, Any, Any, Any],
+        input: Any,  # noqa: A002 - what LangGraph calls it
+        *,
+        trigger: str,
+        intent: str | None = None,
+        actor: str,
+        on_behalf_of: str | None = None,
+        deadline: Deadline | None = None,
+        thread: str | None = None,
+        config: RunnableConfig | None = None,
+        context: Any = None,
+        stream_mode: StreamModes = None,
+        subgraphs: bool = False,
+    ) -> AsyncIterator[Any]:
+        """Do what :meth:`stream` does, on any event loop."""
+        order = Order.of(
+            input,
+            trigger=trigger,
+            intent=intent,
+            actor=actor,
+            on_behalf_of=on_behalf_of,
+            deadline=deadline,
+            thread=thread,
+        )
+        trip, steps = self._ordered(graph, order, config, context, stream_mode=stream_mode, subgraphs=subgraphs)
+        return self._ledger.runs().adrive(trip, steps)
+
+    def resume(
+        self,
+        run_id: str,
+        answers: Mapping[str, Any] | None = None,
+        *,
+        config: RunnableConfig | None = None,
+        context: Any = None,
+    ) -> Run:
+        """Drive a run on: after a decision, a crash, a wait, or with answers to the graph's own questions.
+
+        Decisions are not given here but voted on; this only looks whether they have come.
+
+        Args:
+            run_id: the run's name, as printed.
+            answers: interrupt id → answer, for the graph's own interrupts; others are ignored.
+            config: as for :meth:`run`.
+            context: as for :meth:`run`.
+
+        Raises:
+            UnknownRun: there is no such run for this login's tenant.
+            RunRefused: this process drives it right now, or has bound no graph of its graph's name.
+            PolicyError, TrailUnavailable, SchemaMismatch, Exception: as for :meth:`run`.
+        """
+        return self._to_its_end(*self._resuming(run_id, answers, config, context))
+
+    async def aresume(
+        self,
+        run_id: str,
+        answers: Mapping[str, Any] | None = None,
+        *,
+        config: RunnableConfig | None = None,
+        context: Any = None,
+    ) -> Run:
+        """Do what :meth:`resume` does, on any event loop."""
+        return await self._ato_its_end(*self._resuming(run_id, answers, config, context))
+
+    def get(self, run_id: str | None = None, *, trigger: str | None = None) -> Run:
+        """Return where a run stands, without driving it.
+
+        Args:
+            run_id: the run's name, as printed; or
+            trigger: the delivery that began it.
+
+        Raises:
+            UnknownRun: there is no such run for this login's tenant.
+            RunRefused: not exactly one of the two was given.
+            TrailUnavailable, SchemaMismatch: the ledger cannot be asked.
+        """
+        return self._to_its_end(Trip(), getting(_which(run_id, trigger)))
+
+    async def aget(self, run_id: str | None = None, *, trigger: str | None = None) -> Run:
+        """Do what :meth:`get` does, on any event loop."""
+        return await self._ato_its_end(Trip(), getting(_which(run_id, trigger)))
+
+    def close(self) -> None:
+        """Close the connections; a development server stops with its last user. Safe to repeat."""
+        self._ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    def _ordered(
+        self,
+        graph: Pregel[Any, Any, Any, Any],
+        order: Order,
+        config: RunnableConfig | None,
+        context: Any,
+        *,
+        stream_mode: StreamModes = _NOTHING,
+        subgraphs: bool = False,
+    ) -> tuple[Trip, Steps]:
+        if not isinstance(graph, Pregel) or graph not in self._bound:
+            raise RunRefused(
+                "The graph is not bound to this Control.",
+                todo='Call graph = control.bind(graph, name="…") and pass what it returns.',
+                code="graph_not_bound",
+            )
+        runs = self._ledger.runs()
+        trip = Trip(
+            graph=runs.with_saver(graph),
+            config=checked_config(config),
+            context=context,
+            stream_mode=stream_mode,
+            subgraphs=subgraphs,
+        )
+        opening = order.opening(graph.name, policy_hash=self.policy.hash, lease_ms=runs.leases.lease_ms)
+        return trip, running(trip, opening, self.policy)
+
+    def _resuming(
+        self, run_id: str, answers: Mapping[str, Any] | None, config: RunnableConfig | None, context: Any
+    ) -> tuple[Trip, Steps]:
+        runs = self._ledger.runs()
+        trip = Trip(answers=dict(answers or {}), config=checked_config(config), context=context)
+        steps = resuming(
+            trip,
+            id_of_run(run_id),
+            self.policy,
+            lease_ms=runs.leases.lease_ms,
+            bound=runs.bound,
+            driven_here=runs.leases.alive,
+        )
+        return trip, steps
+
+    def _to_its_end(self, trip: Trip, steps: Steps) -> Run:
+        for _ in self._ledger.runs().drive(trip, steps):
+            pass
+        return trip.result
+
+    async def _ato_its_end(self, trip: Trip, steps: Steps) -> Run:
+        async for _ in self._ledger.runs().adrive(trip, steps):
+            pass
+        return trip.result
+
+
+def _which(run_id: str | None, trigger: str | None) -> FindRun:
+    if (run_id is None) == (trigger is None):
+        raise RunRefused(
+            "Give a run's name or its trigger.", todo="Write get(run_id) or get(trigger=…).", code="run_not_named"
+        )
+    return FindRun(trigger=trigger) if run_id is None else FindRun(run_id=id_of_run(run_id))
+
+
+def _read(path: Path) -> Policy:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as unreadable:
+        raise PolicyError(
+            f"The policy file {path.name} cannot be read ({type(unreadable).__name__}).",
+            todo="Pass the path of a UTF-8 text file.",
+            code="policy_unreadable",
+        ) from unreadable
+    return Policy.parse(text, source=path.name)

@@ -1,0 +1,70 @@
+"""From functions and tools with contracts to governed tools."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from langchain_core.tools import BaseTool
+from langchain_core.tools import tool as as_tool
+
+from langgraph_control.audit.store import Store
+from langgraph_control.errors import ContractError
+from langgraph_control.guards.policy import Policy
+from langgraph_control.nodes.contracts import Contract, contract_of, resolve_contracts
+from langgraph_control.nodes.tools import govern_tool
+
+__all__ = ["governed"]
+
+
+def governed(
+    given: Sequence[BaseTool | Callable[..., Any]],
+    contracts: Mapping[str, Contract],
+    *,
+    policy: Policy,
+    store: Callable[[], Store],
+) -> list[BaseTool]:
+    """Return the tools with the gate around their bodies, in the order given.
+
+    Args:
+        given: functions and tools.
+        contracts: contracts for tools one does not own, by tool name.
+        policy: the rules; they are held against the tools' impacts.
+        store: gives the ledger; called when a tool is.
+
+    Raises:
+        ContractError: something is no tool, or has no contract or two; the text names the tool.
+        PolicyError: a rule lets money pass without an amount bounded on both sides.
+    """
+    tools = [_tool(item) for item in given]
+    resolved = resolve_contracts(tools, contracts)
+    without = [tool.name for tool in tools if tool.name not in resolved]
+    if without:
+        raise ContractError(
+            f"Nobody has said what {', '.join(without)} does to the world.",
+            todo="Declare each with @reads() if it changes nothing, or @writes(key=…, impact=…) if it does; "
+            "for a tool you do not own, pass contracts={name: …}.",
+            code="tool_ungoverned",
+        )
+    policy.check_tools({name: contract.impact for name, contract in resolved.items() if contract.impact is not None})
+    return [govern_tool(tool, resolved[tool.name], store=store) for tool in tools]
+
+
+def _tool(item: object) -> BaseTool:
+    if isinstance(item, BaseTool):
+        return item
+    name = getattr(item, "__name__", type(item).__name__)
+    if isinstance(item, type) or not callable(item):
+        raise ContractError(
+            f"{name} is neither a function nor a tool.",
+            todo="Pass functions declared with @reads or @writes, or LangChain tools.",
+            code="tool_invalid",
+        )
+    if not (item.__doc__ or "").strip():
+        raise ContractError(
+            f"Function {name} has no docstring, which is what the model knows of a tool.",
+            todo="Say in a docstring what it does.",
+            code="tool_undocumented",
+        )
+    made = as_tool(item)
+    contract = contract_of(item)
+    # An async function's contract is found through the tool's coroutine, a sync one's through its func.
+    return made if contract is None or contract_of(made) is contract else contract(made)

@@ -1,0 +1,113 @@
+"""What in a graph would repeat writes blindly or go around the gate, with the remedy for each."""
+
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from langchain_core.tools import BaseTool
+from langgraph.pregel import Pregel
+from langgraph.pregel._read import PregelNode
+
+from langgraph_control.graphs.walk import Seen, walk
+from langgraph_control.nodes.contracts import contract_of
+from langgraph_control.nodes.tools import GovernedTool
+
+__all__ = ["Finding", "inspect_graph"]
+
+DURABILITY: Final = "__pregel_durability"
+_RETRYING: Final = "ToolRetryMiddleware"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something `bind` refuses.
+
+    Args:
+        code: a stable word.
+        what: what it is and where.
+        todo: what to write instead.
+    """
+
+    code: str
+    what: str
+    todo: str
+
+
+def inspect_graph(graph: Pregel[Any, Any, Any, Any]) -> tuple[Finding, ...]:
+    """Return what speaks against driving this graph, in the order it was found.
+
+    Args:
+        graph: a compiled graph or an entrypoint.
+    """
+    found: dict[Finding, None] = {}
+    for seen in walk(graph, stop=_is_behind_the_gate):
+        found.update(dict.fromkeys(_findings(seen)))
+    return tuple(found)
+
+
+def _is_behind_the_gate(item: Any) -> bool:
+    """Whether what lies inside is the gate's business: a governed write, or what was refused as a whole."""
+    contract = contract_of(item)
+    return contract is not None and contract.is_write
+
+
+def _findings(seen: Seen) -> Iterator[Finding]:
+    item, where = seen.item, f" in node {seen.node!r}" if seen.node else ""
+    if isinstance(item, Pregel):
+        yield from _of_graph(item, where)
+    elif isinstance(item, PregelNode):
+        if item.retry_policy:
+            yield _retries(f"Node {seen.node!r} has a RetryPolicy")
+    elif isinstance(item, BaseTool):
+        yield from _of_tool(item, where)
+    elif type(item).__name__ == _RETRYING:
+        yield _retries(f"{_RETRYING} wraps the tools{where}")
+    elif isinstance(item, types.FunctionType):
+        contract = contract_of(item)
+        if contract is not None and contract.is_write:
+            yield _outside(item.__name__, where)
+    elif type(item).__module__.startswith("langgraph.func") and getattr(item, "retry_policy", None):
+        yield _retries(f"Task {getattr(item, '__name__', '')!r} has a RetryPolicy")
+
+
+def _of_graph(graph: Pregel[Any, Any, Any, Any], where: str) -> Iterator[Finding]:
+    if graph.retry_policy:
+        yield _retries(f"The graph {graph.name!r}{where} has a RetryPolicy")
+    durability = ((graph.config or {}).get("configurable") or {}).get(DURABILITY)
+    if durability not in (None, "sync"):
+        yield Finding(
+            code="durability_refused",
+            what=f"The graph {graph.name!r}{where} is configured with durability {durability!r}: after a crash whole "
+            "steps would be asked for again.",
+            todo="Leave durability out of with_config; a run always uses sync.",
+        )
+
+
+def _of_tool(tool: BaseTool, where: str) -> Iterator[Finding]:
+    contract = contract_of(tool)
+    if contract is None:
+        yield Finding(
+            code="ungoverned_tool",
+            what=f"Tool {tool.name!r}{where} has neither @reads nor @writes: nobody knows whether a repeat does harm.",
+            todo=f"Declare it with @reads() or @writes(key=…, impact=…), or contracts={{{tool.name!r}: …}}, "
+            "and use what control.govern([...]) returns.",
+        )
+    elif contract.is_write and not isinstance(tool, GovernedTool):
+        yield _outside(tool.name, where)
+
+
+def _outside(name: str, where: str) -> Finding:
+    return Finding(
+        code="write_outside_gate",
+        what=f"{name!r}{where} is declared with @writes, but used without the gate.",
+        todo="Use the tool that control.govern([...]) returns, everywhere: for the model and for calling it.",
+    )
+
+
+def _retries(what: str) -> Finding:
+    return Finding(
+        code="retry_policy",
+        what=f"{what}, which repeats whatever it wraps after any error, a write with an unknown outcome included.",
+        todo="Remove it: a governed write retries by itself where that is safe. For a model, use model.with_retry().",
+    )

@@ -1,0 +1,262 @@
+"""The two drivers of a run: they carry out what :mod:`itinerary` asks for, over LangGraph and the ledger."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import StateSnapshot
+
+from langgraph_control.audit.leases import RunLeases
+from langgraph_control.audit.rows import RunRow, Session
+from langgraph_control.audit.saver import ControlSaver
+from langgraph_control.audit.store import Store
+from langgraph_control.errors import ControlError
+from langgraph_control.graphs.advance import Drive, Driven, LookAtThread
+from langgraph_control.graphs.itinerary import KnownSession, Snapshot
+from langgraph_control.graphs.journey import Pause, Take
+from langgraph_control.graphs.order import worker_name
+from langgraph_control.graphs.thread_view import thread_of
+from langgraph_control.graphs.trip import RUN_METADATA, Graph, Steps, Trip
+from langgraph_control.guards.policy import Policy
+from langgraph_control.nodes.bubbles import RunTakenOver
+from langgraph_control.nodes.contexts import enter_run, leave_run, within
+from langgraph_control.nodes.run_context import RunContext
+
+__all__ = ["Runs"]
+
+TELL_SECONDS: Final = 10.0
+
+# How a caller stops driving: closing the stream, cancelling the task, Ctrl-C.
+_STOPPED: Final = (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt)
+_END: Final = object()
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """Carries out what calls ask for.
+
+    Args:
+        store: the ledger.
+        leases: the leases this process holds.
+        saver: keeps the checkpoints.
+        policy: the rules that decide.
+        graphs: the bound graphs by name.
+    """
+
+    store: Store
+    leases: RunLeases
+    saver: ControlSaver
+    policy: Policy
+    graphs: dict[str, Graph]
+
+    def drive(self, trip: Trip, steps: Steps) -> Generator[Any, None, None]:
+        """Carry out steps, and yield what the graph streams. ``trip.run`` is what came of it.
+
+        A caller that closes this early leaves a run that waits and can be resumed.
+
+        Args:
+            trip: what was asked for.
+            steps: how to get there.
+        """
+        answer: Any = None
+        with ExitStack() as leaving:
+            while (request := _next(trip, steps, answer)) is not None:
+                if not isinstance(request, Drive):
+                    answer = self._answer(trip, request, leaving)
+                    continue
+                try:
+                    yield from self._chunks(trip, request)
+                except _STOPPED:
+                    answer = trip.driven
+                    while (request := _next(trip, steps, answer)) is not None:
+                        answer = self._answer(trip, request, leaving)
+                    raise
+                answer = trip.driven
+
+    async def adrive(self, trip: Trip, steps: Steps) -> AsyncGenerator[Any, None]:
+        """Do what :meth:`drive` does, on any event loop.
+
+        Args:
+            trip: what was asked for.
+            steps: how to get there.
+        """
+        answer: Any = None
+        with ExitStack() as leaving:
+            while (request := _next(trip, steps, answer)) is not None:
+                if not isinstance(request, Drive):
+                    answer = await self._aanswer(trip, request, leaving)
+                    continue
+                try:
+                    async with aclosing(self._achunks(trip, request)) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
+                except _STOPPED:
+                    answer = trip.driven
+                    while (request := _next(trip, steps, answer)) is not None:
+                        answer = await self._aanswer(trip, request, leaving)
+                    raise
+                answer = trip.driven
+
+    def with_saver(self, graph: Graph) -> Graph:
+        """Return a graph that keeps its checkpoints in the ledger's database.
+
+        Args:
+            graph: a bound graph.
+        """
+        return graph.copy(update={"checkpointer": self.saver})
+
+    def bound(self, name: str) -> Graph | None:
+        """Return the graph bound under a name, with the ledger's saver; None if there is none.
+
+        Args:
+            name: as given to ``bind``.
+        """
+        graph = self.graphs.get(name)
+        return None if graph is None else self.with_saver(graph)
+
+    def _chunks(self, trip: Trip, drive: Drive) -> Generator[Any, None, None]:
+        trip.driven = Driven(closed=True)  # unless it comes to an end below
+        stream: Any = trip.known_graph.stream(**trip.call(drive))
+        try:
+            while True:
+                # Around each step and not around all of them: nothing of it may be seen by whoever reads the stream.
+                with within(trip.lease.run_id):
+                    chunk = next(stream, _END)
+                if chunk is _END:
+                    break
+                yield chunk
+        except Exception as error:  # noqa: BLE001 - whatever the graph raises is how this drive ended
+            trip.driven = _ended_with(error)
+        else:
+            trip.driven = Driven()
+        finally:
+            stream.close()
+
+    async def _achunks(self, trip: Trip, drive: Drive) -> AsyncGenerator[Any, None]:
+        trip.driven = Driven(closed=True)  # unless it comes to an end below
+        stream: Any = trip.known_graph.astream(**trip.call(drive))
+        try:
+            while True:
+                with within(trip.lease.run_id):
+                    chunk = await anext(stream, _END)
+                if chunk is _END:
+                    break
+                yield chunk
+        except Exception as error:  # noqa: BLE001 - whatever the graph raises is how this drive ended
+            trip.driven = _ended_with(error)
+        else:
+            trip.driven = Driven()
+        finally:
+            await stream.aclose()
+
+    def _answer(self, trip: Trip, request: Any, leaving: ExitStack) -> Any:
+        match request:
+            case LookAtThread():
+                return thread_of(trip.known_graph.get_state(trip.thread_config()))
+            case Snapshot():
+                graph = self._graph_of(trip, request.row)
+                return None if graph is None else _seen(graph, request)
+            case Pause():
+                _tell(request)
+                time.sleep(request.seconds)
+                return None
+            case KnownSession():
+                return self.store.session()
+            case Take():
+                return self._take(trip, request, leaving, self.store.session())
+            case _:
+                trip.started = time.monotonic()
+                return self.store.call(request)
+
+    async def _aanswer(self, trip: Trip, request: Any, leaving: ExitStack) -> Any:
+        match request:
+            case LookAtThread():
+                return thread_of(await trip.known_graph.aget_state(trip.thread_config()))
+            case Snapshot():
+                graph = self._graph_of(trip, request.row)
+                return None if graph is None else await _aseen(graph, request)
+            case Pause():
+                _tell(request)
+                await asyncio.sleep(request.seconds)
+                return None
+            case KnownSession():
+                return await self.store.asession()
+            case Take():
+                return self._take(trip, request, leaving, await self.store.asession())
+            case _:
+                trip.started = time.monotonic()
+                return await self.store.acall(request)
+
+    def _take(self, trip: Trip, take: Take, leaving: ExitStack, session: Session) -> None:
+        leaving.close()  # a run that was lost and taken again is entered anew, with the new token
+        trip.taken = take
+        context = RunContext(
+            run_id=take.run_id,
+            token=take.token,
+            tenant=session.tenant,
+            secret=session.secret,
+            trigger=take.trigger,
+            intent=take.intent,
+            graph=take.graph,
+            thread_id=take.thread_id,
+            actor=take.actor,
+            on_behalf_of=take.on_behalf_of,
+            deadline=take.deadline,
+            policy=self.policy,
+            worker=worker_name(),
+        )
+        self.leases.hold(take.run_id, take.token, lease_ms=take.lease_ms, started=trip.started)
+        leaving.callback(self.leases.drop, take.run_id)
+        enter_run(context)
+        leaving.callback(leave_run, context)
+
+    def _graph_of(self, trip: Trip, row: RunRow) -> Graph | None:
+        return self.bound(row.graph) if trip.graph is None else trip.graph
+
+
+def _next(trip: Trip, steps: Steps, answer: Any) -> Any:
+    """Return the next request, or None where the steps are done."""
+    try:
+        return steps.send(answer)
+    except StopIteration as ended:
+        trip.run = ended.value
+        return None
+
+
+def _ended_with(error: Exception) -> Driven:
+    if isinstance(error, RunTakenOver):
+        return Driven(lost=True)
+    # What else bubbles up (a drain between two steps) is no error: the thread says what is left.
+    drained = isinstance(error, GraphBubbleUp) and not isinstance(error, ControlError)
+    return Driven() if drained else Driven(error=error)
+
+
+def _thread(row: RunRow) -> RunnableConfig:
+    return {"configurable": {"thread_id": row.thread_id}}
+
+
+def _seen(graph: Graph, request: Snapshot) -> StateSnapshot | None:
+    if not request.shared:
+        return graph.get_state(_thread(request.row))
+    return next(graph.get_state_history(_thread(request.row), filter={RUN_METADATA: request.name}, limit=1), None)
+
+
+async def _aseen(graph: Graph, request: Snapshot) -> StateSnapshot | None:
+    if not request.shared:
+        return await graph.aget_state(_thread(request.row))
+    history = graph.aget_state_history(_thread(request.row), filter={RUN_METADATA: request.name}, limit=1)
+    return await anext(history, None)
+
+
+def _tell(pause: Pause) -> None:
+    # Once when the waiting starts, then about every ten seconds.
+    if pause.waited == 0 or pause.waited // TELL_SECONDS != (pause.waited + pause.seconds) // TELL_SECONDS:
+        logger.info("Run %s is driven by another worker; waiting for it (%.0f s so far).", pause.run, pause.waited)

@@ -1,0 +1,59 @@
+"""What a thread's newest checkpoint says of a run: what is left, and our interrupts apart from the user's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from langgraph.types import Interrupt, StateSnapshot
+
+from langgraph_control.graphs.advance import Thread
+
+__all__ = ["checkpoint_of", "questions_of", "thread_of"]
+
+
+def thread_of(snapshot: StateSnapshot) -> Thread:
+    """Return what driving a run needs to know of its thread.
+
+    The root's snapshot lists every pending interrupt, those of subgraphs and of graphs inside tools included.
+
+    Args:
+        snapshot: the root graph's newest state.
+    """
+    parked = {pending.id: _wait(pending.value) for pending in snapshot.interrupts if _is_ours(pending)}
+    return Thread(
+        checkpoint=checkpoint_of(snapshot),
+        pending=bool(snapshot.next),
+        parked=parked,
+        questions=frozenset(questions_of(snapshot)),
+    )
+
+
+def questions_of(snapshot: StateSnapshot) -> dict[str, Any]:
+    """Return the user's own pending questions: interrupt id → what was asked.
+
+    Args:
+        snapshot: the root graph's newest state.
+    """
+    return {pending.id: pending.value for pending in snapshot.interrupts if not _is_ours(pending)}
+
+
+def checkpoint_of(snapshot: StateSnapshot) -> str:
+    """Return the checkpoint's id; "" for a thread that has none.
+
+    Args:
+        snapshot: a state of the root graph.
+    """
+    return str(snapshot.config.get("configurable", {}).get("checkpoint_id") or "")
+
+
+def _is_ours(pending: Interrupt) -> bool:
+    return isinstance(pending.value, Mapping) and "control" in pending.value
+
+
+def _wait(card: Mapping[str, Any]) -> dict[str, Any]:
+    # A user's own payload may happen to have "control"; then its other fields are not what ours are.
+    wake_ms = card.get("wake_ms")
+    return {
+        "control": card["control"],
+        "reason": str(card.get("reason") or ""),
+        "wake_ms": wake_ms if isinstance(wake_ms, int) else 0,
+    }

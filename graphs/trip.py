@@ -1,0 +1,101 @@
+"""One call of ``run``, ``stream``, ``resume`` or ``get`` while it is under way."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.pregel import Pregel
+from langgraph.types import Command, StreamMode
+
+from langgraph_control.audit.names import run_name
+from langgraph_control.audit.saver import RUN_KEY
+from langgraph_control.graphs.advance import Drive, Driven
+from langgraph_control.graphs.inputs import decode_input
+from langgraph_control.graphs.journey import Take
+from langgraph_control.graphs.run import Run
+
+__all__ = ["RUN_METADATA", "Graph", "Steps", "Trip"]
+
+Graph: TypeAlias = Pregel[Any, Any, Any, Any]
+Steps: TypeAlias = Generator[Any, Any, Run | None]
+"""What a call does, as requests to its driver. Returns the run; None where the caller has stopped listening."""
+
+RUN_METADATA: Final = "control_run"
+"""In the metadata of every checkpoint a run writes: its name. It finds a run's end on a thread that others share."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Trip:
+    """What a call was given, and how far it has come.
+
+    Args:
+        graph: the graph to drive, with the ledger's saver; None until it is known, or where nothing is driven.
+        answers: the caller's answers to the user's own questions.
+        config: the caller's config, checked.
+        context: LangGraph's run-scoped context.
+        stream_mode: what to stream; empty for nothing, None for the graph's own default.
+        subgraphs: whether to stream from subgraphs, too.
+    """
+
+    graph: Graph | None = None
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    config: RunnableConfig = field(default_factory=RunnableConfig)
+    context: Any = None
+    stream_mode: StreamMode | list[StreamMode] | None = field(default_factory=list)
+    subgraphs: bool = False
+    started: float = 0.0  # monotonic seconds, from before the newest request to the ledger was sent
+    taken: Take | None = None  # the lease, once there is one
+    driven: Driven = field(default_factory=Driven)  # how the newest drive ended
+    run: Run | None = None  # what came of it all
+
+    @property
+    def lease(self) -> Take:
+        """The lease that was given."""
+        if self.taken is None:
+            raise AssertionError("asked for before the lease was taken")
+        return self.taken
+
+    @property
+    def known_graph(self) -> Graph:
+        """The graph to drive."""
+        if self.graph is None:
+            raise AssertionError("driven before the graph was found")
+        return self.graph
+
+    @property
+    def result(self) -> Run:
+        """What came of a call that was carried out to its end."""
+        if self.run is None:
+            raise AssertionError("asked for before the end")
+        return self.run
+
+    def thread_config(self) -> RunnableConfig:
+        """Return the config to drive with: the caller's, on the run's thread, in the run's name."""
+        run = str(self.lease.run_id)
+        return {
+            **self.config,
+            "configurable": {**self.config.get("configurable", {}), "thread_id": self.lease.thread_id, RUN_KEY: run},
+            "metadata": {**self.config.get("metadata", {}), RUN_METADATA: run_name(run)},
+        }
+
+    def call(self, drive: Drive) -> dict[str, Any]:
+        """Return what to call LangGraph with.
+
+        Args:
+            drive: how to drive.
+        """
+        given: Any = None
+        if drive.how == "start":
+            given = decode_input(self.lease.input)
+        elif drive.how == "answer":
+            given = Command(resume=dict(drive.answers))
+        return {
+            "input": given,
+            "config": self.thread_config(),
+            "context": self.context,
+            "stream_mode": self.stream_mode,
+            "subgraphs": self.subgraphs,
+            # Given explicitly, because that beats whatever the graph's own config says.
+            "durability": "sync",
+        }
