@@ -14,7 +14,8 @@ from langgraph_control.errors import TrailUnavailable
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.bubbles import TrailLost
 from langgraph_control.nodes.contexts import acting, within
-from langgraph_control.nodes.drivers import (
+from langgraph_control.nodes.reading import Consult, Looked
+from langgraph_control.nodes.surroundings import (
     LOST,
     Surroundings,
     as_answer,
@@ -22,7 +23,6 @@ from langgraph_control.nodes.drivers import (
     new_ticket,
     swallowed_error,
 )
-from langgraph_control.nodes.reading import Consult, Looked
 from langgraph_control.nodes.wakes import park, replay_wakes, untouched
 
 __all__ = ["adrive"]

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from urllib.parse import quote
 from uuid import UUID
 
+from langgraph_control.audit.span_ids import span_id, trace_id
 from langgraph_control.errors import NoRun
 from langgraph_control.nodes.action import Action
 from langgraph_control.nodes.run_context import RunContext
@@ -128,12 +129,15 @@ class CurrentAction:
     @property
     def headers(self) -> dict[str, str]:
         """Headers for outbound requests: the idempotency key, and ids that lead from the other side's log back here."""
+        run_id = UUID(self.run_id)
         return {
             "Idempotency-Key": self.key,
             "X-Action-Key": self.key,
             "X-Run-Id": self.run_id,
             # An intent is free text: only ASCII without control characters may stand in a header.
             "X-Correlation-Id": quote(self.intent, safe="/:@._-"),
+            # W3C Trace Context: the same trace that the run's entries are exported as.
+            "traceparent": f"00-{trace_id(run_id):032x}-{span_id(run_id):016x}-01",
         }
 
     @property

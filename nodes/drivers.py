@@ -7,67 +7,34 @@ stop (KeyboardInterrupt, SystemExit, a cancelled task) is noted, and raised when
 
 import asyncio
 import inspect
-import random
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
 
 from langgraph_control.audit import transactions
 from langgraph_control.audit.failures import LedgerRefused
 from langgraph_control.audit.ledger import Settle
-from langgraph_control.audit.store import Store
 from langgraph_control.audit.transaction_ends import has_failed, undo
-from langgraph_control.errors import SchemaMismatch, TrailUnavailable
+from langgraph_control.errors import TrailUnavailable
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.bubbles import TrailLost
 from langgraph_control.nodes.contexts import acting, within
-from langgraph_control.nodes.contracts import Contract
 from langgraph_control.nodes.reading import Consult, Looked
+from langgraph_control.nodes.surroundings import (
+    LOST,
+    Surroundings,
+    as_answer,
+    must_settle_again,
+    new_ticket,
+    swallowed_error,
+)
 from langgraph_control.nodes.wakes import park, replay_wakes, untouched
 
-__all__ = ["Surroundings", "drive"]
+__all__ = ["drive"]
 
 T = TypeVar("T")
-
-LOST = (TrailUnavailable, SchemaMismatch, LedgerRefused)
-"""What the ledger's client raises: nothing more can be recorded, so the call leaves as a bubble-up."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """Where a gate runs.
-
-    Args:
-        store: the ledger.
-        contract: whose hooks are asked.
-        tool: its name, for error texts.
-        run_id: the run, for calls made inside the tool's body.
-        body: the tool's own function.
-        given: what it was called with, injected arguments included.
-        prepare: makes what it is to be called with out of the arguments the gate sends.
-    """
-
-    store: Store
-    contract: Contract
-    tool: str
-    run_id: UUID
-    body: Callable[..., Any]
-    given: Mapping[str, Any]
-    prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-
-    def hook(self, request: ask.Ask) -> Callable[[Any], Any]:
-        """Return the hook that is to be asked.
-
-        Args:
-            request: names it.
-        """
-        hook: Callable[[Any], Any] = getattr(self.contract, request.hook)
-        return hook
 
 
 def drive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
@@ -101,47 +68,6 @@ def drive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
     finally:
         gate.close()
         driver.close()
-
-
-def new_ticket() -> ask.Ticket:
-    """Return what one try needs from outside."""
-    return ask.Ticket(
-        attempt=uuid4(),
-        started=time.monotonic(),
-        now=datetime.now(UTC),
-        chance=random.random(),  # noqa: S311 - jitter
-    )
-
-
-def as_answer(error: LedgerRefused) -> ask.RolledBack | None:
-    """Return what the gate is told of a settle that the ledger refused inside the tool's transaction.
-
-    Args:
-        error: what the ledger raised; None is returned where it does not speak of the transaction.
-    """
-    match error.code:
-        case "LC003":
-            return ask.RolledBack(why="ended")
-        case "LC004":
-            return ask.RolledBack(why="stale")
-        case _:
-            return None
-
-
-def must_settle_again(answer: object) -> bool:
-    """Return whether the attempt is still in hand after a settle inside its transaction.
-
-    Args:
-        answer: what the gate is told.
-    """
-    return isinstance(answer, ask.RolledBack) and answer.why != "unsure"
-
-
-def swallowed_error() -> ask.Raised:
-    """Return the outcome of a tool that returned although a statement in its transaction had failed."""
-    return ask.Raised(
-        error=transactions.RolledBack("A statement failed inside the tool's transaction, and the tool went on.")
-    )
 
 
 class _Driver:

@@ -73,17 +73,13 @@ class EnteredRun:
         assert approval_id is not None
         approver = Store(self.database.approver("ana"))
         try:
-            approver.call(
-                Vote(approval_id=approval_id, decision="approve", comment=None, person=None, body=b"{}")
-            )
+            approver.call(Vote(approval_id=approval_id, decision="approve", comment=None, person=None, body=b"{}"))
         finally:
             approver.close()
 
     def be_taken_over(self) -> None:
         """Let another worker take the run, as if this one's lease were over."""
-        other = self.store.call(
-            RunAcquire(run_id=self.context.run_id, holder="another", lease_ms=60_000, body=b"{}")
-        )
+        other = self.store.call(RunAcquire(run_id=self.context.run_id, holder="another", lease_ms=60_000, body=b"{}"))
         assert other.token is not None
 
 
@@ -144,7 +140,9 @@ def _publish(database: Database, policy: Policy) -> None:
             PublishPolicy(
                 hash=policy.hash,
                 text=policy.text,
-                members=[{"role": role, "member": member} for role, members in policy.roles.items() for member in members],
+                members=[
+                    {"role": role, "member": member} for role, members in policy.roles.items() for member in members
+                ],
                 floors=[],
                 body=b"{}",
             )
