@@ -18,6 +18,7 @@ class Entry:
 
     Args:
         seq: its place, from 1.
+        tenant: whose.
         at: the database's time.
         events: the facts' names, such as ``action.decided``; one commit may carry several.
         facts: what the database decided.
@@ -27,6 +28,7 @@ class Entry:
     """
 
     seq: int
+    tenant: str
     at: datetime
     events: tuple[str, ...]
     facts: Mapping[str, Any]
@@ -41,6 +43,7 @@ class Entry:
         events = facts.get("events")
         return cls(
             seq=row.seq,
+            tenant=row.tenant,
             at=row.at,
             events=tuple(event for event in events if isinstance(event, str)) if isinstance(events, list) else (),
             facts=facts,

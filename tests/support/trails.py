@@ -14,7 +14,7 @@ import psycopg
 from langgraph_control.audit.connection import LedgerConnection
 from langgraph_control.audit.ledger import Claim, Claimed, Observe, Outcome, Settle, Settled
 from langgraph_control.audit.requests import PublishPolicy, RunAcquire, RunOpen, RunRelease, Vote
-from langgraph_control.audit.rows import Released, RunState, Voted
+from langgraph_control.audit.rows import Release, Released, RunState, Voted
 from langgraph_control.guards.approvals import REQUESTER, Requirement
 from langgraph_control.guards.canonical import canonical_bytes, observed_bytes
 from tests.support.postgres import PEOPLE, Database
@@ -232,18 +232,21 @@ class TrailWriter:
     def release(
         self, run: OpenRun, state: RunState = RunState.DONE, reason: str = "", *, wake_ms: int | None = None
     ) -> Released:
-        """Give up the lease."""
-        return self.agent.ask(
-            RunRelease(
-                run_id=run.run_id,
-                token=run.token,
-                generation=run.generation,
-                state=state,
-                reason=reason,
-                wake_ms=wake_ms,
-                body=run.body(),
-            )
+        """Give up the lease, whatever has happened since it was taken."""
+        request = RunRelease(
+            run_id=run.run_id,
+            token=run.token,
+            generation=run.generation,
+            state=state,
+            reason=reason,
+            wake_ms=wake_ms,
+            body=run.body(),
         )
+        released = self.agent.ask(request)
+        if released.answer is Release.AGAIN:
+            released = self.agent.ask(replace(request, generation=released.generation))
+        assert released.answer is Release.RELEASED
+        return released
 
     def refund(self, trigger: str = "ticket/4711") -> OpenRun:
         """Carry a run through: a read, one approved refund by ana, done. Nine entries."""
