@@ -148,8 +148,12 @@ class AsyncConnections:
             text: the statement.
             parameters: its parameters.
         """
-        async with self.hold() as connection:
-            return await (await connection.execute(text, parameters, binary=True)).fetchall()
+        async with self._free:
+            connection = await self._take()
+            try:
+                return await (await connection.execute(text, parameters, binary=True)).fetchall()
+            finally:
+                await self._give_back(connection)
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[AsyncConnection]:
@@ -159,21 +163,26 @@ class AsyncConnections:
             psycopg.OperationalError: no connection can be made.
         """
         async with self._free:
-            connection = self._idle.pop() if self._idle else await self._connect()
+            connection = await self._take()
             try:
                 yield connection
             finally:
-                if connection.pgconn.transaction_status == TransactionStatus.IDLE:
-                    self._idle.append(connection)
-                else:
-                    await connection.close()
+                await self._give_back(connection)
 
     async def drop_idle(self) -> None:
         """Close the idle ones: where one connection was lost, the server may have lost them all."""
         while self._idle:
             await self._idle.pop().close()
 
-    async def _connect(self) -> AsyncConnection:
+    async def _give_back(self, connection: AsyncConnection) -> None:
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            self._idle.append(connection)
+        else:
+            await connection.close()
+
+    async def _take(self) -> AsyncConnection:
+        if self._idle:
+            return self._idle.pop()
         connection = await AsyncConnection.connect(
             self._conninfo, autocommit=True, prepare_threshold=0, row_factory=dict_row
         )
