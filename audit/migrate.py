@@ -130,6 +130,7 @@ def _become_owner(connection: AdminConnection, roles: Migration, dsn: str) -> No
     try:
         changing_roles(connection, lambda: connection.execute(roles.text.encode()))
         connection.execute("SET ROLE control_owner")
+        connection.execute("SET search_path TO pg_catalog, pg_temp")  # whatever this login is used to
         for schema in ("control", CHECKPOINT_SCHEMA):
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
     except psycopg.errors.InsufficientPrivilege as error:
@@ -177,7 +178,7 @@ def _set_up_checkpoints(connection: AdminConnection) -> None:
     """Let LangGraph's saver create its tables, owned by the owner; the agent login gets rows, no definitions."""
     connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(CHECKPOINT_SCHEMA)))
     PostgresSaver(connection).setup()
-    connection.execute("RESET search_path")
+    connection.execute("SET search_path TO pg_catalog, pg_temp")
     grants = sql.SQL(
         "GRANT USAGE ON SCHEMA {0} TO control_agent;"
         " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {0} TO control_agent;"
