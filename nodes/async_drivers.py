@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, TypeVar
 
 from langgraph_control.audit import transactions
@@ -110,7 +110,11 @@ class _AsyncDriver:
             await self._transaction.rollback()
 
     async def _finish(self, work: Awaitable[T]) -> T:
-        """Wait for something that must not be left in the middle; a cancellation meanwhile is noted."""
+        """Wait for something that must not be left in the middle; a cancellation meanwhile is noted.
+
+        Raises:
+            CancelledError: the work itself was cancelled, as ``asyncio.run`` does once with every task when it ends.
+        """
         task = asyncio.ensure_future(work)
         while not task.done():
             try:
@@ -121,9 +125,16 @@ class _AsyncDriver:
                 break
         return task.result()
 
+    async def _finish_again(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Finish what may be begun anew: a request to the ledger is recognised when it is sent again."""
+        try:
+            return await self._finish(work())
+        except asyncio.CancelledError:
+            return await self._finish(work())
+
     async def _tell(self, request: Any) -> Any:
         try:
-            return await self._finish(self._at.store.acall(request))
+            return await self._finish_again(lambda: self._at.store.acall(request))
         except LOST as error:
             raise TrailLost.during(self._at.tool, error) from error
 
@@ -133,6 +144,11 @@ class _AsyncDriver:
             return ask.Heard(value=await (self._finish(answering) if self._in_hand else answering))
         except Exception as error:  # noqa: BLE001 - a hook may raise anything; the gate decides what it means
             return ask.AskFailed(error=error)
+        except asyncio.CancelledError as stop:
+            if not self._in_hand:
+                raise
+            self._stop = stop
+            return ask.AskFailed(error=stop)
 
     async def _heard(self, request: ask.Ask) -> Any:
         hook = self._at.hook(request)
@@ -143,8 +159,12 @@ class _AsyncDriver:
             return await value if inspect.isawaitable(value) else value
 
     async def _sleep(self, seconds: float) -> None:
-        sleeping = asyncio.sleep(seconds)
-        await (self._finish(sleeping) if self._in_hand else sleeping)
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError as stop:
+            if not self._in_hand:
+                raise
+            self._stop = stop
 
     async def _consult(self) -> Looked:
         repeatable = True
@@ -163,8 +183,11 @@ class _AsyncDriver:
             return ask.NotSent()
         if request.transaction:
             try:
-                self._transaction = await self._finish(self._at.store.aopen_transaction())
+                self._transaction = await self._at.store.aopen_transaction()
             except TrailUnavailable:
+                return ask.NotSent()
+            except asyncio.CancelledError as stop:
+                self._stop = stop
                 return ask.NotSent()
         connection = self._transaction.connection if self._transaction else None
         seconds_left = request.not_after - time.monotonic()
@@ -206,7 +229,7 @@ class _AsyncDriver:
 
     async def _undo(self, transaction: transactions.AsyncTransaction) -> bool:
         try:
-            return await self._finish(aundo(self._at.store, transaction))
+            return await self._finish_again(lambda: aundo(self._at.store, transaction))
         except LOST as error:
             raise TrailLost.during(self._at.tool, error) from error
 
@@ -229,6 +252,9 @@ class _AsyncDriver:
             answer = ask.RolledBack(why="ended" if await self._undo(transaction) else "stale")
         except transactions.CommitUnknown:
             answer = ask.RolledBack(why="unsure")
+        except asyncio.CancelledError as stop:
+            await transaction.rollback()
+            self._stop, answer = stop, ask.RolledBack(why="unsure")
         self._in_hand = must_settle_again(answer)
         return answer
 

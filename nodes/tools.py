@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, Tool
+from langchain_core.tools.base import _get_runnable_config_param
 
 from langgraph_control.audit.store import Store
 from langgraph_control.errors import ArgumentError, ContractError
@@ -92,18 +93,24 @@ class GovernedTool(StructuredTool):
             _call_id.reset(token)
 
     def _run(self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any) -> Any:
-        given = {**kwargs, **_wanted_manager(self.func, run_manager)}
-        return super()._run(*args, config=config, run_manager=run_manager, **given)
+        if self.func is None or not _wants_manager(self.func):
+            return super()._run(*args, config=config, run_manager=run_manager, **kwargs)
+        return self.func(*args, run_manager=run_manager, **_with_config(self.func, config), **kwargs)
 
     async def _arun(self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any) -> Any:
-        given = {**kwargs, **_wanted_manager(self.coroutine, run_manager)}
-        return await super()._arun(*args, config=config, run_manager=run_manager, **given)
+        if self.coroutine is None or not _wants_manager(self.coroutine):
+            return await super()._arun(*args, config=config, run_manager=run_manager, **kwargs)
+        return await self.coroutine(*args, run_manager=run_manager, **_with_config(self.coroutine, config), **kwargs)
 
 
-def _wanted_manager(body: Callable[..., Any] | None, run_manager: Any) -> dict[str, Any]:
+def _wants_manager(body: Callable[..., Any]) -> bool:
     """The ``_run`` of a BaseTool subclass may ask for the callback manager, a StructuredTool's function cannot."""
-    wants = body is not None and "run_manager" in inspect.signature(body).parameters
-    return {"run_manager": run_manager} if wants else {}
+    return "run_manager" in inspect.signature(body).parameters
+
+
+def _with_config(body: Callable[..., Any], config: RunnableConfig) -> dict[str, Any]:
+    name = _get_runnable_config_param(body)
+    return {name: config} if name else {}
 
 
 def _bodies(tool: BaseTool) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
@@ -114,18 +121,26 @@ def _bodies(tool: BaseTool) -> tuple[Callable[..., Any] | None, Callable[..., An
     return tool._run, (tool._arun if overrides else None)  # noqa: SLF001
 
 
+def _taken_call_id() -> str | None:
+    """The id of the call this body was called for; what the body calls in turn is no part of that call."""
+    call_id = _call_id.get()
+    _call_id.set(None)
+    return call_id
+
+
 def _governed(seam: Seam, body: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(body)
     def governed(*args: Any, **kwargs: Any) -> Any:
-        called = seam.called(body, args, kwargs, _call_id.get())
+        called = seam.called(body, args, kwargs, _taken_call_id())
         run = called.run()
         if run is None:
             return body(*args, **kwargs)
         try:
             gate, surroundings = called.begun(run)
-            return called.delivered(drive(gate, surroundings))
+            step = drive(gate, surroundings)
         except ArgumentError as wrong:
             return called.told(wrong)
+        return called.delivered(step)
 
     return governed
 
@@ -133,14 +148,15 @@ def _governed(seam: Seam, body: Callable[..., Any]) -> Callable[..., Any]:
 def _agoverned(seam: Seam, body: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(body)
     async def governed(*args: Any, **kwargs: Any) -> Any:
-        called = seam.called(body, args, kwargs, _call_id.get())
+        called = seam.called(body, args, kwargs, _taken_call_id())
         run = called.run()
         if run is None:
             return await body(*args, **kwargs)
         try:
             gate, surroundings = called.begun(run)
-            return called.delivered(await adrive(gate, surroundings))
+            step = await adrive(gate, surroundings)
         except ArgumentError as wrong:
             return called.told(wrong)
+        return called.delivered(step)
 
     return governed

@@ -1,6 +1,7 @@
 """A run entered by hand, for tests of what runs inside one: its ledger, its config, its record."""
 
 import asyncio
+import functools
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +12,16 @@ import orjson
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 
-from langgraph_control.audit.requests import PublishPolicy, RunAcquire, RunActions, RunEntries, RunOpen, Vote
-from langgraph_control.audit.rows import ActionRow
+from langgraph_control.audit.requests import (
+    PublishPolicy,
+    RunAcquire,
+    RunActions,
+    RunEntries,
+    RunOpen,
+    RunRelease,
+    Vote,
+)
+from langgraph_control.audit.rows import ActionRow, Release, RunState
 from langgraph_control.audit.store import Store
 from langgraph_control.guards.policy import Policy
 from langgraph_control.nodes.contexts import RUN_KEY, enter_run, leave_run
@@ -78,9 +87,20 @@ class EnteredRun:
             approver.close()
 
     def be_taken_over(self) -> None:
-        """Let another worker take the run, as if this one's lease were over."""
-        other = self.store.call(RunAcquire(run_id=self.context.run_id, holder="another", lease_ms=60_000, body=b"{}"))
-        assert other.token is not None
+        """Have the lease given up and taken by another worker, of which this one knows nothing."""
+        mine = self.context
+        released = RunRelease(
+            run_id=mine.run_id,
+            token=mine.token,
+            generation=0,
+            state=RunState.WAITING,
+            reason="handed over",
+            wake_ms=None,
+            body=b"{}",
+        )
+        assert self.store.call(released).answer is Release.RELEASED
+        taken = self.store.call(RunAcquire(run_id=mine.run_id, holder="another", lease_ms=60_000, body=b"{}"))
+        assert taken.token != mine.token
 
 
 @contextmanager
@@ -96,7 +116,7 @@ def entered_run(database: Database, *, policy: str = POLICY, lease_ms: int = 600
             RunOpen(
                 run_id=run_id,
                 trigger=f"mail/{run_id}",
-                intent="ticket/4711",
+                intent=f"ticket/{run_id}",
                 graph="support",
                 thread=thread,
                 own_thread=True,
@@ -116,7 +136,7 @@ def entered_run(database: Database, *, policy: str = POLICY, lease_ms: int = 600
             tenant=session.tenant,
             secret=session.secret,
             trigger=f"mail/{run_id}",
-            intent="ticket/4711",
+            intent=f"ticket/{run_id}",
             graph="support",
             thread_id=thread,
             actor="agent@acme.example",
@@ -158,9 +178,8 @@ def invoked(how: str, graph: Any, given: Any, config: RunnableConfig) -> Any:
     return asyncio.run(graph.ainvoke(given, config, durability="sync"))
 
 
-def both_forms(body: Callable[..., Any]) -> Callable[..., Any]:
+def async_form(body: Callable[..., Any]) -> Callable[..., Any]:
     """Return the async form of a synchronous body, with the same signature."""
-    import functools
 
     @functools.wraps(body)
     async def async_body(*args: Any, **kwargs: Any) -> Any:
