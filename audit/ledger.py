@@ -1,8 +1,8 @@
 """The ledger's two functions as values: what is sent to claim and settle, and what they answer.
 
 A request knows its statement and its parameters and reads its own answer, so that every driver (sync, async, simulated)
-sends the same bytes. Both functions are idempotent in the attempt id that the client makes: a request whose answer was lost
-is sent again unchanged.
+sends the same bytes. Both functions are idempotent in the attempt id that the client makes: a request whose answer was
+lost is sent again unchanged.
 """
 
 from collections.abc import Mapping, Sequence

@@ -16,6 +16,7 @@ from langgraph_control.guards.run_states import parked_state
 
 __all__ = ["Drive", "Driven", "Ended", "Lease", "LookAtThread", "Thread", "advance"]
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """A run this worker may drive.

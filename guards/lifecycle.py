@@ -1,4 +1,4 @@
-"""The life of an action, as data: (state, event, kind) → state. The same table is enforced in SQL; a test holds both equal."""
+"""The life of an action, as data: (state, event, kind) → state. SQL enforces the same; a test holds both equal."""
 
 from collections.abc import Mapping
 from enum import StrEnum

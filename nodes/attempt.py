@@ -184,7 +184,8 @@ def _text(error: BaseException) -> str:
         said = str(error)
     except Exception:  # noqa: BLE001 - a broken __str__ must not lose the settle
         said = ""
-    return f"{type(error).__name__}: {said}"[:ERROR_TEXT_MAX] if said else type(error).__name__
+    text = f"{type(error).__name__}: {said}"[:ERROR_TEXT_MAX] if said else type(error).__name__
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")  # Postgres texts hold no NUL
 
 
 def _rolled_back(

@@ -71,7 +71,7 @@ def perform(call: GovernedCall) -> Gate:
             pause = _pause(step, claimed, ticket)
             if step.parks or waited + pause > PATIENCE_SECONDS:
                 if claimed.answer in (Answer.WAIT, Answer.VERIFY):
-                    # Listed as waiting by that very claim; a claim for "later" would only be told to wait or verify again.
+                    # That very claim listed it as waiting; one for "later" would only be told to wait or verify again.
                     card = parked_card(
                         call, view, decision, replace(claimed, reason=_waits_for(claimed)), wake_ms=int(pause * 1000)
                     )
@@ -215,12 +215,15 @@ def _refusal_text(call: GovernedCall, claimed: Claimed, decision: Decision) -> s
             said = f" Comment: {claimed.comment}" if claimed.comment else ""
             return f"{call.tool} was rejected by a person and not done.{said} Do not ask for the same change again."
         case Reason.APPROVAL_EXPIRED:
-            return f"{call.tool} was not done: nobody approved it in time. Tell the user; do not ask for the same change again."
+            return (
+                f"{call.tool} was not done: nobody approved it in time. "
+                "Tell the user; do not ask for the same change again."
+            )
         case Reason.KEY_CONFLICT:
             keys = ", ".join(call.contract.key) or "the intent"
             return (
-                f"{call.tool} was not done: the same change ({keys}) was already asked for with other arguments and may have "
-                "happened. Do not work around this; tell the user that a person must look at it."
+                f"{call.tool} was not done: the same change ({keys}) was already asked for with other arguments and "
+                "may have happened. Do not work around this; tell the user that a person must look at it."
             )
         case Reason.DEDUPLICATE:
             return f"{call.tool} was not done because there is nothing to do: {why}."

@@ -1,7 +1,7 @@
 """What the gate asks its driver for, and what it is told.
 
-The gate is a generator without I/O: it yields one of these, or a request to the ledger, and is sent the answer. Failures of
-a tool or a hook come back as values, never thrown in, and the gate never yields in a ``finally``.
+The gate is a generator without I/O: it yields one of these, or a request to the ledger, and is sent the answer.
+Failures of a tool or a hook come back as values, never thrown in, and the gate never yields in a ``finally``.
 """
 
 from collections.abc import Mapping
@@ -137,7 +137,7 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """The call was cancelled in the middle: nobody knows. The driver passes the cancellation on when the gate is done."""
+    """The call was cancelled in the middle: nobody knows. The driver passes it on when the gate is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a governed call knows of its run. The fencing token stays in this process; graph state carries the run's id only."""
+"""What a governed call knows of its run. The fencing token stays in this process; graph state carries the run's id."""
 
 from dataclasses import dataclass
 from datetime import datetime

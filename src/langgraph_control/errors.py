@@ -1,4 +1,4 @@
-"""Every exception langgraph_control raises. Each carries a stable ``code`` and says what happened, what is safe now, what to do.
+"""Every exception langgraph_control raises, with a stable ``code``; each says what happened, what is safe, what to do.
 
 ControlError
 ├── PolicyError              the policy file is wrong; the text names file, line and key

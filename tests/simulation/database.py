@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import psycopg
@@ -17,6 +17,8 @@ from tests.support.postgres import Database, cloned, template
 
 __all__ = ["EPOCH", "POLICY", "Ledger", "simulation_database"]
 
+Changes: TypeAlias = Mapping[str, tuple[tuple[str, str], ...]]
+
 EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
 
 POLICY = Policy.parse(
@@ -27,7 +29,10 @@ owner: support
 approve: {within: 3m, execute_within: 3m, on_expiry: deny, not_by: [requester]}
 rules:
   - {tool: [keyed, forgetful, found, read_back, blind, sql], when: {amount: {gt: 0, lte: 100}}, then: allow}
-  - {tool: [keyed, forgetful, found, read_back, blind, sql], when: {amount: {gt: 100, lte: 5000}}, then: approve, by: finance}
+  - tool: [keyed, forgetful, found, read_back, blind, sql]
+    when: {amount: {gt: 100, lte: 5000}}
+    then: approve
+    by: finance
 """,
     source="simulation.yaml",
 )
@@ -87,13 +92,14 @@ class Clock:
 class SimulationDatabase:
     """A database with injected time, an admin's view of it and a DSN per login."""
 
-    def __init__(self, database: Database, changes: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, database: Database, changes: Changes) -> None:
         self.database = database
         self.admin = psycopg.connect(database.admin, autocommit=True, row_factory=dict_row)
         self.admin.execute("SET synchronous_commit = off")
         self.admin.execute(_INJECTED)
-        for function, (old, new) in changes.items():
-            self._replace(function, old, new)
+        for function, replacements in changes.items():
+            for old, new in replacements:
+                self._replace(function, old, new)
         self._publish()
         self.clock = Clock(self.admin)
         row = self.admin.execute("SELECT secret FROM control.tenant WHERE tenant = 'default'").fetchone()
@@ -126,10 +132,8 @@ class SimulationDatabase:
 
 
 @contextmanager
-def simulation_database(
-    superuser_dsn: str, changes: Mapping[str, tuple[str, str]] | None = None
-) -> Iterator[SimulationDatabase]:
-    """Yield a database for simulations, with functions changed for a mutant: name → (old text, new text)."""
+def simulation_database(superuser_dsn: str, changes: Changes | None = None) -> Iterator[SimulationDatabase]:
+    """Yield a database for simulations, with functions changed for a mutant: name → ((old, new), ...)."""
     with cloned(superuser_dsn, template(superuser_dsn)) as database:
         simulation = SimulationDatabase(database, changes or {})
         try:

@@ -3,8 +3,6 @@
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from langgraph_control.audit.chain import ZERO, entry_hash
 from langgraph_control.audit.ledger import Settle, Verdict
 from langgraph_control.audit.requests import RunRelease, Vote
@@ -15,6 +13,8 @@ from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.steps import Delivered
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from tests.simulation.process import Process
     from tests.simulation.scheduler import Simulation
 
@@ -37,16 +37,14 @@ class Judge:
         self.deliveries: dict[bytes, set[str]] = defaultdict(set)
         self.acknowledged: list[tuple[bytes, Settle]] = []
         self.votes: dict[str, set[str]] = defaultdict(set)
-        self.sends: list[tuple[str, str, dict[str, Any], float]] = []
+        self.chains: dict[UUID, list[dict[str, Any]]] = {}
+        self.sends: list[tuple[str, str, dict[str, Any]]] = []
 
     # --- while the seed is played ---
 
     def sent(self, call: GovernedCall, action: Any) -> None:
-        """Note that a tool was called; it must have been claimed before."""
-        self.sends.append((action.key, call.tool, dict(action.args), self.simulation.clock.seconds))
-        began = self.simulation.rows_of_attempts(action.key)
-        if began < action.attempt:
-            raise Violation(f"{call.tool}: an effect was begun without a committed attempt")
+        """Note that a tool was called; a committed attempt must stand behind each call."""
+        self.sends.append((action.key, call.tool, dict(action.args)))
 
     def delivered(self, call: GovernedCall, outcome: Any) -> None:
         """Note what a call was given; every repeat gets the same."""
@@ -58,7 +56,7 @@ class Judge:
                 raise Violation(f"{call.tool}: delivered something that no system said: {outcome.value!r}")
 
     def own_answer(self, answer: Any) -> None:
-        """The user's own question never gets what woke a parked call. (A forger can answer it: LangGraph's limit, and ours.)"""
+        """The user's question never gets what woke a parked call; a forger can answer it, as anywhere in LangGraph."""
         if answer != "blue" and not (isinstance(answer, dict) and "approved" in answer):
             raise Violation(f"the user's question was answered with {answer!r}")
 
@@ -83,7 +81,8 @@ class Judge:
         for card in process.thread.view().parked.values():
             if card.get("approval"):
                 rows = self.simulation.database.rows(
-                    "SELECT state FROM control.approval WHERE approval_id = %s", str(card["approval"]).removeprefix("apr_")
+                    "SELECT state FROM control.approval WHERE approval_id = %s",
+                    str(card["approval"]).removeprefix("apr_"),
                 )
                 if rows[0]["state"] in ("granted", "denied"):
                     raise Violation("the run parked although its request had been decided")
@@ -92,18 +91,23 @@ class Judge:
 
     def verdict(self) -> None:
         """Judge the whole seed."""
+        runs = self.simulation.runs()
+        self.chains = self.simulation.entries(runs)
+        self._chains(runs)
         actions = {row["key"].hex(): row for row in self._actions()}
         effects = self._effects()
         self._at_most_one(effects)
         self._asked_for(effects)
+        self._begun_on_record()
         self._approved(effects)
         self._acknowledged_kept(actions)
         self._done_is_done(actions, effects)
-        self._chains()
+        self._nothing_open(runs, actions)
 
     def _actions(self) -> list[dict[str, Any]]:
         return self.simulation.database.rows(
-            "SELECT a.* FROM control.action a JOIN control.run r USING (run_id) WHERE r.intent = %s", self.simulation.intent
+            "SELECT a.* FROM control.action a JOIN control.run r USING (run_id) WHERE r.intent = %s",
+            self.simulation.intent,
         )
 
     def _effects(self) -> list[dict[str, Any]]:
@@ -134,7 +138,8 @@ class Judge:
             if effect["amount"] <= APPROVAL_ABOVE:
                 continue
             rows = self.simulation.database.rows(
-                "SELECT approval_id, card, digest, state FROM control.approval WHERE key = %s", bytes.fromhex(effect["key"])
+                "SELECT approval_id, card, digest, state FROM control.approval WHERE key = %s",
+                bytes.fromhex(effect["key"]),
             )
             good = [
                 row
@@ -149,18 +154,31 @@ class Judge:
 
     def _card_says(self, card: bytes, effect: dict[str, Any]) -> bool:
         shown = from_canonical(card)["what"]["arguments"]
-        ran = [args for key, _, args, _ in self.sends if key == effect["key"] and args["amount"] == effect["amount"]]
+        ran = [args for key, _, args in self.sends if key == effect["key"] and args["amount"] == effect["amount"]]
         return any(shown == args for args in ran)
 
+    def _begun_on_record(self) -> None:
+        begun: dict[str, int] = defaultdict(int)
+        for entry in self._attempts():
+            begun[entry["facts"]["key"]] += 1
+        sent: dict[str, int] = defaultdict(int)
+        for key, _, _ in self.sends:
+            sent[key] += 1
+        for key, count in sent.items():
+            if count > begun[key]:
+                raise Violation(f"{count} calls of a tool on {begun[key]} recorded attempts")
+
+    def _attempts(self) -> list[dict[str, Any]]:
+        entries = [entry for chain in self.chains.values() for entry in chain]
+        return [entry for entry in entries if "action.attempt_started" in entry["facts"]["events"]]
+
     def _digest_ran(self, effect: dict[str, Any], granted: set[str]) -> None:
-        for run in self.simulation.runs():
-            for entry in self.simulation.entries(run["run_id"]):
-                facts = orjson.loads(entry["facts"])
-                if facts.get("key") != effect["key"] or "action.attempt_started" not in facts["events"]:
-                    continue
-                amount = from_canonical(entry["payload"])["args"]["amount"]
-                if amount > APPROVAL_ABOVE and facts["digest"] not in granted:
-                    raise Violation(f"an attempt ran under a digest that nobody granted: {effect}")
+        for entry in self._attempts():
+            if entry["facts"]["key"] != effect["key"]:
+                continue
+            amount = from_canonical(entry["payload"])["args"]["amount"]
+            if amount > APPROVAL_ABOVE and entry["facts"]["digest"] not in granted:
+                raise Violation(f"an attempt ran under a digest that nobody granted: {effect}")
 
     def _acknowledged_kept(self, actions: dict[str, dict[str, Any]]) -> None:
         for key, settle in self.acknowledged:
@@ -177,23 +195,18 @@ class Judge:
                 raise Violation(f"{action['tool']} is recorded as done and did not happen")
             if action["state"] in ("failed", "denied", "ready", "needs_approval") and key in happened | landing:
                 raise Violation(f"{action['tool']} happened and is recorded as {action['state']}")
-        for trigger, ended in self.simulation.over.items():
-            if ended.state is RunState.DONE:
-                self._nothing_open(trigger)
 
-    def _nothing_open(self, trigger: str) -> None:
-        rows = self.simulation.database.rows(
-            """SELECT a.tool, a.state FROM control.action a JOIN control.run r USING (run_id)
-               WHERE r.trigger = %s AND a.state IN ('executing', 'unknown', 'verifying', 'needs_approval', 'needs_human')""",
-            f"{self.simulation.name}/{trigger}",
-        )
-        if rows:
-            raise Violation(f"a run is done while something of it is open: {rows}")
+    def _nothing_open(self, runs: list[dict[str, Any]], actions: dict[str, dict[str, Any]]) -> None:
+        done = {run["run_id"] for run in runs if run["state"] == "done"}
+        open_states = ("executing", "unknown", "verifying", "needs_approval", "needs_human")
+        left = [row["tool"] for row in actions.values() if row["run_id"] in done and row["state"] in open_states]
+        if left:
+            raise Violation(f"a run is done while something of it is open: {left}")
 
-    def _chains(self) -> None:
-        for run in self.simulation.runs():
+    def _chains(self, runs: list[dict[str, Any]]) -> None:
+        for run in runs:
             head, expected = ZERO, 0
-            for row in self.simulation.entries(run["run_id"]):
+            for row in self.chains[run["run_id"]]:
                 expected += 1
                 if row["seq"] != expected:
                     raise Violation(f"the chain has a gap at {expected}")
@@ -202,7 +215,7 @@ class Judge:
                     run_id=run["run_id"],
                     seq=row["seq"],
                     previous=head,
-                    facts=row["facts"],
+                    facts=row["text"],
                     commitment=row["commitment"],
                     body=row["body"],
                 )
@@ -214,7 +227,7 @@ class Judge:
 
     def _finished_counts(self, run: dict[str, Any]) -> None:
         """`run.finished` carries the count; only what a straggler or a late voter says may follow it."""
-        facts = [orjson.loads(entry["facts"]) for entry in self.simulation.entries(run["run_id"])]
+        facts = [entry["facts"] for entry in self.chains[run["run_id"]]]
         ends = [place for place, one in enumerate(facts, start=1) if "run.finished" in one["events"]]
         if run["state"] == "done" and (len(ends) != 1 or facts[ends[0] - 1]["entries"] != ends[0]):
             raise Violation("a finished run does not have one run.finished with its count")

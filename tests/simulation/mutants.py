@@ -1,13 +1,18 @@
-"""Deliberate mistakes, each in one layer. The simulation must find every one; what another guard masks is tried without it."""
+"""Deliberate mistakes, each in one layer. The simulation must find all; what a guard masks is tried without it."""
 
-import importlib
-import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import importlib.util
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
+from pathlib import Path
 
-__all__ = ["MUTANTS", "Mutant", "applied"]
+GATE = "langgraph_control.nodes.gate"
+ATTEMPT = "langgraph_control.nodes.attempt"
+READING = "langgraph_control.nodes.reading_back"
+CALL = "langgraph_control.nodes.call"
+ADVANCE = "langgraph_control.graphs.advance"
+
+__all__ = ["MUTANTS", "Mutant", "install"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,36 +23,266 @@ class Mutant:
         name: what it does wrong.
         layer: where: gate, guards, contract keys, SQL or trail.
         python: changes to source text: module → ((old, new), ...).
-        sql: changes to functions: name → (old text, new text).
+        sql: changes to functions: name → ((old, new), ...).
         removed: guards taken away because they mask it.
     """
 
     name: str
     layer: str
     python: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
-    sql: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    sql: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
 
 
-MUTANTS: tuple[Mutant, ...] = ()
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        name="go ahead while another worker holds the action",
+        layer="gate",
+        python={GATE: (("case Answer.GO:", "case Answer.GO | Answer.WAIT:"),)},
+    ),
+    Mutant(
+        name="trust the interrupt: run once it was answered",
+        layer="gate",
+        python={
+            GATE: (
+                (
+                    "                step, waited = None, 0.0",
+                    "                step, waited = (yield from attempt(call, view, claimed, ticket)), 0.0",
+                ),
+            )
+        },
+    ),
+    Mutant(
+        name="leave the wake-ups to the user's own question",
+        layer="gate",
+        python={GATE: (("    yield ask.ReplayWakes(key=call.key.hex())\n", ""),)},
+    ),
+    Mutant(
+        name="retry on unknown",
+        layer="gate",
+        python={ATTEMPT: (("    Verdict.UNKNOWN: Outcome.LOSE,", "    Verdict.UNKNOWN: Outcome.NOT_DONE,"),)},
+    ),
+    Mutant(
+        name="send after the lease is over",
+        layer="gate",
+        python={ATTEMPT: (("not_after=ticket.started + timeout", "not_after=ticket.started + 1e9"),)},
+    ),
+    Mutant(
+        name="treat absence as proof, however early it was read (the ledger believes it)",
+        layer="gate",
+        python={
+            READING: (
+                ("elif sight is _Sight.NOT_THERE and claimed.absence_counts:", "elif sight is _Sight.NOT_THERE:"),
+            )
+        },
+        sql={"settle_v1": (("IF v_outcome = 'absent' AND NOT a.absence_counts THEN", "IF false THEN"),)},
+        removed=("ledger's own check of when the reader began",),
+    ),
+    Mutant(
+        name="run this call's words although people saw others",
+        layer="gate",
+        python={
+            ATTEMPT: (("    args, before = call.stored(claimed.payload)", "    args, before = dict(call.args), None"),)
+        },
+    ),
+    Mutant(
+        name="count attempts in the key",
+        layer="keys",
+        python={
+            CALL: (("            occurrence=self.occurrence,", "            occurrence=hash(self.call_id) % 1000,"),)
+        },
+    ),
+    Mutant(
+        name="let free text identify the change",
+        layer="keys",
+        python={
+            CALL: (
+                (
+                    "identifying={name: self.args.get(name) for name in self.contract.key}",
+                    "identifying=dict(self.args)",
+                ),
+            )
+        },
+    ),
+    Mutant(
+        name="call a failed drive finished although something waits",
+        layer="runs",
+        python={ADVANCE: (("    if thread.parked:\n        state, reason", "    if False:\n        state, reason"),)},
+        sql={
+            "unsettled": (
+                ("a.state IN ('executing', 'unknown', 'verifying', 'needs_approval', 'needs_human')", "false"),
+            )
+        },
+        removed=("ledger's list of what is open",),
+    ),
+    Mutant(
+        name="drop the run's token (zombies store checkpoints, too)",
+        layer="SQL claim",
+        sql={"claim_v1": (("IF s.run_id IS NULL OR s.token <> p_token THEN", "IF s.run_id IS NULL THEN"),)},
+        removed=("saver",),
+    ),
+    Mutant(
+        name="take a live lease away",
+        layer="SQL claim",
+        sql={
+            "claim_v1": (
+                ("ELSIF a.lease_until > v_now THEN", "ELSIF false THEN"),
+                (
+                    "a.absence_counts := v_now >= a.sent_by + make_interval(secs => p_visible_ms / 1000.0);",
+                    "a.absence_counts := true;",
+                ),
+            )
+        },
+        removed=("ledger's wait before absence is believed",),
+    ),
+    Mutant(
+        name="believe absence at once",
+        layer="SQL claim",
+        sql={
+            "claim_v1": (
+                (
+                    "a.absence_counts := v_now >= a.sent_by + make_interval(secs => p_visible_ms / 1000.0);",
+                    "a.absence_counts := true;",
+                ),
+            )
+        },
+    ),
+    Mutant(
+        name="let other arguments take over a key that has started",
+        layer="SQL claim",
+        sql={"claim_v1": (("IF NOT v_fresh AND a.args_hash <> p_args_hash THEN", "IF false THEN"),)},
+    ),
+    Mutant(
+        name="use a key the provider has forgotten",
+        layer="SQL claim",
+        sql={"claim_v1": (("IF p_kind = 'keyed' AND a.first_sent IS NOT NULL AND a.started", "IF false"),)},
+    ),
+    Mutant(
+        name="need no grant",
+        layer="SQL claim",
+        sql={"claim_v1": (("IF p_verb = 'approve' OR f.must OR a.approval_id IS NOT NULL THEN", "IF false THEN"),)},
+    ),
+    Mutant(
+        name="take a grant for another digest",
+        layer="SQL grant",
+        python={
+            ATTEMPT: (("    args, before = call.stored(claimed.payload)", "    args, before = dict(call.args), None"),)
+        },
+        sql={
+            "check_grant": (
+                (
+                    "IF ap.scope = p_scope OR (p_keeps_digest AND ap.digest = p_digest) THEN",
+                    "IF ap.scope IS NOT NULL THEN",
+                ),
+            )
+        },
+        removed=("the gate runs what people saw",),
+    ),
+    Mutant(
+        name="take a request that nobody decided for a grant",
+        layer="SQL grant",
+        sql={
+            "check_grant": (
+                ("IF ap.state IN ('granted', 'used') AND ap.execute_by > p_now THEN", "IF true THEN"),
+                ("IF control.satisfied(p_tenant, p_tool, ap.approval_id, v_requirement) THEN", "IF true THEN"),
+            )
+        },
+        removed=("ledger's tally in the claim",),
+    ),
+    Mutant(
+        name="count anybody's vote",
+        layer="SQL vote",
+        sql={
+            "vote_v1": (
+                ("v_out.reason := control.vote_refusal(l.tenant, ap, v_person, l.groups, p_comment, v_now);", "NULL;"),
+            )
+        },
+    ),
+    Mutant(
+        name="let the requester approve",
+        layer="SQL vote",
+        sql={"vote_refusal": (("IF (p_approval).requirement -> 'not_by' ? 'requester' AND", "IF false AND"),)},
+    ),
+    Mutant(
+        name="let a decision that lands meanwhile be lost",
+        layer="SQL runs",
+        sql={"run_release_v1": (("IF v_out.generation <> p_generation THEN", "IF false THEN"),)},
+    ),
+    Mutant(
+        name="finish a run over an open action",
+        layer="SQL runs",
+        sql={"run_release_v1": (("IF v_out.unsettled IS NOT NULL THEN", "IF false THEN"),)},
+    ),
+    Mutant(
+        name="repeat a blind effect whose answer was lost",
+        layer="SQL lifecycle",
+        sql={"next_state": (("WHEN 'blind' THEN 'needs_human'", "WHEN 'blind' THEN 'ready'"),)},
+    ),
+    Mutant(
+        name="let a late settle count as current",
+        layer="SQL settle",
+        sql={
+            "settle_v1": (
+                (
+                    "v_late := a.attempt_id IS DISTINCT FROM p_attempt OR a.state NOT IN ('executing', 'verifying')",
+                    "v_late := a.state NOT IN ('executing', 'verifying')",
+                ),
+            )
+        },
+    ),
+    Mutant(
+        name="let a zombie's transaction commit",
+        layer="SQL settle",
+        sql={"settle_v1": (("IF v_late AND p_xid IS NOT NULL THEN", "IF false THEN"),)},
+    ),
+    Mutant(
+        name="take proof about the newest attempt for proof about all",
+        layer="SQL settle",
+        sql={"settle_v1": (("IF v_outcome IN ('not_done', 'fail') AND a.in_doubt THEN", "IF false THEN"),)},
+    ),
+    Mutant(
+        name="lose the stored result",
+        layer="SQL settle",
+        sql={"settle_v1": (("result = coalesce(p_result, result)", "result = NULL::bytea"),)},
+    ),
+    Mutant(
+        name="chain nothing to what came before",
+        layer="trail",
+        sql={"append": (("int8send(v_seq) || v_head ||", "int8send(v_seq) ||"),)},
+    ),
+    Mutant(
+        name="begin an attempt without an entry",
+        layer="trail",
+        sql={
+            "claim_v1": (
+                (
+                    "IF v_out.seq IS NOT NULL THEN\n        PERFORM control.append",
+                    "IF v_out.answer <> 'go' AND v_out.seq IS NOT NULL THEN\n        PERFORM control.append",
+                ),
+            )
+        },
+    ),
+)
+"""Every one must turn a run of the simulation red."""
 
 
-@contextmanager
-def applied(mutant: Mutant | None) -> Iterator[None]:
-    """Rewrite the modules a mutant changes, and put them back."""
-    changed: list[tuple[ModuleType, str]] = []
-    for name, replacements in (mutant.python if mutant else {}).items():
-        module = importlib.import_module(name)
-        source = inspect.getsource(module)
-        mutated = source
+def install(mutant: Mutant) -> None:
+    """Import the modules a mutant changes, with its changes in their source. Nothing may have imported them before.
+
+    Args:
+        mutant: the mistake; it stays in force for the life of this process.
+    """
+    for name, replacements in mutant.python.items():
+        if name in sys.modules:
+            raise RuntimeError(f"{name} was imported before it could be changed")
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None or name in sys.modules:
+            raise LookupError(f"{name} cannot be changed: it was not found, or finding it imported it")
+        source = Path(spec.origin).read_text("utf-8")
         for old, new in replacements:
-            if old not in mutated:
+            if old not in source:
                 raise LookupError(f"the mutant's text is not in {name}: {old}")
-            mutated = mutated.replace(old, new)
-        changed.append((module, source))
-        exec(compile(mutated, name, "exec"), module.__dict__)  # noqa: S102 - the point of a mutant
-    try:
-        yield
-    finally:
-        for module, source in changed:
-            exec(compile(source, module.__name__, "exec"), module.__dict__)  # noqa: S102 - as it was
+            source = source.replace(old, new)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        exec(compile(source, spec.origin, "exec"), module.__dict__)  # noqa: S102 - the point of a mutant

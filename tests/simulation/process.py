@@ -1,11 +1,9 @@
-"""One simulated worker process: the third driver of the gate and of the run. It yields wherever the scheduler may strike."""
+"""One simulated worker process: the third driver of gate and run. It yields wherever the scheduler may strike."""
 
-import random
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import psycopg
 
@@ -25,6 +23,9 @@ from tests.simulation.program import Call, Task
 from tests.simulation.thread import SimulatedThread
 
 if TYPE_CHECKING:
+    import random
+    from uuid import UUID
+
     from tests.simulation.scheduler import Simulation
 
 __all__ = ["LEASE_SECONDS", "Parked", "Process"]
@@ -50,7 +51,7 @@ LOST = object()
 class Process:
     """One process that was started for one delivery of a trigger, or to go on with its run."""
 
-    def __init__(self, simulation: "Simulation", trigger: str, answers: bool = False) -> None:
+    def __init__(self, simulation: "Simulation", trigger: str, *, answers: bool = False) -> None:
         self.simulation = simulation
         self.chance: random.Random = simulation.chance
         self.trigger = trigger
@@ -109,7 +110,7 @@ class Process:
         self.believes_until = started + LEASE_SECONDS - LEASE_MARGIN_SECONDS
         self.context = self._context()
         lease = Lease(run_id=answer.run_id, token=answer.token, generation=answer.generation, base="")
-        answers = {question: "blue" for question in self.thread.view().questions} if self.gives_answers else {}
+        answers = dict.fromkeys(self.thread.view().questions, "blue") if self.gives_answers else {}
         run = advance(lease, answers)
         answer = None
         while True:
@@ -352,7 +353,14 @@ class Process:
         action = request.action
         connection.execute(
             "INSERT INTO record.effect VALUES (%s, %s, %s, %s, %s, %s)",
-            (action.intent, action.args["target"], action.args["amount"], action.key, action.attempt, self.simulation.clock.now),
+            (
+                action.intent,
+                action.args["target"],
+                action.args["amount"],
+                action.key,
+                action.attempt,
+                self.simulation.clock.now,
+            ),
         )
         if self.simulation.strikes("sql"):
             connection.close()

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from functools import partial
 
 from langgraph_control.nodes.action import Action
 from langgraph_control.nodes.contracts import Contract, writes
@@ -64,16 +65,16 @@ def contracts_for(world: World) -> dict[str, Contract]:
     def expect(action: Action) -> dict[str, object]:
         return {"refunded": action.args["amount"]}
 
-    shape = {"key": "target", "impact": "money", "explain": "note", "timeout": TIMEOUT_SECONDS}
+    write = partial(writes, key="target", impact="money", explain="note", timeout=TIMEOUT_SECONDS)
     return {
-        "keyed": writes(**shape, keyed_for="30d"),
+        "keyed": write(keyed_for="30d"),
         "forgetful": writes(
             **shape, keyed_for=FORGETS_AFTER_SECONDS, find=world.find, visible_within=VISIBLE_WITHIN_SECONDS
         ),
-        "found": writes(**shape, find=world.find, visible_within=VISIBLE_WITHIN_SECONDS),
-        "read_back": writes(**shape, read=world.read, expect=expect, visible_within=VISIBLE_WITHIN_SECONDS),
-        "blind": writes(**shape),
-        "sql": writes(**shape, sql=True),
+        "found": write(find=world.find, visible_within=VISIBLE_WITHIN_SECONDS),
+        "read_back": write(read=world.read, expect=expect, visible_within=VISIBLE_WITHIN_SECONDS),
+        "blind": write(),
+        "sql": write(sql=True),
     }
 
 

@@ -1,40 +1,22 @@
-"""Plays seeds in several processes over one Postgres and reports what it finds."""
+"""Plays seeds, one after the other, in a database of their own."""
 
-import multiprocessing
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from tests.simulation.database import simulation_database
+from tests.simulation.found import Found
 from tests.simulation.judge import Violation
-from tests.simulation.mutants import Mutant, applied
+from tests.simulation.mutants import Mutant
 from tests.simulation.scheduler import Shared, Simulation, Switches
 
-__all__ = ["Found", "play_seeds", "play_shared", "shared"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What playing seeds came to.
-
-    Args:
-        played: how many seeds.
-        seconds: how long it took.
-        seed: the first seed that violated something; None if none did.
-        violation: what it violated.
-    """
-
-    played: int
-    seconds: float
-    seed: int | None = None
-    violation: str = ""
+__all__ = ["play", "shared"]
 
 
 @contextmanager
 def shared(dsn: str, mutant: Mutant | None = None) -> Iterator[Shared]:
-    """Yield what seeds share, with a mutant's changes to the SQL and the code in force."""
-    with simulation_database(dsn, mutant.sql if mutant else None) as database, applied(mutant):
+    """Yield what seeds share: a database, with a mutant's changes to its functions in force."""
+    with simulation_database(dsn, mutant.sql if mutant else None) as database:
         state = Shared(database=database)
         try:
             yield state
@@ -43,38 +25,26 @@ def shared(dsn: str, mutant: Mutant | None = None) -> Iterator[Shared]:
                 connection.close()
 
 
-def play_shared(seeds: Sequence[int], state: Shared, switches: Switches, progress: object = None) -> Found:
-    """Play seeds one after the other until one violates an invariant."""
-    began = time.monotonic()
-    for played, seed in enumerate(seeds, start=1):
-        try:
-            Simulation(seed, state, switches).play()
-        except Violation as violation:
-            return Found(played=played, seconds=time.monotonic() - began, seed=seed, violation=str(violation))
-        if callable(progress):
-            progress(played)
-    return Found(played=len(seeds), seconds=time.monotonic() - began)
+def play(
+    dsn: str, seeds: Sequence[int], *, mutant: Mutant | None = None, progress: Callable[[int], None] | None = None
+) -> Found:
+    """Play seeds until one violates an invariant.
 
-
-def play_seeds(dsn: str, seeds: Sequence[int], *, mutant: Mutant | None = None, report: object = None) -> Found:
-    """Play seeds in a database of their own, unchanged or with one mutant."""
+    Args:
+        dsn: a superuser's, of the server to make the database on.
+        seeds: which.
+        mutant: the mistake whose SQL is put in; its Python must have been installed before this module was imported.
+        progress: told after each seed how many were played.
+    """
     switches = Switches(saver=mutant is None or "saver" not in mutant.removed)
+    began = time.monotonic()
     with shared(dsn, mutant) as state:
-        return play_shared(seeds, state, switches, report)
-
-
-def _child(dsn: str, seeds: Sequence[int], results: "multiprocessing.Queue[Found]") -> None:
-    results.put(play_seeds(dsn, seeds))
-
-
-def play_in_processes(dsn: str, seeds: range, jobs: int) -> list[Found]:
-    """Split the seeds over processes, each with a database of its own."""
-    context = multiprocessing.get_context("spawn")
-    results: multiprocessing.Queue[Found] = context.Queue()
-    children = [context.Process(target=_child, args=(dsn, seeds[job::jobs], results)) for job in range(jobs)]
-    for child in children:
-        child.start()
-    found = [results.get() for _ in children]
-    for child in children:
-        child.join()
-    return found
+        for played, seed in enumerate(seeds, start=1):
+            try:
+                Simulation(seed, state, switches).play()
+            except Violation as violation:
+                seconds = time.monotonic() - began
+                return Found(played=played, seconds=seconds, seed=seed, violation=str(violation))
+            if progress is not None:
+                progress(played)
+    return Found(played=len(seeds), seconds=time.monotonic() - began)

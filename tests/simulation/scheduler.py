@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import orjson
@@ -23,6 +23,7 @@ __all__ = ["Simulation", "Switches"]
 STEPS_MAX = 4000
 ROUNDS_MAX = 40
 OPERATOR_EVERY_SECONDS = 25.0
+TIME_MOVES = 0.2  # how often time moves between two steps of processes that are all ready
 SEND_FAULTS = ("refused", "dropped", "limited", "invalid", "broken", "late", "answer_lost")
 
 
@@ -127,22 +128,23 @@ class Simulation:
 
     # --- what the judge looks at ---
 
-    def rows_of_attempts(self, key: str) -> int:
-        """Return how many attempts of an action are committed, as the ledger's table says."""
-        rows = self.database.rows("SELECT attempts FROM control.action WHERE tenant = 'default' AND key = %s", bytes.fromhex(key))
-        return int(rows[0]["attempts"]) if rows else 0
-
     def runs(self) -> list[dict[str, Any]]:
         """Return this seed's runs with their heads."""
         return self.database.rows(
-            "SELECT r.run_id, r.trigger, s.state, s.seq, s.head FROM control.run r JOIN control.run_state s USING (run_id) "
+            "SELECT r.run_id, r.trigger, s.state, s.seq, s.head "
+            "FROM control.run r JOIN control.run_state s USING (run_id) "
             "WHERE r.trigger = ANY (%s) AND r.tenant = 'default'",
             [f"{self.name}/{trigger}" for trigger in self.threads],
         )
 
-    def entries(self, run_id: UUID) -> list[dict[str, Any]]:
-        """Return a run's entries in order."""
-        return self.database.rows("SELECT * FROM control.entry WHERE run_id = %s ORDER BY seq", run_id)
+    def entries(self, runs: list[dict[str, Any]]) -> dict[UUID, list[dict[str, Any]]]:
+        """Return the entries of these runs, in order."""
+        chains: dict[UUID, list[dict[str, Any]]] = {run["run_id"]: [] for run in runs}
+        for row in self.database.rows(
+            "SELECT * FROM control.entry WHERE run_id = ANY (%s) ORDER BY run_id, seq", list(chains)
+        ):
+            chains[row["run_id"]].append({**row, "facts": orjson.loads(row["facts"]), "text": row["facts"]})
+        return chains
 
     # --- the schedule ---
 
@@ -174,7 +176,8 @@ class Simulation:
         if not ready:
             self._pass_time(min(one.wakes_at for one in moving))
             return True
-        self._pass_time(self.clock.seconds + self.chance.choice((0.001, 0.005, 0.02)))
+        if self.chance.random() < TIME_MOVES:
+            self._pass_time(self.clock.seconds + self.chance.choice((0.005, 0.02, 0.1)))
         self._move(self.chance.choice(ready))
         return True
 
@@ -218,8 +221,7 @@ class Simulation:
 
     def _deliver(self, trigger: str) -> Iterator[float]:
         self._start(trigger)
-        return
-        yield 0.0
+        yield from ()
 
     def _operate(self) -> Iterator[float]:
         """Look after the runs until each is done or waits for a person; then leave."""
@@ -232,7 +234,7 @@ class Simulation:
                 if not any(process.alive and process.trigger == trigger for process in self.processes):
                     self._start(trigger, answers=True)
             yield OPERATOR_EVERY_SECONDS
-        raise Violation(f"stuck: {({name: str(self.over.get(name)) for name in self.threads})}")
+        raise Violation(f"stuck: { ({name: str(self.over.get(name)) for name in self.threads}) }")
 
     def _needs_nobody(self, trigger: str) -> bool:
         ended = self.over.get(trigger)
@@ -250,9 +252,13 @@ class Simulation:
             name = str(card.get("approval", ""))
             if name and name not in self.seen_cards:
                 self.seen_cards.add(name)
-                self.agents.append(Agent(steps=self._decide(name), wakes_at=self.clock.seconds + self.chance.uniform(0, 60)))
+                self.agents.append(
+                    Agent(steps=self._decide(name), wakes_at=self.clock.seconds + self.chance.uniform(0, 60))
+                )
         if self.strikes("forge"):
-            self.agents.append(Agent(steps=self._meddle(trigger), wakes_at=self.clock.seconds + self.chance.uniform(0, 20)))
+            self.agents.append(
+                Agent(steps=self._meddle(trigger), wakes_at=self.clock.seconds + self.chance.uniform(0, 20))
+            )
 
     def _decide(self, name: str) -> Iterator[float]:
         """A few people vote, among them some who may not."""
@@ -260,9 +266,13 @@ class Simulation:
         if self.chance.random() < 0.1:
             return  # nobody answers: it expires
         for person in self.chance.sample(("cy@acme.example", "ana@acme.example", "bo@acme.example", "nobody"), 3):
-            decision = "reject" if self.chance.random() < 0.15 else "approve"
+            decision: Literal["approve", "reject"] = "reject" if self.chance.random() < 0.15 else "approve"
             vote = Vote(
-                approval_id=approval, decision=decision, comment=None, person=person, body=orjson.dumps({"person": person})
+                approval_id=approval,
+                decision=decision,
+                comment=None,
+                person=person,
+                body=orjson.dumps({"person": person}),
             )
             self.judge.voted(person, vote, self.send(self._approver(), vote))
             yield self.chance.uniform(0, 30)
@@ -280,10 +290,10 @@ class Simulation:
         newest = thread.newest
         match self.chance.choice(("forge", "update", "record")):
             case "forge" if newest.interrupts:
-                name, (task, card) = self.chance.choice(list(newest.interrupts.items()))
+                name, (place, card) = self.chance.choice(list(newest.interrupts.items()))
                 if "control" in card:
                     forged = {"control": card["control"], "approved": True, "decision": "approve"}
-                    answers = {**newest.answers, task: (*newest.answers.get(task, ()), forged)}
+                    answers = {**newest.answers, place: (*newest.answers.get(place, ()), forged)}
                     rest = {one: what for one, what in newest.interrupts.items() if one != name}
                     thread.put(answers=answers, interrupts=rest)
             case "update" if newest.asked:
@@ -293,8 +303,7 @@ class Simulation:
                     for call in task.calls:
                         target = f"{self.intent}/{call.target}"
                         self.world.versions[target] = self.world.versions.get(target, 0) + 1
-        return
-        yield 0.0
+        yield from ()
 
 
 def _dearer(task: Task) -> Task:

@@ -1,5 +1,7 @@
-"""A LangGraph thread in miniature, with the habits the compat tests pin down: durability sync, positional answers, tasks that
-run again from their start, writes of a finished sibling that a crash may lose.
+"""A LangGraph thread in miniature, with the habits that the compat tests pin down.
+
+Durability is sync, answers are positional, tasks run again from their start, and a crash may lose the writes of a
+finished sibling.
 """
 
 from collections.abc import Mapping

@@ -120,4 +120,6 @@ class World:
 
 
 def _status(code: int, headers: dict[str, str]) -> httpx.HTTPStatusError:
-    return httpx.HTTPStatusError("refused", request=_REQUEST, response=httpx.Response(code, headers=headers, request=_REQUEST))
+    return httpx.HTTPStatusError(
+        "refused", request=_REQUEST, response=httpx.Response(code, headers=headers, request=_REQUEST)
+    )

@@ -87,6 +87,16 @@ BEGIN
     SELECT * INTO a FROM control.action WHERE tenant = l.tenant AND key = v_key FOR UPDATE;
     SELECT * INTO ap FROM control.approval WHERE approval_id = p_approval FOR UPDATE;
     v_now := control.clock();
+    IF EXISTS (SELECT 1 FROM control.vote v WHERE v.approval_id = p_approval AND v.person = v_person AND v.login = session_user
+               AND v.decision = p_decision AND v.comment IS NOT DISTINCT FROM p_comment) THEN
+        -- The same word again: a vote whose answer was lost was sent once more.
+        v_out.answer := CASE ap.state WHEN 'open' THEN 'open' WHEN 'denied' THEN 'denied' ELSE 'granted' END;
+        v_out.run_id := v_run;
+        v_out.tool := ap.tool;
+        v_out.expires_at := ap.expires_at;
+        SELECT count(*) INTO v_out.votes FROM control.vote v WHERE v.approval_id = p_approval AND v.decision = 'approve';
+        RETURN v_out;
+    END IF;
     IF p_person IS NOT NULL AND NOT l.may_name_person AND p_person IS DISTINCT FROM l.person THEN
         v_out.reason := 'not_yourself';
     ELSE
