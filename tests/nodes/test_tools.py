@@ -286,7 +286,8 @@ def wanting_everything(seen: list[Any], effects: list[int]) -> tuple[Callable[..
 def test_injected_arguments_reach_the_body(place: str, how: str, run: EnteredRun) -> None:
     """State, store, runtime, call id, config and callbacks are injected as ever, and are no part of the record."""
     seen: list[Any] = []
-    func, coroutine = wanting_everything(seen, effects := [])
+    effects: list[int] = []
+    func, coroutine = wanting_everything(seen, effects)
     pay = run.govern(StructuredTool.from_function(func=func, coroutine=coroutine), writes(key=(), impact="record"))
     asked, kept = calls(call("pay", amount=5, call_id="c9")), InMemoryStore()
     if place == "ToolNode":
@@ -328,7 +329,8 @@ def mcp_like(paid: list[Any]) -> StructuredTool:
 
 def test_an_mcp_tool_is_validated_and_governed(run: EnteredRun) -> None:
     """A dict-schema tool runs once with its artifact kept; arguments that break the schema are told to the model."""
-    pay = run.govern(mcp_like(paid := []), writes(key="order", impact="money"))
+    paid: list[Any] = []
+    pay = run.govern(mcp_like(paid), writes(key="order", impact="money"))
     script = [
         calls(call("pay", order="o1", amount="many", call_id="c1"), call("pay", order="o1", amount=50, call_id="c2")),
         calls(call("pay", order="o1", amount=50, call_id="c3")),
@@ -356,7 +358,7 @@ class Paying(BaseTool):
 
     name: str = "pay"
     description: str = "Pay."
-    handle_tool_error: bool = True
+    return_direct: bool = True
 
     def _run(self, order: str, amount: int, run_manager: CallbackManagerForToolRun | None = None) -> str:
         return f"paid {amount} for {order}, watched: {run_manager is not None}"
@@ -379,7 +381,7 @@ def test_a_subclass_of_base_tool_is_governed(kind: type[BaseTool], how: str, run
     (answer,) = tool_answers(invoked(how, graph, {"messages": [calls(PAY)]}, run.config))
     assert answer.content == "paid 50 for o1, watched: True"
     assert run.actions() == [("pay", "succeeded", 1)]
-    assert pay.handle_tool_error is True
+    assert pay.return_direct is True
 
 
 def test_governing_twice_changes_nothing(run: EnteredRun, payments: Payments) -> None:

@@ -1,0 +1,280 @@
+"""The drivers carry out what a gate asks, and leave nothing in hand when they are stopped."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from inspect import GEN_CLOSED, getgeneratorstate
+from typing import Any
+
+import psycopg
+import pytest
+
+from langgraph_control.audit.store import Store
+from langgraph_control.nodes import requests as ask
+from langgraph_control.nodes.action import Action
+from langgraph_control.nodes.async_drivers import adrive
+from langgraph_control.nodes.bubbles import TrailLost
+from langgraph_control.nodes.call import GovernedCall
+from langgraph_control.nodes.contexts import current_action
+from langgraph_control.nodes.contracts import Contract, writes
+from langgraph_control.nodes.drivers import drive
+from langgraph_control.nodes.gate import perform
+from langgraph_control.nodes.steps import Delivered
+from langgraph_control.nodes.surroundings import Surroundings
+from tests.support.entered_run import EnteredRun, async_form
+from tests.support.waiting import until
+
+HOWS = ["sync", "async"]
+ACTION = Action(tool="note", args={}, key="ab" * 32, intent="i", run_id="7f6d1c1c-5d0b-4d3a-8b55-0000000000aa")
+RECORD = writes(key=(), impact="record")
+
+
+def as_is(args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Call the body with what the gate sends."""
+    return args
+
+
+def place(run: EnteredRun, body: Callable[..., Any], contract: Contract = RECORD) -> Surroundings:
+    """Return surroundings without a tool: the body is called with what the gate sends."""
+    return Surroundings(
+        store=run.store,
+        contract=contract,
+        tool="note",
+        run_id=run.context.run_id,
+        body=body,
+        given={},
+        prepare=as_is,
+    )
+
+
+def ran(how: str, gate: Generator[Any, Any, Any], where: Surroundings) -> Any:
+    """Drive a generator to its end."""
+    return drive(gate, where) if how == "sync" else asyncio.run(adrive(gate, where))
+
+
+def one(request: Any) -> Generator[Any, Any, Any]:
+    """Ask for one thing and end with its answer."""
+    return (yield request)
+
+
+def write(run: EnteredRun, contract: Contract = RECORD) -> Generator[Any, Any, Any]:
+    """Return the gate of a call without arguments."""
+    return perform(GovernedCall(contract=contract, tool="note", args={}, defaults={}, run=run.context))
+
+
+def noting(how: str, seen: list[Any]) -> Callable[..., Any]:
+    """Return a body, sync or async, that notes its arguments."""
+
+    def body(**given: Any) -> str:
+        seen.append(given)
+        return "noted"
+
+    return body if how == "sync" else async_form(body)
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_nothing_is_sent_after_its_time(how: str, run: EnteredRun) -> None:
+    """The clock is looked at right before the call: what is late is answered with NotSent, in time it is sent."""
+    seen: list[Any] = []
+    where = place(run, noting(how, seen))
+    late = ask.Send(action=ACTION, args={"a": 1}, not_after=time.monotonic() - 0.001)
+    assert ran(how, one(late), where) == ask.NotSent()
+    assert seen == []
+    in_time = ask.Send(action=ACTION, args={"a": 1}, not_after=time.monotonic() + 60)
+    assert ran(how, one(in_time), where) == ask.Returned(value="noted")
+    assert seen == [{"a": 1}]
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_arguments_that_no_longer_fit_are_not_sent(how: str, run: EnteredRun) -> None:
+    """When stored arguments cannot be made into what the tool takes now, the tool is not called."""
+
+    def misfit(_: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise ValueError("no such field any more")
+
+    seen: list[Any] = []
+    where = place(run, noting(how, seen))
+    changed = replace(where, prepare=misfit)
+    request = ask.Send(action=ACTION, args={}, not_after=time.monotonic() + 60)
+    assert ran(how, one(request), changed) == ask.NotSent()
+    assert seen == []
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_ticket_is_new_each_time(how: str, run: EnteredRun) -> None:
+    """Each try has an id of its own, the monotonic time before it was sent, and the wall clock with a zone."""
+
+    def two() -> Generator[Any, Any, Any]:
+        return (yield ask.NewTicket()), (yield ask.NewTicket())
+
+    before = time.monotonic()
+    first, second = ran(how, two(), place(run, noting(how, [])))
+    assert first.attempt != second.attempt
+    assert before <= first.started <= second.started
+    assert first.now.tzinfo is not None
+    assert 0 <= first.chance < 1
+
+
+def sync_hook(action: Action) -> Any:
+    """Answer with the thread that ran it."""
+    return action.tool, threading.current_thread()
+
+
+async def async_hook(action: Action) -> Any:
+    """Answer with the thread that ran it."""
+    await asyncio.sleep(0)
+    return action.tool, threading.current_thread()
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("hook", [sync_hook, async_hook])
+def test_hooks_may_be_sync_or_async(how: str, hook: Callable[[Action], Any], run: EnteredRun) -> None:
+    """Either form answers in either driver; a sync hook does not run on the event loop's thread."""
+    where = place(run, noting(how, []), writes(key=(), impact="record", read=hook))
+    heard = ran(how, one(ask.Ask(hook="read", action=ACTION)), where)
+    tool, thread = heard.value
+    assert tool == "note"
+    on_the_loop = how == "async" and hook is async_hook
+    assert (thread is threading.main_thread()) == (on_the_loop or how == "sync")
+
+
+async def test_an_async_hook_answers_a_sync_graph_on_a_loops_own_thread(run: EnteredRun) -> None:
+    """A synchronous call inside a running event loop gets an async hook's answer and does not lock up."""
+    where = place(run, noting("sync", []), writes(key=(), impact="record", read=async_hook))
+    heard = drive(one(ask.Ask(hook="read", action=ACTION)), where)
+    assert heard.value[0] == "note"
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_hook_that_raises_is_an_answer(how: str, run: EnteredRun) -> None:
+    """What a hook raises reaches the gate as a value."""
+    error = ValueError("no")
+
+    def broken(_: Action) -> None:
+        raise error
+
+    where = place(run, noting(how, []), writes(key=(), impact="record", read=broken))
+    assert ran(how, one(ask.Ask(hook="read", action=ACTION)), where) == ask.AskFailed(error=error)
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_without_a_ledger_nothing_is_done(how: str, run: EnteredRun) -> None:
+    """With the ledger gone the call leaves as a bubble-up that is a TrailUnavailable, and the generator is closed."""
+    seen: list[Any] = []
+    closed = Store(run.database.agent)
+    closed.close()
+    where = place(run, noting(how, seen))
+    gone = replace(where, store=closed)
+    gate = write(run)
+    with pytest.raises(TrailLost) as caught:
+        ran(how, gate, gone)
+    assert caught.value.code == "control_closed"
+    assert getgeneratorstate(gate) == GEN_CLOSED
+    assert (seen, run.actions()) == ([], [])
+
+
+def test_an_interrupted_process_settles_first(run: EnteredRun) -> None:
+    """A KeyboardInterrupt in the tool's body is passed on once the unknown outcome is on record."""
+
+    def body() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(write(run), place(run, body))
+    assert run.events()[-1] == "action.unknown"
+    assert run.actions() == [("note", "needs_human", 1)]
+
+
+async def test_a_cancelled_call_settles_first(run: EnteredRun) -> None:
+    """A call cancelled in the middle is recorded as unknown before the cancellation goes on, however often it comes."""
+    started = asyncio.Event()
+
+    async def body() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    driving = asyncio.ensure_future(adrive(write(run), place(run, body)))
+    await started.wait()
+    driving.cancel()
+    await asyncio.sleep(0)
+    driving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await driving
+    assert run.events()[-1] == "action.unknown"
+    assert run.actions() == [("note", "needs_human", 1)]
+
+
+async def test_what_a_tool_awaited_may_be_cancelled_without_the_call(run: EnteredRun) -> None:
+    """A CancelledError from inside the tool is an outcome like any exception: the caller goes on."""
+
+    async def body() -> None:
+        raise asyncio.CancelledError
+
+    request = ask.Send(action=ACTION, args={}, not_after=time.monotonic() + 60)
+    answer = await adrive(one(request), place(run, body))
+    assert isinstance(answer, ask.Raised)
+    assert isinstance(answer.error, asyncio.CancelledError)
+
+
+async def test_a_claim_under_way_is_not_left_behind(run: EnteredRun) -> None:
+    """Cancelled while its claim is on the way, a call sends nothing and gives the action back."""
+    seen: list[Any] = []
+    with psycopg.connect(run.database.admin) as blocker:
+        blocker.execute("SELECT 1 FROM control.run_state WHERE run_id = %s FOR UPDATE", (run.context.run_id,))
+        driving = asyncio.ensure_future(adrive(write(run), place(run, noting("async", seen))))
+        with psycopg.connect(run.database.admin, autocommit=True) as watcher:
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            await asyncio.to_thread(until, lambda: watcher.execute(waiting).fetchone() != (0,))
+        driving.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await driving
+    assert seen == []
+    assert run.actions() == [("note", "ready", 1)]
+
+
+async def test_a_loop_that_ends_loses_nothing(run: EnteredRun) -> None:
+    """`asyncio.run` cancels every task when its main one ends: a write in hand is settled before the loop is gone."""
+
+    async def main() -> None:
+        started = asyncio.Event()
+
+        async def body() -> None:
+            started.set()
+            await asyncio.Event().wait()
+
+        task = asyncio.ensure_future(adrive(write(run), place(run, body)))
+        await started.wait()
+        assert not task.done()
+
+    await asyncio.to_thread(asyncio.run, main())
+    assert run.events()[-1] == "action.unknown"
+
+
+async def test_an_async_tool_that_takes_too_long_is_unknown(run: EnteredRun) -> None:
+    """At its deadline an async body is cancelled, and nobody knows what it did."""
+
+    async def body() -> None:
+        await asyncio.Event().wait()
+
+    request = ask.Send(action=ACTION, args={}, not_after=time.monotonic() + 0.02)
+    answer = await adrive(one(request), place(run, body))
+    assert isinstance(answer, ask.Raised)
+    assert isinstance(answer.error, TimeoutError)
+
+
+def test_the_current_action_is_the_tools_alone(run: EnteredRun) -> None:
+    """Inside the body the key is the action's; hooks and whoever called the tool have none."""
+    seen: list[str] = []
+
+    def body() -> str:
+        seen.append(current_action().key)
+        return "noted"
+
+    ended = drive(write(run), place(run, body))
+    assert isinstance(ended, Delivered)
+    assert seen == [run.rows()[0].key.hex()]
