@@ -1,0 +1,106 @@
+"""What one governed write costs, counted exactly on a server that nobody else uses.
+
+No full-page images: they depend on when the last checkpoint was, not on what a call writes. The server of this test runs
+without them, and without autovacuum, whose transactions would be counted, too.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from itertools import count as numbers
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import StructuredTool
+
+from bench.counting import Counts, count
+from langgraph_control import writes
+from langgraph_control.audit.postgres_programs import programs_on_the_path
+from langgraph_control.audit.postgres_server import PostgresServer
+from langgraph_control.nodes.contexts import RUN_KEY
+from langgraph_control.nodes.contracts import Contract
+from tests.support.entered_run import EnteredRun, entered_run
+from tests.support.postgres import Database, cloned, make_data_folder, template
+
+CALLS = 200
+WAL_BYTES_MAX = 2800
+HOT_SHARE_MIN = 0.95
+CONTRACTS = {
+    "blind": writes(key="order_id", impact="money", explain="reason"),
+    "keyed": writes(key="order_id", impact="money", explain="reason", keyed_for="24h"),
+}
+
+
+@pytest.fixture(scope="module")
+def quiet_database() -> Iterator[Database]:
+    """A migrated database on a server of its own."""
+    if os.environ.get("CONTROL_TEST_DSN"):
+        pytest.skip("the log of a given server is not this test's alone, and its settings are not ours to change")
+    wanted = os.environ.get("CONTROL_TEST_SERVER", "")
+    programs = programs_on_the_path() if wanted == "path" else (Path(wanted) if wanted else None)
+    settings = {"full_page_writes": "off", "autovacuum": "off"}
+    folder = make_data_folder()
+    with (
+        PostgresServer.start(folder, programs_folder=programs, settings=settings) as server,
+        cloned(server.dsn(), template(server.dsn())) as database,
+    ):
+        yield database
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", params=list(CONTRACTS))
+def counts(request: pytest.FixtureRequest, quiet_database: Database) -> Counts:
+    """What calls of one kind took, each of a change of its own, in one run."""
+    with entered_run(quiet_database) as run:
+        pay = governed_pay(run, CONTRACTS[request.param])
+        for _ in range(CALLS):  # plans are made, and a page of each table is half full
+            pay()
+        return count(run.store, pay, calls=CALLS)
+
+
+def governed_pay(run: EnteredRun, contract: Contract) -> Callable[[], None]:
+    """Return what has one governed write of ordinary size done, a new one at each call."""
+
+    def pay(order_id: str, amount: Decimal, reason: str) -> str:
+        """Pay."""
+        return f"paid {amount} for {order_id}"
+
+    governed = run.govern(StructuredTool.from_function(pay), contract)
+    config: RunnableConfig = {"configurable": {RUN_KEY: str(run.context.run_id), "__pregel_durability": "sync"}}
+    orders = numbers(1)
+
+    def call() -> None:
+        arguments = {
+            "order_id": f"order-{next(orders):06d}",
+            "amount": "49.90",
+            "reason": "The customer was charged twice for the same delivery.",
+        }
+        asked = {"name": "pay", "args": arguments, "id": f"call_{uuid4().hex}", "type": "tool_call"}
+        answer = governed.invoke(asked, config)
+        assert answer.content == f"paid 49.90 for {arguments['order_id']}"
+
+    return call
+
+
+def test_an_allowed_write_is_two_statements(counts: Counts) -> None:
+    """One claim and one settle: nothing else is sent to the server, not even a BEGIN."""
+    assert counts.statements == 2
+
+
+def test_an_allowed_write_is_two_commits(counts: Counts) -> None:
+    """The claim is committed before the effect, the outcome after it, and nothing between or behind."""
+    assert counts.commits == 2
+
+
+def test_an_allowed_write_keeps_to_its_share_of_the_log(counts: Counts) -> None:
+    """Two chained entries with their payload and an action cost at most 2.8 kB of write-ahead log."""
+    assert counts.wal_bytes <= WAL_BYTES_MAX
+
+
+@pytest.mark.parametrize("table", ["run_state", "action"])
+def test_updates_of_the_hot_tables_touch_no_index(counts: Counts, table: str) -> None:
+    """At least 95 of 100 updates are heap-only: no index holds a column that changes, and pages keep room."""
+    assert counts.hot_shares[table] >= HOT_SHARE_MIN
