@@ -103,6 +103,7 @@ class GovernedTool(StructuredTool):
         return await self.coroutine(*args, run_manager=run_manager, **_with_config(self.coroutine, config), **kwargs)
 
 
+@functools.lru_cache(maxsize=1024)
 def _wants_manager(body: Callable[..., Any]) -> bool:
     """The ``_run`` of a BaseTool subclass may ask for the callback manager, a StructuredTool's function cannot."""
     return "run_manager" in inspect.signature(body).parameters
