@@ -1,5 +1,6 @@
 """What waits for a person's word, and that word: the approver's side, on a login of its own."""
 
+import asyncio
 import os
 from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
@@ -151,7 +152,7 @@ class Approvals:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        await asyncio.to_thread(self.close)
 
 
 def _vote(name: str | UUID, decision: Literal["approve", "reject"], comment: str | None, person: str | None) -> Vote:

@@ -49,7 +49,7 @@ def add_login(
             if create:
                 _create(connection, login)
             _give_role(connection, login, role)
-            _publish(connection, (login, tenant, role, person, list(groups), may_name_person))
+            _publish(connection, (login, tenant, role, person, [f"group:{name}" for name in groups], may_name_person))
 
         try:
             changing_roles(connection, change)

@@ -48,6 +48,8 @@ def inspect_graph(graph: Pregel[Any, Any, Any, Any]) -> tuple[Finding, ...]:
 
 def _is_behind_the_gate(item: Any) -> bool:
     """Whether what lies inside is the gate's business: a governed write, or what was refused as a whole."""
+    if not isinstance(item, BaseTool | types.FunctionType):
+        return False
     contract = contract_of(item)
     return contract is not None and contract.is_write
 

@@ -29,12 +29,12 @@ class Pause:
     Args:
         seconds: how long.
         waited: how long so far, in seconds.
-        run: the run's name, for the log.
+        run_id: the run.
     """
 
     seconds: float
     waited: float
-    run: str
+    run_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ def _lease(opening: RunOpen | RunAcquire) -> Generator[Any, Any, RunAnswer]:
             case RunLease.ACQUIRED | RunLease.FINISHED:
                 return given
             case RunLease.HELD:
-                yield Pause(seconds=pause, waited=waited, run=run_name(given.run_id or ""))
+                yield Pause(seconds=pause, waited=waited, run_id=given.run_id)
                 waited += pause
                 pause = min(2 * pause, POLL_SECONDS_MAX)
             case _:

@@ -13,10 +13,11 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import StateSnapshot
 
 from langgraph_control.audit.leases import RunLeases
+from langgraph_control.audit.names import run_name
 from langgraph_control.audit.rows import RunRow, Session
 from langgraph_control.audit.saver import ControlSaver
 from langgraph_control.audit.store import Store
-from langgraph_control.errors import ControlError
+from langgraph_control.errors import ControlError, RunRefused
 from langgraph_control.graphs.advance import Drive, Driven, LookAtThread
 from langgraph_control.graphs.itinerary import KnownSession, Snapshot
 from langgraph_control.graphs.journey import Pause, Take
@@ -25,8 +26,9 @@ from langgraph_control.graphs.thread_view import thread_of
 from langgraph_control.graphs.trip import RUN_METADATA, Graph, Steps, Trip
 from langgraph_control.guards.policy import Policy
 from langgraph_control.nodes.bubbles import RunTakenOver
-from langgraph_control.nodes.contexts import enter_run, leave_run, within
+from langgraph_control.nodes.contexts import current_run, enter_run, leave_run, within
 from langgraph_control.nodes.run_context import RunContext
+from langgraph_control.nodes.wakes import configurable
 
 __all__ = ["Runs"]
 
@@ -165,7 +167,7 @@ class Runs:
                 graph = self._graph_of(trip, request.row)
                 return None if graph is None else _seen(graph, request)
             case Pause():
-                _tell(request)
+                _before_waiting(request)
                 time.sleep(request.seconds)
                 return None
             case KnownSession():
@@ -184,7 +186,7 @@ class Runs:
                 graph = self._graph_of(trip, request.row)
                 return None if graph is None else await _aseen(graph, request)
             case Pause():
-                _tell(request)
+                _before_waiting(request)
                 await asyncio.sleep(request.seconds)
                 return None
             case KnownSession():
@@ -256,7 +258,15 @@ async def _aseen(graph: Graph, request: Snapshot) -> StateSnapshot | None:
     return await anext(history, None)
 
 
-def _tell(pause: Pause) -> None:
-    # Once when the waiting starts, then about every ten seconds.
+def _before_waiting(pause: Pause) -> None:
+    inside = current_run(configurable())
+    if inside is not None and inside.run_id == pause.run_id:
+        raise RunRefused(
+            f"Run {run_name(inside.run_id)} would wait for itself: it was called from inside.",
+            todo="Give the inner call a trigger of its own, or invoke the inner graph directly.",
+            code="run_inside_itself",
+        )
+    # Said once when the waiting starts, then about every ten seconds.
     if pause.waited == 0 or pause.waited // TELL_SECONDS != (pause.waited + pause.seconds) // TELL_SECONDS:
-        logger.info("Run %s is driven by another worker; waiting for it (%.0f s so far).", pause.run, pause.waited)
+        name = run_name(pause.run_id or "")
+        logger.info("Run %s is driven by another worker; waiting for it (%.0f s so far).", name, pause.waited)

@@ -8,11 +8,12 @@ from typing import Any, Final
 import orjson
 
 from langgraph_control.audit.ledger import Claimed
+from langgraph_control.audit.names import approval_name
 from langgraph_control.guards.canonical import observed_bytes, observed_identity_bytes
 from langgraph_control.guards.routing import Decision
 from langgraph_control.nodes.call import GovernedCall, View
 
-__all__ = ["approval_name", "card_bytes", "parked_card", "presentable"]
+__all__ = ["card_bytes", "parked_card", "presentable"]
 
 REDACTED: Final = "(redacted)"
 
@@ -40,15 +41,6 @@ def presentable(value: Any) -> Any:
             return [presentable(part) for part in value]
         case _:
             return orjson.loads(observed_bytes(value))
-
-
-def approval_name(approval_id: object) -> str:
-    """Return a request's name as people type it.
-
-    Args:
-        approval_id: its UUID.
-    """
-    return f"apr_{str(approval_id).replace('-', '')}"
 
 
 def card_bytes(call: GovernedCall, view: View, decision: Decision) -> bytes:

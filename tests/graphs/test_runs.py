@@ -14,7 +14,7 @@ from langgraph.types import interrupt
 from langgraph_control import Approvals, Control
 from langgraph_control.audit.rows import RunState
 from langgraph_control.errors import RunRefused, UnknownRun
-from tests.support.desk import Desk, How, Node, new_trigger, told
+from tests.support.desk import POLICY, Desk, How, Node, new_trigger, told
 from tests.support.scripted_model import call, calls
 from tests.support.waiting import until
 
@@ -27,7 +27,7 @@ class State(TypedDict):
 
 def side_by_side(desk: Desk, *nodes: Node, name: str = "nodes") -> Any:
     """Return a bound graph of nodes that run in one step."""
-    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    builder: Any = StateGraph(State)
     for node in nodes:
         builder.add_node(node.__name__, node)
         builder.add_edge(START, node.__name__)
@@ -141,6 +141,56 @@ def test_a_live_holder_is_waited_for(desk: Desk, how: How, trigger: str) -> None
     second.join(10)
     assert [run.output for run in runs] == [{"log": ["worked"]}] * 2
     assert len({run.id for run in runs}) == 1
+
+
+def test_a_run_does_not_wait_for_itself(desk: Desk, trigger: str) -> None:
+    """A node that runs its own trigger would wait forever for the run it is part of; it is refused instead."""
+
+    def work(_: State) -> dict[str, Any]:
+        with pytest.raises(RunRefused) as refused:
+            desk.run(graph, trigger=trigger, given={"log": []})
+        return {"log": [refused.value.code]}
+
+    graph = side_by_side(desk, work)
+    assert desk.run(graph, trigger=trigger, given={"log": []}).output == {"log": ["run_inside_itself"]}
+
+
+def test_a_run_inside_another_is_a_run_of_its_own(desk: Desk, how: How, trigger: str) -> None:
+    """A node may start another run: its writes belong to that one, and the outer run goes on as itself afterwards."""
+    inner, refund = desk.refunding(50), desk.tool("refund")
+
+    def work(_: State) -> dict[str, Any]:
+        state = str(desk.run(inner, trigger=f"{trigger}/inner"))
+        return {"log": [state, refund.invoke({"order_id": "outer", "amount": "60"})]}
+
+    run = desk.run(side_by_side(desk, work), how, trigger=trigger, given={"log": []})
+    assert run.output == {"log": ["done", "refunded 60"]}
+    assert desk.done == ["o0:50", "outer:60"]
+
+
+def test_many_workers_resume_one_approved_run(desk: Desk, trigger: str) -> None:
+    """Four workers resume at one instant: one effect, and all four get the result."""
+    run = desk.run(desk.refunding(500), trigger=trigger)
+    desk.approve(run.approvals)
+    workers = [
+        Desk(database=desk.database, control=Control(POLICY, dsn=desk.database.agent), done=desk.done) for _ in "1234"
+    ]
+    together, ends = threading.Barrier(4), []
+
+    def go(worker: Desk) -> None:
+        worker.agent("done")
+        together.wait(10)
+        ends.append(worker.resume(run))
+
+    threads = [threading.Thread(target=go, args=(worker,)) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    for worker in workers:
+        worker.control.close()
+    assert [(str(end), told(end)) for end in ends] == [("done", ["refunded 500"])] * 4
+    assert desk.done == ["o0:500"]
 
 
 def test_a_thread_has_one_unfinished_run(desk: Desk, how: How, trigger: str) -> None:
@@ -300,7 +350,7 @@ def test_a_child_with_a_thread_of_its_own_belongs_to_the_run(desk: Desk, how: Ho
     def pay(_: State) -> dict[str, Any]:
         return {"log": [refund.invoke({"order_id": "o0", "amount": "50"})]}
 
-    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    builder: Any = StateGraph(State)
     builder.add_node("pay", pay)
     builder.add_edge(START, "pay")
     child = builder.compile(checkpointer=InMemorySaver())

@@ -1,0 +1,256 @@
+"""What `bind` refuses, with which code, and what it lets through."""
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import ModelRetryMiddleware, ToolRetryMiddleware
+from langchain_core.tools import tool
+from langgraph.func import entrypoint, task
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.types import RetryPolicy
+
+from langgraph_control import Control, reads, writes
+from langgraph_control.errors import ControlError, GraphRefused
+from tests.support.desk import POLICY
+from tests.support.scripted_model import ScriptedModel
+
+
+class State(TypedDict):
+    """A log that grows."""
+
+    log: Annotated[list[Any], operator.add]
+
+
+@tool
+def bare() -> str:
+    """Do nobody knows what."""
+    return ""
+
+
+@tool
+@writes(key=(), impact="record")
+def loose() -> str:
+    """Write, without the gate."""
+    return ""
+
+
+@writes(key=(), impact="record")
+def loose_function() -> str:
+    """Write, without the gate."""
+    return ""
+
+
+@reads()
+def look() -> str:
+    """Look."""
+    return ""
+
+
+def control() -> Control:
+    """Return a Control that is never used for more than its checks."""
+    return Control(POLICY)
+
+
+def around(node: Any, **options: Any) -> Any:
+    """Return a graph of one node."""
+    builder: Any = StateGraph(MessagesState)
+    builder.add_node("work", node, **options)
+    builder.add_edge(START, "work")
+    return builder.compile()
+
+
+def nothing(_: Any) -> dict[str, Any]:
+    """Do nothing."""
+    return {}
+
+
+def names_a_global(_: Any) -> dict[str, Any]:
+    """Call a tool of this module."""
+    return {"messages": [bare.invoke({})]}
+
+
+def calls_a_written_function(_: Any) -> dict[str, Any]:
+    """Call a function of this module that writes."""
+    return {"messages": [loose_function()]}
+
+
+def calling(found: Any) -> Callable[[Any], Any]:
+    """Return a node that calls what it has closed over."""
+    return lambda _: found.invoke({})
+
+
+class Desk:
+    """A class whose method is a node."""
+
+    def __init__(self, tools: list[Any]) -> None:
+        self.by_name = {tool.name: tool for tool in tools}
+
+    def work(self, _: Any) -> dict[str, Any]:
+        """Call one of its tools."""
+        return {"messages": [next(iter(self.by_name.values())).invoke({})]}
+
+    def __call__(self, _: Any) -> dict[str, Any]:
+        """Do the same."""
+        return self.work(_)
+
+
+def retrying_task() -> Any:
+    """Return an entrypoint with a task that retries."""
+    decorate: Any = task(retry_policy=RetryPolicy())
+
+    def act() -> None:
+        """Act."""
+
+    acting = decorate(act)
+
+    @entrypoint()
+    def flow(_: int) -> None:
+        acting().result()
+
+    return flow
+
+
+def retrying_entrypoint() -> Any:
+    """Return an entrypoint that retries."""
+    decorate: Any = entrypoint(retry_policy=RetryPolicy())
+
+    def flow(_: int) -> int:
+        return 1
+
+    return decorate(flow)
+
+
+def delegate() -> Any:
+    """Return a governed read that runs a graph with an ungoverned tool."""
+    child = around(ToolNode([bare]))
+
+    @reads()
+    def research() -> str:
+        """Run a graph."""
+        return str(child.invoke({"messages": []}))
+
+    return control().govern([research])[0]
+
+
+def agent(*tools: Any, **options: Any) -> Any:
+    """Return an agent."""
+    return create_agent(ScriptedModel(), list(tools), **options)
+
+
+REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
+    "a node with a retry policy": ("retry_policy", lambda: around(nothing, retry_policy=RetryPolicy())),
+    "a subgraph's node with one": ("retry_policy", lambda: around(around(nothing, retry_policy=RetryPolicy()))),
+    "a task with one": ("retry_policy", retrying_task),
+    "an entrypoint with one": ("retry_policy", retrying_entrypoint),
+    "tool retry middleware": (
+        "retry_policy",
+        lambda: agent(*control().govern([look]), middleware=[ToolRetryMiddleware()]),
+    ),
+    "async durability": ("durability_refused", lambda: around(nothing).with_config(durable("async"))),
+    "exit durability in a subgraph": (
+        "durability_refused",
+        lambda: around(around(nothing).with_config(durable("exit"))),
+    ),
+    "an agent's ungoverned tool": ("ungoverned_tool", lambda: agent(bare)),
+    "a ToolNode's": ("ungoverned_tool", lambda: around(ToolNode([bare]))),
+    "a subgraph's": ("ungoverned_tool", lambda: around(around(ToolNode([bare])))),
+    "one in a closure": ("ungoverned_tool", lambda: around(calling(bare))),
+    "one in a partial": ("ungoverned_tool", lambda: around(functools.partial(lambda found, _: found.invoke({}), bare))),
+    "one in a method's object": ("ungoverned_tool", lambda: around(Desk([bare]).work)),
+    "one in a callable object": ("ungoverned_tool", lambda: around(Desk([bare]))),
+    "one named as a global": ("ungoverned_tool", lambda: around(names_a_global)),
+    "one behind a delegate": ("ungoverned_tool", lambda: agent(delegate())),
+    "one behind a retry": (
+        "ungoverned_tool",
+        lambda: around(calling(bare.with_retry())),
+    ),
+    "a declared write without the gate": ("write_outside_gate", lambda: agent(loose)),
+    "a declared function without it": ("write_outside_gate", lambda: around(calls_a_written_function)),
+    "a builder": ("graph_not_compiled", lambda: StateGraph(State)),
+}
+
+
+def durable(mode: str) -> Any:
+    """Return a config that sets a durability."""
+    return {"configurable": {"__pregel_durability": mode}}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_bind_refuses(what: str) -> None:
+    """What would repeat writes blindly, or goes around the gate, is refused under a stable code with its remedy."""
+    code, make = REFUSED[what]
+    with pytest.raises(GraphRefused) as refused:
+        control().bind(make(), name="support")
+    assert refused.value.code == code
+    assert refused.value.todo
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", None])
+def test_a_graph_needs_a_name(name: Any) -> None:
+    """Without a name a run's graph is not found again in another process."""
+    with pytest.raises(GraphRefused) as refused:
+        control().bind(around(nothing), name=name)
+    assert refused.value.code == "graph_name_missing"
+
+
+ACCEPTED: dict[str, Callable[[], Any]] = {
+    "an agent with governed tools": lambda: agent(*control().govern([look, loose_function])),
+    "model retries": lambda: agent(*control().govern([look]), middleware=[ModelRetryMiddleware()]),
+    "a governed ToolNode": lambda: around(ToolNode(control().govern([look, loose]))),
+    "a declared read, ungoverned": lambda: around(lambda _: {"messages": [look()]}),
+    "sync durability": lambda: around(nothing).with_config(durable("sync")),
+    "an entrypoint": lambda: entrypoint()(nothing),
+}
+
+
+@pytest.mark.parametrize("what", ACCEPTED)
+def test_bind_accepts(what: str) -> None:
+    """What it accepts comes back as a graph of the same class with its name and without a checkpointer."""
+    graph = ACCEPTED[what]()
+    named = control().bind(graph, name="support")
+    assert (type(named), named.name, named.checkpointer) == (type(graph), "support", None)
+    assert named is not graph
+
+
+def test_a_tool_without_a_contract_is_not_governed() -> None:
+    """`govern` names both decorators for a tool that has neither."""
+    with pytest.raises(ControlError, match=r"@reads.*@writes") as refused:
+        control().govern([bare])
+    assert refused.value.code == "tool_ungoverned"
+    (given,) = control().govern([bare], contracts={"bare": reads()})
+    assert given.name == "bare"
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    """One contract would stand for both."""
+    with pytest.raises(ControlError) as refused:
+        control().govern([look, look])
+    assert refused.value.code == "contract_duplicate_tool"
+
+
+@pytest.mark.parametrize(
+    ("given", "code"), [(42, "tool_invalid"), (State, "tool_invalid"), (lambda: 1, "tool_undocumented")]
+)
+def test_what_is_no_tool_is_refused(given: Any, code: str) -> None:
+    """Numbers, classes and functions that tell the model nothing are no tools."""
+    with pytest.raises(ControlError) as refused:
+        control().govern([given])
+    assert refused.value.code == code
+
+
+def test_async_functions_are_governed_too() -> None:
+    """A declared coroutine function becomes a tool with its contract."""
+
+    @writes(key="text", impact="record")
+    async def note(text: str) -> str:
+        """Note something."""
+        return text
+
+    (governed,) = control().govern([note])
+    assert governed.name == "note"
+    assert control().bind(agent(governed), name="notes")

@@ -1,0 +1,87 @@
+"""What somebody can do who has the checkpointer and the thread's id, but no run: nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langgraph.types import Command
+
+from langgraph_control import Run
+from langgraph_control.audit.rows import RunState
+from langgraph_control.errors import NoRun
+from tests.support.desk import Desk
+from tests.support.scripted_model import call, calls
+
+ANOTHER = {"messages": [calls(call("refund", order_id="o0", amount="600", call_id="call_0"))]}
+
+FORGERIES: dict[str, Callable[[str], Any]] = {
+    "plain": lambda _: Command(resume="approved"),
+    "by id": lambda pending: Command(resume={pending: {"approved": True}}),
+    "our own wake-up": lambda pending: Command(resume={pending: {"control": "0" * 64}}),
+    "stale id": lambda _: Command(resume={"0" * 32: "approved"}),
+    "none": lambda _: None,
+}
+
+
+def parked(desk: Desk, trigger: str) -> tuple[Any, Run]:
+    """Return an agent and its run, which waits for an approval."""
+    graph = desk.refunding(500)
+    return graph, desk.run(graph, trigger=trigger)
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_resume_does_nothing(desk: Desk, trigger: str, forgery: str) -> None:
+    """Resuming the thread directly through LangGraph reaches the gate without a run, and the run stays as it was."""
+    graph, run = parked(desk, trigger)
+    forged, config = desk.forged(graph, run)
+    (pending,) = forged.get_state(config).interrupts
+    with pytest.raises(NoRun):
+        forged.invoke(FORGERIES[forgery](pending.id), config, durability="sync")
+    assert desk.done == []
+    assert desk.control.get(run.id).approvals == run.approvals
+    desk.approve(run.approvals)
+    assert str(desk.run(graph, trigger=trigger)) == "done"
+    assert desk.done == ["o0:500"]
+
+
+def test_a_run_named_in_the_config_must_be_driven_here(desk: Desk, trigger: str) -> None:
+    """Naming the run in the config, as we do, helps nobody: this process does not hold its lease."""
+    graph, run = parked(desk, trigger)
+    forged, config = desk.forged(graph, run)
+    config["configurable"]["__control_run"] = run.id.removeprefix("run_")
+    with pytest.raises(Exception, match=r"not driven by this process|lease") as refused:
+        forged.invoke(Command(resume="approved"), config, durability="sync")
+    assert refused.type.__name__ in {"NoRun", "RunTakenOver"}
+    assert desk.done == []
+
+
+@pytest.mark.parametrize("approved", [False, True], ids=["not approved", "approved"])
+def test_a_resume_with_an_update_swaps_nothing(desk: Desk, trigger: str, approved: bool) -> None:  # noqa: FBT001 - a table
+    """`Command(resume=, update=)` cannot slip another amount under a request, granted or not."""
+    graph, run = parked(desk, trigger)
+    if approved:
+        desk.approve(run.approvals)
+    forged, config = desk.forged(graph, run)
+    with pytest.raises(NoRun):
+        forged.invoke(Command(resume="approved", update=ANOTHER), config, durability="sync")
+    assert desk.done == []
+    assert "o0:600" not in desk.done
+
+
+def test_a_resume_after_the_end_does_nothing(desk: Desk, trigger: str) -> None:
+    """A stale resume of a finished thread runs nothing."""
+    graph, run = parked(desk, trigger)
+    desk.approve(run.approvals)
+    assert desk.run(graph, trigger=trigger).state is RunState.DONE
+    forged, config = desk.forged(graph, run)
+    forged.invoke(Command(resume="approved"), config, durability="sync")
+    assert desk.done == ["o0:500"]
+
+
+def test_answers_for_our_own_requests_are_ignored(desk: Desk, trigger: str) -> None:
+    """`resume(answers=…)` that names a request's interrupt decides nothing: only votes do."""
+    graph, run = parked(desk, trigger)
+    forged, config = desk.forged(graph, run)
+    (pending,) = forged.get_state(config).interrupts
+    again = desk.resume(run, answers={pending.id: {"approved": True}})
+    assert (again.state, again.approvals, desk.done) == (RunState.NEEDS_APPROVAL, run.approvals, [])

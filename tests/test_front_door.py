@@ -1,0 +1,61 @@
+"""The front door: ten names, all importable, and nothing heavy before it is needed."""
+
+import subprocess
+import sys
+
+import pytest
+
+import langgraph_control
+from langgraph_control import contracts, errors
+
+NAMES = [
+    "ABSENT",
+    "Action",
+    "Approvals",
+    "Control",
+    "ControlError",
+    "Policy",
+    "Run",
+    "current_action",
+    "reads",
+    "writes",
+]
+
+
+def test_there_are_ten_names() -> None:
+    """`__all__` is sorted and holds exactly these."""
+    assert langgraph_control.__all__ == NAMES
+    assert sorted(NAMES) == NAMES
+
+
+def test_what_is_exported_is_importable() -> None:
+    """Each name gives the object its module defines, and a star import gives them all."""
+    imported: dict[str, object] = {}
+    exec("from langgraph_control import *", imported)  # noqa: S102 - what is tested is the star import
+    assert set(NAMES) <= set(imported)
+    assert all(imported[name] is getattr(langgraph_control, name) for name in NAMES)
+    assert set(NAMES) <= set(dir(langgraph_control))
+
+
+@pytest.mark.parametrize("module", [contracts, errors])
+def test_public_modules_export_what_they_have(module: object) -> None:
+    """What a public submodule lists, it has."""
+    listed = getattr(module, "__all__", [])
+    assert listed
+    assert all(hasattr(module, name) for name in listed)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """The lazy front door says what any module says."""
+    with pytest.raises(AttributeError, match="no attribute 'saga'"):
+        _ = langgraph_control.saga
+
+
+def test_errors_and_the_policy_do_not_import_langgraph() -> None:
+    """Whoever only reads a policy or catches our errors does not pay for importing LangGraph or the driver."""
+    program = (
+        "import sys; from langgraph_control import ControlError, Policy;"
+        "print([name for name in ('langgraph', 'langchain_core', 'psycopg') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    assert shown.stdout.strip() == "[]"
