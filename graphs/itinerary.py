@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from langchain_core.runnables import RunnableConfig
+
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.requests import FindRun, OpenSession, RunActions, RunOpen
 from langgraph_control.audit.rows import RunAnswer, RunRow, RunState, Session
@@ -41,9 +43,14 @@ class Snapshot:
         return run_name(self.row.run_id)
 
     @property
-    def shared(self) -> bool:
-        """Whether other runs may have gone on with the thread since."""
-        return self.row.state is RunState.DONE and self.row.thread_id != self.name
+    def finished(self) -> bool:
+        """Whether other runs may have gone on with the thread since; then the run's own end is to be found."""
+        return self.row.state is RunState.DONE
+
+    @property
+    def thread_config(self) -> RunnableConfig:
+        """The config of the run's thread."""
+        return {"configurable": {"thread_id": self.row.thread_id}}
 
 
 def running(trip: Trip, opening: RunOpen, policy: Policy) -> Steps:

@@ -4,11 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, closing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import StateSnapshot
 
@@ -126,38 +125,35 @@ class Runs:
 
     def _chunks(self, trip: Trip, drive: Drive) -> Generator[Any, None, None]:
         trip.driven = Driven(closed=True)  # unless it comes to an end below
-        stream: Any = trip.known_graph.stream(**trip.call(drive))
         try:
-            while True:
-                # Around each step and not around all of them: nothing of it may be seen by whoever reads the stream.
-                with within(trip.lease.run_id):
-                    chunk = next(stream, _END)
-                if chunk is _END:
-                    break
-                yield chunk
+            with closing(cast("Generator[Any, None, None]", trip.known_graph.stream(**trip.call(drive)))) as stream:
+                while True:
+                    # Around each step and not around all of them: whoever reads the stream is outside of the run.
+                    with within(trip.lease.run_id):
+                        chunk = next(stream, _END)
+                    if chunk is _END:
+                        break
+                    yield chunk
         except Exception as error:  # noqa: BLE001 - whatever the graph raises is how this drive ended
             trip.driven = _ended_with(error)
         else:
             trip.driven = Driven()
-        finally:
-            stream.close()
 
     async def _achunks(self, trip: Trip, drive: Drive) -> AsyncGenerator[Any, None]:
         trip.driven = Driven(closed=True)  # unless it comes to an end below
-        stream: Any = trip.known_graph.astream(**trip.call(drive))
         try:
-            while True:
-                with within(trip.lease.run_id):
-                    chunk = await anext(stream, _END)
-                if chunk is _END:
-                    break
-                yield chunk
+            chunks = cast("AsyncGenerator[Any, None]", trip.known_graph.astream(**trip.call(drive)))
+            async with aclosing(chunks) as stream:
+                while True:
+                    with within(trip.lease.run_id):
+                        chunk = await anext(stream, _END)
+                    if chunk is _END:
+                        break
+                    yield chunk
         except Exception as error:  # noqa: BLE001 - whatever the graph raises is how this drive ended
             trip.driven = _ended_with(error)
         else:
             trip.driven = Driven()
-        finally:
-            await stream.aclose()
 
     def _answer(self, trip: Trip, request: Any, leaving: ExitStack) -> Any:
         match request:
@@ -241,21 +237,20 @@ def _ended_with(error: Exception) -> Driven:
     return Driven() if drained else Driven(error=error)
 
 
-def _thread(row: RunRow) -> RunnableConfig:
-    return {"configurable": {"thread_id": row.thread_id}}
-
-
 def _seen(graph: Graph, request: Snapshot) -> StateSnapshot | None:
-    if not request.shared:
-        return graph.get_state(_thread(request.row))
-    return next(graph.get_state_history(_thread(request.row), filter={RUN_METADATA: request.name}, limit=1), None)
+    if not request.finished:
+        return graph.get_state(request.thread_config)
+    history = graph.get_state_history(request.thread_config, filter={RUN_METADATA: request.name}, limit=1)
+    with closing(cast("Generator[StateSnapshot, None, None]", history)) as newest_first:
+        return next(newest_first, None)
 
 
 async def _aseen(graph: Graph, request: Snapshot) -> StateSnapshot | None:
-    if not request.shared:
-        return await graph.aget_state(_thread(request.row))
-    history = graph.aget_state_history(_thread(request.row), filter={RUN_METADATA: request.name}, limit=1)
-    return await anext(history, None)
+    if not request.finished:
+        return await graph.aget_state(request.thread_config)
+    history = graph.aget_state_history(request.thread_config, filter={RUN_METADATA: request.name}, limit=1)
+    async with aclosing(cast("AsyncGenerator[StateSnapshot, None]", history)) as newest_first:
+        return await anext(newest_first, None)
 
 
 def _before_waiting(pause: Pause) -> None:

@@ -5,7 +5,9 @@ treats everything else as a leaf. It reads; it never calls.
 """
 
 import functools
+import logging
 import types
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -20,8 +22,13 @@ from langgraph.pregel._read import PregelNode
 
 __all__ = ["OBJECTS_MAX", "Seen", "walk"]
 
+logger = logging.getLogger(__name__)
+
 OBJECTS_MAX: Final = 20_000
-"""How many objects are looked at; what lies beyond is not seen."""
+"""How many objects are looked at; what lies beyond is not seen, and the log says so."""
+
+# Nothing to be found inside: plain values, and what would lead through half of the interpreter.
+_LEAVES: Final = (str, bytes, int, float, types.NoneType, type, types.ModuleType, BaseLanguageModel)
 
 # The globals of these packages' functions lead through the packages themselves, not through the user's program.
 _FRAMEWORKS: Final = ("langgraph.", "langchain.", "langchain_core.", "langgraph_control.")
@@ -48,11 +55,14 @@ def walk(graph: Pregel[Any, Any, Any, Any], *, stop: Callable[[Any], bool]) -> I
         stop: says which objects are not looked into; they are yielded.
     """
     known: dict[int, Any] = {}  # keeps what it has seen alive, so that no id is used twice
-    waiting: list[Seen] = [Seen(graph, "")]
-    while waiting and len(known) < OBJECTS_MAX:
-        seen = waiting.pop(0)
-        if id(seen.item) in known:
+    waiting = deque([Seen(graph, "")])
+    while waiting:
+        seen = waiting.popleft()
+        if id(seen.item) in known or isinstance(seen.item, _LEAVES):
             continue
+        if len(known) == OBJECTS_MAX:
+            logger.warning("More than %d objects hang on graph %r; the rest was not checked.", OBJECTS_MAX, graph.name)
+            return
         known[id(seen.item)] = seen.item
         yield seen
         if not stop(seen.item):
@@ -71,8 +81,6 @@ def _inside(seen: Seen) -> Iterator[Seen]:
 
 def _parts(item: Any) -> Iterator[Any]:
     match item:
-        case BaseLanguageModel() | str() | bytes() | type() | types.ModuleType():
-            return
         case PregelNode():
             yield from (item.bound, *item.writers, *item.subgraphs)
         case BaseTool():

@@ -16,6 +16,7 @@ from langgraph.types import RetryPolicy
 
 from langgraph_control import Control, reads, writes
 from langgraph_control.errors import ControlError, GraphRefused
+from langgraph_control.graphs import walk
 from tests.support.desk import POLICY
 from tests.support.scripted_model import ScriptedModel
 
@@ -254,3 +255,13 @@ def test_async_functions_are_governed_too() -> None:
     (governed,) = control().govern([note])
     assert governed.name == "note"
     assert control().bind(agent(governed), name="notes")
+
+
+def test_a_graph_that_hangs_on_too_much_is_checked_as_far_as_it_goes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The walk is bounded, and says when it stopped."""
+    monkeypatch.setattr(walk, "OBJECTS_MAX", 50)
+    many = [{"order": number} for number in range(100)]
+    control().bind(around(lambda _: {"messages": [str(many)]}), name="many")
+    assert "was not checked" in caplog.text

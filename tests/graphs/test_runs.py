@@ -213,6 +213,15 @@ def test_runs_of_one_thread_share_its_messages_and_keep_their_own_ends(desk: Des
     assert (again.id, len(again.output["messages"])) == (first.id, 2)
 
 
+def test_a_runs_own_thread_can_be_gone_on_with(desk: Desk, how: How, trigger: str) -> None:
+    """A later run on the thread that an earlier one had for itself does not change what the earlier one gives."""
+    graph = desk.agent("first answer", "second answer")
+    first = desk.run(graph, how, trigger=trigger)
+    second = desk.run(graph, how, trigger=new_trigger(), thread=first.thread)
+    assert len(second.output["messages"]) == 4
+    assert len(desk.control.get(first.id).output["messages"]) == 2
+
+
 @pytest.mark.parametrize("differs", ["intent", "graph"])
 def test_a_trigger_keeps_its_intent_and_graph(desk: Desk, trigger: str, differs: str) -> None:
     """A known trigger with another intent or another graph is refused."""
