@@ -1,0 +1,226 @@
+"""The verdict: the service's own log and the booking table beside the ledger and what the models were told."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psycopg
+
+from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.names import run_id
+from langgraph_control.audit.reconstruct import reconstruct
+from langgraph_control.audit.timeline import timeline
+from langgraph_control.audit.verify import verify_run
+from tests.chaos.plans import Job
+from tests.chaos.worker import Report
+from tests.support.postgres import Database
+
+SETTLED: Final = frozenset({"succeeded", "failed", "denied", "ready"})
+AT_REST: Final = frozenset({"done", "needs_human"})
+
+_ACTIONS: Final = """
+SELECT encode(a.key, 'hex'), a.tool, a.kind, a.state, a.run_id::text, e.target
+  FROM control.action a
+  LEFT JOIN LATERAL (
+       SELECT convert_from(p.payload, 'UTF8')::jsonb #>> '{args,target}' AS target
+         FROM control.entry p WHERE p.run_id = a.payload_run AND p.seq = a.payload_seq) e ON true
+"""
+"""Every action with the business identity it is about, as its own recorded arguments have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """Something that must not be.
+
+    Args:
+        what: the promise that was broken, in a word.
+        why: what shows it.
+        run: the run's name; "" where none is known.
+    """
+
+    what: str
+    why: str
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One action as the ledger has it at the end."""
+
+    key: str
+    tool: str
+    kind: str
+    state: str
+    run: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What really happened, and what was recorded of it.
+
+    Args:
+        by_key: effects by action key.
+        by_target: effects by business identity.
+        actions: of the ledger.
+    """
+
+    by_key: Mapping[str, int]
+    by_target: Mapping[str, int]
+    actions: tuple[Action, ...]
+
+    @property
+    def effects(self) -> int:
+        """How many effects there are."""
+        return sum(self.by_target.values())
+
+
+@dataclass(slots=True, kw_only=True)
+class Verdict:
+    """What was found.
+
+    Args:
+        violations: all of them.
+        needs_human: tools of the actions that were handed to a person.
+        given_up: tools of the calls that were, honestly, told to be undone though nobody forbade them.
+        entries: length of all chains together.
+    """
+
+    violations: list[Violation] = field(default_factory=list)
+    needs_human: Counter[str] = field(default_factory=Counter)
+    given_up: Counter[str] = field(default_factory=Counter)
+    entries: int = 0
+
+    def count(self, what: str) -> int:
+        """Return how many violations of one kind there are.
+
+        Args:
+            what: the kind.
+        """
+        return sum(violation.what == what for violation in self.violations)
+
+
+def look(database: Database, billing_db: Path) -> World:
+    """Read effects and actions.
+
+    Args:
+        database: the ledger and the booking table.
+        billing_db: the service's file.
+    """
+    by_key: Counter[str] = Counter()
+    by_target: Counter[str] = Counter()
+    with closing(sqlite3.connect(f"file:{billing_db}?mode=ro", uri=True)) as service:
+        for key, target in service.execute("SELECT action_key, target FROM effect"):
+            by_key[key or "(none)"] += 1
+            by_target[target] += 1
+    with psycopg.connect(database.admin) as connection:
+        for key, target in connection.execute("SELECT action_key, target FROM chaos.booking"):
+            by_key[key] += 1
+            by_target[target] += 1
+        rows = connection.execute(_ACTIONS).fetchall()
+    actions = tuple(
+        Action(key=key, tool=tool, kind=kind, state=state, run=run, target=target or "")
+        for key, tool, kind, state, run, target in rows
+    )
+    return World(by_key=by_key, by_target=by_target, actions=actions)
+
+
+def judge(world: World, reports: Mapping[str, Report], jobs: Iterable[Job], database: Database) -> Verdict:
+    """Hold what happened against what was recorded and told.
+
+    Args:
+        world: from :func:`look`, after everything came to rest.
+        reports: the last report of each delivery.
+        jobs: all deliveries that were made.
+        database: for the chains.
+    """
+    verdict = Verdict()
+    verdict.needs_human.update(action.tool for action in world.actions if action.state == "needs_human")
+    verdict.violations += _of_effects(world)
+    for job in jobs:
+        report = reports.get(job.trigger)
+        verdict.violations += _of_job(job, report, world)
+        allowed = {call.target for call in job.calls if not call.must_not_happen}
+        undone = (said for said in (report.told if report else ()) if not said.done and said.target in allowed)
+        verdict.given_up.update(said.tool for said in undone)
+    _check_chains(verdict, reports, database)
+    return verdict
+
+
+def told(database: Database, run: str) -> list[str]:
+    """Return a run's timeline as lines.
+
+    Args:
+        database: the ledger.
+        run: the run's name.
+    """
+    with LedgerConnection(database.auditor) as connection:
+        story = reconstruct(Entry.of(row) for row in connection.entries(run_id(run)))
+    return [
+        "  ".join(part for part in (str(line.seq), line.time, line.who, line.what, *line.why, *line.details) if part)
+        for line in timeline(story)
+    ]
+
+
+def _of_effects(world: World) -> Iterator[Violation]:
+    runs = {action.key: action.run for action in world.actions}
+    for key, count in world.by_key.items():
+        if count > 1:
+            yield Violation(what="duplicate", why=f"{count} effects of action {key}", run=runs.get(key, ""))
+        if key not in runs:
+            yield Violation(what="unrecorded", why=f"the ledger does not know action {key}")
+    for target, count in world.by_target.items():
+        if count > 1:
+            yield Violation(what="duplicate", why=f"{count} effects on {target}")
+    for action in world.actions:
+        effects = world.by_key.get(action.key, 0)
+        if action.state == "succeeded" and effects != 1:
+            yield Violation(what="lost", why=f"{action.target} succeeded, {effects} effects", run=action.run)
+        if action.state in SETTLED - {"succeeded"} and effects:
+            yield Violation(what="wrong", why=f"{action.target} is {action.state}, and it happened", run=action.run)
+        if action.state not in SETTLED | {"needs_human"}:
+            yield Violation(what="stuck", why=f"{action.target} is {action.state} at the end", run=action.run)
+
+
+def _of_job(job: Job, report: Report | None, world: World) -> Iterator[Violation]:
+    if report is None or report.state not in AT_REST:
+        state = f"{report.state} {report.reason}" if report else "never reported"
+        yield Violation(what="stuck", why=f"{job.trigger}: {state}", run=report.run_id if report else "")
+        return
+    targets = {call.target for call in job.calls}
+    open_ones = {action.target: action for action in world.actions if action.target in targets}
+    if report.state == "needs_human":
+        if not any(action.state == "needs_human" for action in open_ones.values()):
+            yield Violation(what="stuck", why=f"{job.trigger} needs a person for nothing", run=report.run_id)
+        return
+    answered = {said.target: said for said in report.told}
+    for call in job.calls:
+        said = answered.get(call.target)
+        effects = world.by_target.get(call.target, 0)
+        state = open_ones[call.target].state if call.target in open_ones else "missing"
+        where = f"{job.trigger} is done; {call.target} is {state} with {effects} effects"
+        if said is None:
+            yield Violation(what="lost", why=f"{where}; the model was told nothing", run=report.run_id)
+        elif said.done and effects != 1:
+            yield Violation(what="lost", why=f"{where}; told: done", run=report.run_id)
+        elif said.done and call.must_not_happen:
+            yield Violation(what="wrong", why=f"{where}; told: done", run=report.run_id)
+        elif not said.done and effects:
+            yield Violation(what="wrong", why=f"{where}; told: {said.text}", run=report.run_id)
+
+
+def _check_chains(verdict: Verdict, reports: Mapping[str, Report], database: Database) -> None:
+    with LedgerConnection(database.auditor) as connection:
+        for report in reports.values():
+            if not report.run_id:
+                continue
+            found = verify_run(connection, run_id(report.run_id))
+            verdict.entries += found.entries if found else 0
+            if found is None or not found.ok:
+                why = f"chain: {found.broken if found else 'no trace of the run'}"
+                verdict.violations.append(Violation(what="chain", why=why, run=report.run_id))

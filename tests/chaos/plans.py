@@ -1,0 +1,117 @@
+"""What each run is to do: drawn from a seed before anything starts, so that one seed is one set of runs."""
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+import orjson
+
+TOOLS: Final = ("refund", "post_note", "send_email", "book")
+"""One tool of each kind of effect: verified, keyed, blind, transaction."""
+
+LIMIT_CENTS: Final = 10_000  # the policy's: more has to be approved
+
+_WEIGHTS: Final = (5, 4, 2, 4)
+_STEPS_MAX: Final = 3
+_CALLS_MAX: Final = 3
+_NEEDS_APPROVAL: Final = 0.25
+_REJECTED: Final = 0.25
+_LOCKED: Final = 0.06
+_TWIN: Final = 0.08
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCall:
+    """One write that the model asks for.
+
+    Args:
+        tool: one of :data:`TOOLS`.
+        target: the business identity: order, feed, recipient or account. No other call of any intent has it.
+        cents: refunds only.
+        locked: refunds only: the order takes no changes.
+    """
+
+    tool: str
+    target: str
+    cents: int = 0
+    locked: bool = False
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether the policy asks a person."""
+        return self.tool == "refund" and self.cents > LIMIT_CENTS
+
+    @property
+    def must_not_happen(self) -> bool:
+        """Whether a person says no, or the system of record does."""
+        return self.locked or (self.needs_approval and rejected(self.target))
+
+    @property
+    def arguments(self) -> Mapping[str, str]:
+        """What the model writes, without its explanation."""
+        if self.tool == "refund":
+            return {"target": self.target, "amount": f"{self.cents // 100}.{self.cents % 100:02d}"}
+        return {"target": self.target}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One delivery, and what is to come of it.
+
+    Args:
+        trigger: the delivery's id.
+        intent: the business request; two deliveries may share one.
+        steps: what the model asks for, one AI message each.
+    """
+
+    trigger: str
+    intent: str
+    steps: tuple[tuple[PlannedCall, ...], ...]
+
+    @property
+    def calls(self) -> tuple[PlannedCall, ...]:
+        """All of them."""
+        return tuple(call for step in self.steps for call in step)
+
+    @property
+    def message(self) -> str:
+        """The user's message, from which the model of any process knows what to ask for."""
+        return orjson.dumps(
+            [[{"tool": call.tool, "arguments": dict(call.arguments)} for call in step] for step in self.steps]
+        ).decode()
+
+
+def jobs(dice: random.Random) -> Iterator[Job]:
+    """Draw jobs without end; a few are second deliveries about the request before them.
+
+    Args:
+        dice: seeded.
+    """
+    last: Job | None = None
+    for number in count(1):
+        if last is not None and dice.random() < _TWIN:
+            yield Job(trigger=f"mail/{number}", intent=last.intent, steps=last.steps)
+            last = None
+            continue
+        steps = tuple(
+            tuple(_call(dice, f"{number}-{step}-{place}") for place in range(dice.randint(1, _CALLS_MAX)))
+            for step in range(dice.randint(1, _STEPS_MAX))
+        )
+        last = Job(trigger=f"ticket/{number}", intent=f"request/{number}", steps=steps)
+        yield last
+
+
+def rejected(target: str) -> bool:
+    """Whether the approvers say no to this one: the voter and the judge both know it from the target alone."""
+    return random.Random(target).random() < _REJECTED
+
+
+def _call(dice: random.Random, name: str) -> PlannedCall:
+    tool = dice.choices(TOOLS, _WEIGHTS)[0]
+    if tool != "refund":
+        return PlannedCall(tool=tool, target=f"{tool}-{name}")
+    large = dice.random() < _NEEDS_APPROVAL
+    cents = dice.randint(LIMIT_CENTS + 1, 100_000) if large else dice.randint(1, LIMIT_CENTS)
+    return PlannedCall(tool=tool, target=f"order-{name}", cents=cents, locked=dice.random() < _LOCKED)
