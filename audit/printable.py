@@ -19,10 +19,11 @@ def printable(text: str, *, chars_max: int = TEXT_CHARS_MAX) -> str:
 
     Args:
         text: anything.
-        chars_max: longer texts are cut, with a mark.
+        chars_max: longer texts are cut, and it is said by how much.
     """
-    shown = "".join(_visible(character) for character in " ".join(text.split()))
-    return shown if len(shown) <= chars_max else shown[: chars_max - 1] + "…"
+    words = " ".join(text.split())
+    shown = "".join(_visible(character) for character in words[:chars_max])
+    return shown if len(words) <= chars_max else f"{shown}… ({len(words) - chars_max} characters more)"
 
 
 def _visible(character: str) -> str:

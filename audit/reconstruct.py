@@ -1,5 +1,6 @@
 """A run's story from its entries alone: who did what, when, why, and what came of it. Nothing else is asked."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -8,12 +9,12 @@ from typing import Any, Final
 
 from langgraph_control.audit.entries import Entry
 from langgraph_control.audit.intervals import Interval, intervals
+from langgraph_control.audit.names import approval_name
 from langgraph_control.audit.sentences import Tone, sentence
 from langgraph_control.guards.canonical import from_canonical, observed_bytes
 
 __all__ = ["Step", "Story", "reconstruct"]
 
-HEX_SHOWN: Final = 12
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -28,8 +29,11 @@ class Step:
         who: the person, or the identity the agent acts under, with the worker; "" where the entry names nobody.
         what: what happened.
         tone: how to read it.
-        why: the decision's reasons, a failure's reason, a person's comment.
-        details: label and text of everything else worth showing.
+        why: the decision's reasons, a failure's reason, a person's comment in quotes.
+        arguments: name and text of the call's arguments, from the payload only: what the contract redacts never went
+            into it, and it can be erased.
+        details: label and text of what else people want to know.
+        ids: label and text of what ties it to other records.
         took: since the entry that began what this one ends; None where it ends nothing.
     """
 
@@ -40,7 +44,9 @@ class Step:
     what: str
     tone: Tone
     why: tuple[str, ...]
+    arguments: tuple[tuple[str, str], ...]
     details: tuple[tuple[str, str], ...]
+    ids: tuple[tuple[str, str], ...]
     took: timedelta | None
 
 
@@ -119,7 +125,9 @@ def _step(entry: Entry, ended: list[Interval]) -> Step:
         what=what,
         tone=tone,
         why=tuple(_why(entry)),
+        arguments=tuple(_arguments(entry)),
         details=tuple(_details(entry)),
+        ids=tuple(_ids(entry)),
         took=entry.at - ended[0].opened.at if ended else None,
     )
 
@@ -130,10 +138,11 @@ def _who(entry: Entry) -> str:
         roles = entry.facts.get("roles")
         in_roles = ", ".join(str(role) for role in roles) if isinstance(roles, list) else ""
         return f"{person} ({in_roles})" if in_roles else person
-    actor, behalf = entry.said("who", "actor"), entry.said("who", "on_behalf_of")
-    if actor is not None:
-        return actor if behalf is None else f"{actor} for {behalf}"
-    return entry.said("where", "worker") or ""
+    actor, behalf, worker = entry.said("who", "actor"), entry.said("who", "on_behalf_of"), entry.said("where", "worker")
+    who = actor or ""
+    if actor is not None and behalf is not None:
+        who = f"{actor} for {behalf}"
+    return " ".join(part for part in (who, f"on {worker}" if worker else "") if part)
 
 
 def _why(entry: Entry) -> Iterator[str]:
@@ -143,37 +152,40 @@ def _why(entry: Entry) -> Iterator[str]:
         yield failure
     comment = entry.said("comment")
     if comment:
-        yield f"comment: {comment}"
+        yield f'"{comment}"'
 
 
-_BODY_DETAILS: Final = (
+_DETAILS: Final = (
     ("target", "target"),
     ("system", "system"),
     ("error", "error"),
     ("sent", "sent"),
     ("confirmation", "read back"),
 )
+_IDS: Final = ("key", "digest", "attempt", "approval", "policy")
 
 
 def _details(entry: Entry) -> Iterator[tuple[str, str]]:
-    for name, label in _BODY_DETAILS:
+    for name, label in _DETAILS:
         said = entry.said(name)
         if said and said != "unasked":
             yield label, said
-    yield from _arguments(entry)
-    for name in ("approval", "digest", "attempt"):
-        fact = entry.fact(name)
-        if fact is not None and entry.fact("kind") != "read":
-            yield name, fact[:HEX_SHOWN]
-    policy = entry.said("policy") or entry.fact("policy")
-    if policy is not None:
-        yield "policy", policy[:HEX_SHOWN]
+    approval = entry.fact("approval")
+    if approval is not None and entry.fact("decision") is not None:
+        yield "request", approval_name(approval)
     wake = entry.facts.get("wake_at")
     if isinstance(wake, int):
         yield "goes on by itself at", _moment(wake)
-    worker = entry.said("where", "worker")
-    if worker is not None and entry.said("who", "actor") is not None:
-        yield "worker", worker
+
+
+def _ids(entry: Entry) -> Iterator[tuple[str, str]]:
+    for name in _IDS:
+        value = entry.fact(name) or entry.said(name)
+        if value is not None:
+            yield name, value
+    call_id = entry.said("call_id")
+    if call_id is not None:
+        yield "call", call_id
 
 
 def _moment(microseconds: int) -> str:
@@ -184,31 +196,27 @@ def _moment(microseconds: int) -> str:
 
 
 def _arguments(entry: Entry) -> Iterator[tuple[str, str]]:
-    """The arguments, from the payload only: what the contract redacts never went into it, and it can be erased."""
+    if entry.fact("tool") is None:
+        return  # a run's own payload is its input
     if entry.erased:
-        yield "arguments", "(erased)"
+        yield "(erased)", ""
         return
-    if entry.payload is None or entry.fact("tool") is None:
+    if entry.payload is None:
         return
     try:
-        payload = from_canonical(entry.payload)
+        args = from_canonical(entry.payload)["args"]
+        yield from [(str(name), _shown(value)) for name, value in args.items()]
     except Exception:  # noqa: BLE001 - a damaged payload may raise anything; the rest of the story is still to be told
-        yield "arguments", "(in a form that this release cannot read)"
-        return
-    args = payload.get("args") if isinstance(payload, dict) else None
-    for name, value in args.items() if isinstance(args, dict) else ():
-        yield f"arg {name}", _shown(value)
+        yield "(in a form that this release cannot read)", ""
 
 
 def _shown(value: Any) -> str:
     match value:
-        case None:
-            return "none"
-        case str():
-            return value
-        case bool() | int() | float() | Decimal():
-            return str(value).lower() if isinstance(value, bool) else str(value)
+        case None | bool() | int() | float() | str():
+            return json.dumps(value, ensure_ascii=False)  # quotes show where a text ends
+        case Decimal():
+            return str(value)
         case datetime() | date() | time():
             return value.isoformat()
         case _:
-            return observed_bytes(value).decode()
+            return observed_bytes(value).decode(errors="replace")

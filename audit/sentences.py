@@ -156,13 +156,13 @@ def _observed(entry: Entry) -> tuple[str, Tone]:
 
 
 def _voted(entry: Entry) -> tuple[str, Tone]:
-    tool, approval = _tool(entry), approval_name(entry.fact("approval") or "?")
+    tool = _tool(entry)
     decision = {"approve": "approved", "reject": "rejected"}.get(entry.fact("decision") or "", "voted on")
     if "approval.refused" in entry.events:
         reason = entry.fact("reason") or ""
-        return f"{tool}: vote on {approval} not counted: {_REFUSALS.get(reason, reason)}", Tone.BAD
+        return f"{tool}: a vote that does not count: {_REFUSALS.get(reason, reason)}", Tone.BAD
     if "approval.granted" in entry.events:
-        return f"{tool}: {decision} {approval}; that is enough", Tone.GOOD
+        return f"{tool}: {decision}, and that is enough", Tone.GOOD
     if "approval.denied" in entry.events:
-        return f"{tool}: {decision} {approval}", Tone.BAD
-    return f"{tool}: {decision} {approval}; more people are needed", Tone.WAITING
+        return f"{tool}: {decision}", Tone.BAD
+    return f"{tool}: {decision}; more people are needed", Tone.WAITING

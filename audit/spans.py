@@ -73,7 +73,7 @@ def _child(run_id: UUID, interval: Interval, closed: Entry, resource: Resource) 
         opened=opened,
         closed=closed,
         attributes=attributes,
-        events=[event for entry in (opened, *interval.within, closed) for event in _events(entry)],
+        told_by=(opened, *interval.within, closed),
         status=Status(StatusCode.ERROR, failed) if failed else Status(StatusCode.UNSET),
         resource=resource,
     )
@@ -88,7 +88,6 @@ def _root(run_id: UUID, entries: Sequence[Entry], lasting: Iterable[Interval], r
     first, last = entries[0], entries[-1]
     attributes = {**_about(first), names.RUN_ID: str(run_id), names.SEQ: first.seq, names.CLOSED_SEQ: last.seq}
     attributes[names.STATE] = last.fact("state") or ""
-    own = [entry for entry in entries if entry.seq not in told or entry in (first, last)]
     return _span(
         run_id,
         ROOT_SEQ,
@@ -96,7 +95,7 @@ def _root(run_id: UUID, entries: Sequence[Entry], lasting: Iterable[Interval], r
         opened=first,
         closed=last,
         attributes=attributes,
-        events=[event for entry in own for event in _events(entry)],
+        told_by=[entry for entry in entries if entry.seq not in told or entry in (first, last)],
         status=Status(StatusCode.UNSET),
         resource=resource,
     )
@@ -110,7 +109,7 @@ def _span(
     opened: Entry,
     closed: Entry,
     attributes: Attributes,
-    events: Sequence[Event],
+    told_by: Iterable[Entry],
     status: Status,
     resource: Resource,
 ) -> ReadableSpan:
@@ -120,7 +119,7 @@ def _span(
         parent=None if place == ROOT_SEQ else _context(run_id, ROOT_SEQ),
         resource=resource,
         attributes=dict(attributes),
-        events=tuple(events),
+        events=[event for entry in told_by for event in _events(entry, attributes)],
         kind=SpanKind.INTERNAL,
         status=status,
         start_time=_nanoseconds(opened.at),
@@ -214,10 +213,10 @@ def _closing(interval: Interval, closed: Entry) -> dict[str, Value]:
     return found
 
 
-def _events(entry: Entry) -> Iterator[Event]:
-    attributes = {**_about(entry), names.SEQ: entry.seq}
+def _events(entry: Entry, of_span: Attributes) -> Iterator[Event]:
+    own = {name: value for name, value in _about(entry).items() if of_span.get(name) != value}
     for event in entry.events:
-        yield Event(event, attributes=attributes, timestamp=_nanoseconds(entry.at))
+        yield Event(event, attributes={**own, names.SEQ: entry.seq}, timestamp=_nanoseconds(entry.at))
 
 
 def _nanoseconds(at: datetime) -> int:

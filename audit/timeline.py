@@ -1,7 +1,7 @@
 """A story as lines for people: times, durations and texts that are safe to print. How it looks is the caller's."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Final
 
 from langgraph_control.audit.printable import printable
@@ -20,20 +20,26 @@ class Line:
 
     Args:
         seq: its place in the chain.
-        time: when, in UTC: the time of day, with the date where it is not the day of the line before.
-        who: who did it; "" where it is who did the step before, too.
+        day: the date in UTC; "" where it is that of the line before.
+        time: the time of day in UTC.
+        who: who did it; "" where it is who was named last.
         what: what happened, with how long it took.
         why: reasons, one text each.
+        arguments: the call's arguments as ``name=value``; "" where there are none.
         details: ``label: text``, one text each.
+        ids: likewise.
         tone: how to read it.
     """
 
     seq: int
+    day: str
     time: str
     who: str
     what: str
     why: tuple[str, ...]
+    arguments: str
     details: tuple[str, ...]
+    ids: tuple[str, ...]
     tone: Tone
 
 
@@ -44,10 +50,10 @@ def timeline(story: Story) -> tuple[Line, ...]:
         story: from :func:`~langgraph_control.audit.reconstruct.reconstruct`.
     """
     lines: list[Line] = []
-    before: Step | None = None
+    day = who = ""
     for step in story.steps:
-        lines.append(_line(step, before))
-        before = step
+        lines.append(_line(step, day_before=day, who_before=who))
+        day, who = _day(step), step.who or who
     return tuple(lines)
 
 
@@ -69,22 +75,30 @@ def duration_text(length: timedelta) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
-def _line(step: Step, before: Step | None) -> Line:
+def _line(step: Step, *, day_before: str, who_before: str) -> Line:
     took = f" ({duration_text(step.took)})" if step.took is not None else ""
+    day = _day(step)
     return Line(
         seq=step.seq,
-        time=_time(step.at, None if before is None else before.at),
-        who="" if before is not None and before.who == step.who else printable(step.who),
+        day="" if day == day_before else day,
+        time=step.at.astimezone(UTC).strftime("%H:%M:%S"),
+        who="" if step.who == who_before else printable(step.who),
         what=printable(step.what) + took,
         why=tuple(printable(reason) for reason in step.why),
-        details=tuple(
-            f"{printable(label)}: {printable(text, chars_max=DETAIL_CHARS_MAX)}" for label, text in step.details
-        ),
+        arguments=", ".join(_argument(name, text) for name, text in step.arguments),
+        details=tuple(f"{printable(label)}: {_short(text)}" for label, text in step.details),
+        ids=tuple(f"{printable(label)} {_short(text)}" for label, text in step.ids),
         tone=step.tone,
     )
 
 
-def _time(at: datetime, before: datetime | None) -> str:
-    moment = at.astimezone(UTC)
-    day_changed = before is None or before.astimezone(UTC).date() != moment.date()
-    return moment.strftime("%Y-%m-%d %H:%M:%S" if day_changed else "%H:%M:%S")
+def _argument(name: str, text: str) -> str:
+    return f"{printable(name)}={_short(text)}" if text else printable(name)
+
+
+def _short(text: str) -> str:
+    return printable(text, chars_max=DETAIL_CHARS_MAX)
+
+
+def _day(step: Step) -> str:
+    return step.at.astimezone(UTC).strftime("%Y-%m-%d")

@@ -1,0 +1,94 @@
+"""``inbox``, ``approve`` and ``reject`` on approvers' own logins."""
+
+import json
+from uuid import UUID
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.support.trails import TrailWriter
+
+
+@pytest.fixture
+def request_name(trail: TrailWriter) -> str:
+    """An open request, as the inbox names it."""
+    _, claimed = trail.claim(trail.open(), verb="approve")
+    assert isinstance(claimed.approval_id, UUID)
+    return f"apr_{claimed.approval_id.hex}"
+
+
+def test_the_inbox_shows_what_where_and_why(command: Command, trail: TrailWriter, request_name: str) -> None:
+    """Each open request is shown with its arguments, target, change, reasons, requester and requirement."""
+    shown = command("inbox", "--dsn", trail.database.approver("ana")).stdout
+    for said in (
+        request_name,
+        "refund (money)",
+        "invoice = 17",
+        "billing, invoice 17",
+        "status: paid -> refunded",
+        "rules[0] policy.yaml:6 says approve",
+        "support-agent for dora@acme.example",
+        "1 of finance",
+        "1 open.",
+    ):
+        assert said in shown
+
+
+def test_the_inbox_as_json(command: Command, trail: TrailWriter, request_name: str) -> None:
+    """The same as data."""
+    (row,) = json.loads(command("inbox", "--json", "--dsn", trail.database.approver("ana")).stdout)
+    assert (row["approval"], row["card"]["diff"]) == (request_name, {"status": ["paid", "refunded"]})
+
+
+def test_approving_shows_what_was_approved(command: Command, trail: TrailWriter, request_name: str) -> None:
+    """The card is printed, then that it is granted; the request leaves the inbox."""
+    ana = trail.database.approver("ana")
+    approved = command("approve", request_name, "--comment", "paid twice", "--dsn", ana)
+    assert approved.exit_code == 0
+    assert "invoice = 17" in approved.stdout
+    assert f"Approved: {request_name}. It unlocks exactly this write." in approved.stdout
+    assert command("inbox", "--dsn", ana).stdout == "Nothing waits for approval.\n"
+
+
+def test_rejecting(command: Command, trail: TrailWriter, request_name: str) -> None:
+    """A rejection closes the request and says that it will not be done."""
+    rejected = command("reject", request_name, "--comment", "no", "--dsn", trail.database.approver("bo"))
+    assert rejected.exit_code == 0
+    assert f"Rejected: {request_name}. It will not be done." in rejected.stdout
+
+
+def test_a_refused_vote_does_not_stop_the_others(command: Command, trail: TrailWriter, request_name: str) -> None:
+    """Of several requests each is voted on; any refusal makes the exit code 1."""
+    voted = command("approve", "apr_nonsense", request_name, "--dsn", trail.database.approver("ana"))
+    assert voted.exit_code == 1
+    assert "approval_name_invalid" in voted.stderr
+    assert f"Approved: {request_name}" in voted.stdout
+
+
+def test_who_is_in_no_role_cannot_approve(command: Command, trail: TrailWriter, request_name: str) -> None:
+    """The rule that refuses a vote is named, with what to do."""
+    refused = command("approve", request_name, "--dsn", trail.database.approver("cy"))
+    assert refused.exit_code == 1
+    assert "Code:  unknown_person" in refused.stderr
+
+
+def test_nobody_votes_as_somebody_else(command: Command, trail: TrailWriter, request_name: str) -> None:
+    """--as is refused on an approver's own login."""
+    refused = command("approve", request_name, "--as", "bo@acme.example", "--dsn", trail.database.approver("ana"))
+    assert "Code:  not_yourself" in refused.stderr
+
+
+def test_an_agents_login_cannot_vote(command: Command, trail: TrailWriter, request_name: str) -> None:
+    """Postgres itself refuses the agent's login, and the error says which login is needed."""
+    refused = command("approve", request_name, "--dsn", trail.database.agent)
+    assert refused.exit_code == 1
+    assert "Code:  database_login_lacks_rights" in refused.stderr
+
+
+def test_the_approvers_own_variable_wins(
+    command: Command, trail: TrailWriter, request_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LANGGRAPH_CONTROL_APPROVER_DSN names the approver's login beside the agent's."""
+    monkeypatch.setenv("LANGGRAPH_CONTROL_DSN", trail.database.agent)
+    monkeypatch.setenv("LANGGRAPH_CONTROL_APPROVER_DSN", trail.database.approver("ana"))
+    assert command("approve", request_name).exit_code == 0

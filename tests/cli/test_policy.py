@@ -1,0 +1,83 @@
+"""``policy check``, ``test``, ``explain`` and ``publish``."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.support.policies import REFUNDS
+from tests.support.postgres import Database
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """The refunds policy as a file."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(REFUNDS)
+    return str(path)
+
+
+def test_a_good_file(command: Command, file: str) -> None:
+    """A correct file is summed up in a line."""
+    assert command("policy", "check", file).stdout.startswith("policy.yaml: OK, 3 rules, 1 tests, sha256 ")
+
+
+def test_each_problem_is_named(command: Command, tmp_path: Path) -> None:
+    """Every problem has a line with file, line and key; the exit code is 1."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(REFUNDS.replace("then: allow", "then: maybe").replace("owner:", "ovner:"))
+    checked = command("policy", "check", str(bad))
+    assert checked.exit_code == 1
+    assert "bad.yaml:3 ovner" in checked.stderr
+    assert "bad.yaml:6 rules[0]" in checked.stderr
+    assert "Traceback" not in checked.stderr
+
+
+def test_a_file_that_is_not_there(command: Command, tmp_path: Path) -> None:
+    """A file that cannot be read is named without its folder."""
+    checked = command("policy", "check", str(tmp_path / "none.yaml"))
+    assert checked.exit_code == 1
+    assert "Code:  policy_unreadable" in checked.stderr
+    assert str(tmp_path) not in checked.stderr
+
+
+def test_inline_tests(command: Command, file: str) -> None:
+    """The file's own tests are run and counted."""
+    assert command("policy", "test", file).stdout == "1 of 1 tests passed.\n"
+
+
+def test_a_failing_inline_test(command: Command, tmp_path: Path) -> None:
+    """A test that comes out otherwise is shown with what was expected, what was decided, and why."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(REFUNDS.replace("amount: 100, record", "amount: 101, record"))
+    tested = command("policy", "test", str(bad))
+    assert tested.exit_code == 1
+    assert "refund should be allow, is approve" in tested.stdout
+    assert "0 of 1 tests passed." in tested.stdout
+
+
+def test_explain(command: Command, file: str) -> None:
+    """The decision, how each rule fits, and the nearest miss with the condition that failed."""
+    call = ["--tool", "refund", "--args", '{"amount": 250.50}', "--record", '{"flagged": false}', "--impact", "money"]
+    explained = command("policy", "explain", file, *call)
+    assert explained.exit_code == 0
+    assert explained.stdout.startswith("refund (money): approve\n")
+    assert "rules[1] policy.yaml:7: approve, matched" in explained.stdout
+    assert "amount lte 100: fails" in explained.stdout
+    assert "Nearest miss: rules[" in explained.stdout
+
+
+def test_explain_with_bad_json(command: Command, file: str) -> None:
+    """Arguments that are no JSON object are a usage error that says where."""
+    explained = command("policy", "explain", file, "--tool", "refund", "--args", "{amount: 1}")
+    assert explained.exit_code == 2
+    assert "--args is not JSON" in explained.stderr
+    assert command("policy", "explain", file, "--tool", "refund", "--record", "[]").exit_code == 2
+
+
+def test_publish(command: Command, file: str, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publishing goes through the admin's login and says what holds from now on."""
+    monkeypatch.setenv("LANGGRAPH_CONTROL_ADMIN_DSN", database.admin)
+    assert "2 roles, 3 members." in command("policy", "publish", file).stdout
+    refused = command("policy", "publish", file, "--dsn", database.agent)
+    assert "Code:  database_login_lacks_rights" in refused.stderr
