@@ -4,9 +4,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from langgraph.graph import START, MessagesState, StateGraph
 
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.rows import RunState
@@ -30,6 +32,33 @@ def test_a_killed_worker_is_succeeded(desk: Desk, how: How, trigger: str, place:
     run = desk.run(build(desk.control, effects), how, trigger=trigger, given={"log": ["another delivery's"]})
     assert (run.id, run.output) == (left.id, {"log": ["noted", "later"]})
     assert len(effects.read_text().splitlines()) == 1
+
+
+def test_a_worker_that_lost_its_run_brings_the_other_ones_result(desk: Desk, how: How, trigger: str) -> None:
+    """Stalled beyond its lease, it is stale: its write is not done, and it waits for whoever has the run now."""
+    other = Desk.on(desk.database)
+    stalled: list[str] = []
+
+    def desk_of(worker: Desk) -> Any:
+        refund = worker.tool("refund")
+
+        def work(_: Any) -> dict[str, Any]:
+            if worker is desk and not stalled:
+                stalled.append("for longer than the lease")
+                let_leases_run_out(desk, desk.control.get(trigger=trigger).id)
+                other.run(graph_of_other, trigger=trigger, given={"messages": []})
+            return {"messages": [("user", refund.invoke({"order_id": "o0", "amount": "50"}))]}
+
+        builder: Any = StateGraph(MessagesState)
+        builder.add_node("work", work)
+        builder.add_edge(START, "work")
+        return worker.control.bind(builder.compile(), name="work")
+
+    graph_of_other = desk_of(other)
+    with other.control:
+        run = desk.run(desk_of(desk), how, trigger=trigger, given={"messages": []})
+    assert (run.state, [message.content for message in run.output["messages"]]) == (RunState.DONE, ["refunded 50"])
+    assert (desk.done, other.done) == ([], ["o0:50"])
 
 
 def let_leases_run_out(desk: Desk, run: str) -> None:
