@@ -1,0 +1,77 @@
+"""``make demo``: a support agent, a billing service, and what can go wrong between them. Takes well under a minute."""
+
+import argparse
+import sys
+import time
+from contextlib import ExitStack
+
+from demo.agent import POLICY, billing_client, support_agent
+from demo.billing.client import BillingProcess
+from demo.desk import Desk
+from demo.ground import ground
+from demo.report import count
+from demo.story import LARGE, tell
+from demo.telling import Teller, say
+from demo.worker import chat_model
+from langgraph_control import Control, ControlError, Policy
+
+
+def main() -> int:
+    """Play the story and return 0 if every claim in it held, 1 if one did not, 2 if it could not be played."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description="What langgraph-control does, by example.")
+    parser.add_argument("--dsn", help="admin login of a Postgres to use; by default an embedded one")
+    parser.add_argument("--approver-dsn", help="login on that Postgres to approve with; by default one of the demo's")
+    parser.add_argument("--model", help="a model by LangChain's name, openai:… ; by default a script")
+    options = parser.parse_args()
+    if options.approver_dsn and not options.dsn:
+        parser.error("--approver-dsn is a login on the server of --dsn; give both")
+    try:
+        return play(dsn=options.dsn, approver_dsn=options.approver_dsn, model=options.model)
+    except ControlError as error:
+        sys.stderr.write(f"demo: {error}\n")
+    except ImportError as missing:  # init_chat_model names the package that a model needs
+        sys.stderr.write(f"demo: {missing}\n")
+    except KeyboardInterrupt:
+        sys.stderr.write("demo: stopped\n")
+    return 2
+
+
+def play(*, dsn: str | None, approver_dsn: str | None, model: str | None) -> int:
+    """Set everything up, play, count, and take everything down again.
+
+    Args:
+        dsn: the admin login of a given server; None for an embedded one.
+        approver_dsn: an approver's login on it.
+        model: a model's name; None for the script.
+    """
+    say("A support agent refunds orders through a billing service. Each refund passes a")
+    say("gate: decided by a policy, recorded before it happens, done once. The billing")
+    say("service runs in a process of its own and keeps its own log: it is the judge.")
+    started = time.monotonic()
+    teller = Teller()
+    with ExitStack() as leaving:
+        language_model = chat_model(model)
+        policy = Policy.parse(POLICY.read_text("utf-8"), source=POLICY.name)
+        where = leaving.enter_context(ground(policy, dsn=dsn, approver_dsn=approver_dsn))
+        billing = leaving.enter_context(BillingProcess())
+        control = leaving.enter_context(Control(policy, dsn=where.agent))
+        agent = support_agent(control, billing_client(billing.url), language_model)
+        desk = Desk(ground=where, billing=billing, control=control, agent=agent, model=model)
+        ready = time.monotonic()
+        say()
+        say(f"Ready in {ready - started:.1f} s: {where.what}; billing on {billing.url}.")
+        runs = tell(desk, teller)
+        count(desk, teller, runs)
+        teller.scene("The record of one run", "Who, what, when and why, from the trigger to the outcome.")
+        teller.claim("shown from the record alone", holds=desk.command("show", runs[LARGE].id) == 0)
+        teller.claim("its chain of hashes is whole", holds=desk.command("verify", runs[LARGE].id) == 0)
+        took = time.monotonic() - ready
+    say()
+    for claim in teller.wrong:
+        say(f"WRONG: {claim}")
+    say(f"{'Something is wrong' if teller.wrong else 'Everything held'}. {took:.0f} s.")
+    return 1 if teller.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

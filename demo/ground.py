@@ -1,0 +1,125 @@
+"""The Postgres under the demo: an embedded server that leaves nothing behind, or a given one.
+
+Either way the demo has a tenant of its own and, as in production, a database login for each part that is played. On a
+given server those logins are dropped at the end; the record stays, in the demo's tenant.
+"""
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from langgraph_control import Policy
+from langgraph_control.audit.local_server import ADMIN, LocalServer
+from langgraph_control.audit.logins import LoginRole, add_login
+from langgraph_control.audit.migrate import migrate
+from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.errors import DatabaseRefused
+
+Admin: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+APPROVER: Final = "ana@acme.example"
+TENANTS: Final = "demo-"
+LOGINS: Final[tuple[LoginRole, ...]] = ("admin", "agent", "approver", "auditor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """A migrated database with the demo's policy published, and whom it is used as.
+
+    Args:
+        what: the server, for people.
+        tenant: the demo's own.
+        agent: DSN of the agent's login.
+        approver: DSN of the login that is Ana, of finance.
+        auditor: DSN of a login that only reads.
+    """
+
+    what: str
+    tenant: str
+    agent: str
+    approver: str
+    auditor: str
+
+
+@contextmanager
+def ground(policy: Policy, *, dsn: str | None, approver_dsn: str | None) -> Iterator[Ground]:
+    """Prepare a database for the demo, and tidy up after it.
+
+    Args:
+        policy: what to publish.
+        dsn: the admin login of a given server; None for an embedded one.
+        approver_dsn: an approver's login on the given server; None for one of the demo's own.
+    """
+    with ExitStack() as leaving:
+        embedded = dsn is None
+        if dsn is None:
+            dsn = leaving.enter_context(_embedded_server()).dsn(ADMIN)
+        tenant = f"{TENANTS}{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        migrate(dsn, tenant=tenant)
+        admin = leaving.enter_context(psycopg.connect(dsn, autocommit=True))
+        logins = leaving.enter_context(_logins(admin, dsn, tenant))
+        if approver_dsn is not None:
+            _lend(admin, dsn, tenant, approver_dsn)
+        publish_policy(logins["admin"], policy)
+        yield Ground(
+            what=f"PostgreSQL {_version(admin)}, {'embedded' if embedded else 'as given'}",
+            tenant=tenant,
+            agent=logins["agent"],
+            approver=approver_dsn or logins["approver"],
+            auditor=logins["auditor"],
+        )
+
+
+@contextmanager
+def _embedded_server() -> Iterator[LocalServer]:
+    with tempfile.TemporaryDirectory(prefix="langgraph-control-demo-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)  # root's server runs as another user, who has to get in
+        with LocalServer.start(Path(folder)) as server:
+            yield server
+
+
+@contextmanager
+def _logins(admin: Admin, dsn: str, tenant: str) -> Iterator[dict[LoginRole, str]]:
+    """Yield a DSN for each role: logins of this demo alone, with passwords that nobody else knows."""
+    named: dict[LoginRole, str] = {role: f"{tenant}-{role}" for role in LOGINS}
+    passwords: dict[LoginRole, str] = {role: secrets.token_urlsafe(24) for role in LOGINS}
+    try:
+        for role, login in named.items():
+            add_login(
+                dsn, login, role=role, tenant=tenant, person=APPROVER if role == "approver" else None, create=True
+            )
+            set_password = sql.SQL("ALTER ROLE {} PASSWORD {}")
+            admin.execute(set_password.format(sql.Identifier(login), sql.Literal(passwords[role])))
+        yield {role: make_conninfo(dsn, user=login, password=passwords[role]) for role, login in named.items()}
+    finally:
+        for login in named.values():
+            admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(login)))
+
+
+def _lend(admin: Admin, dsn: str, tenant: str, approver_dsn: str) -> None:
+    """Map the given approver's login to Ana in the demo's tenant, unless it already speaks for somebody's real one."""
+    login = str(conninfo_to_dict(approver_dsn).get("user") or "")
+    with admin.transaction():
+        admin.execute("SET LOCAL ROLE control_owner")
+        mapped = admin.execute("SELECT tenant FROM control.login WHERE login = %s", (login,)).fetchone()
+    if mapped is not None and not str(mapped[0]).startswith(TENANTS):
+        raise DatabaseRefused(
+            "The approver's login speaks for another tenant already.",
+            todo="Give the demo a login of its own, or none: it then makes one and drops it afterwards.",
+            code="login_taken",
+        )
+    add_login(dsn, login, role="approver", tenant=tenant, person=APPROVER)
+
+
+def _version(admin: Admin) -> str:
+    number = admin.info.server_version
+    return f"{number // 10000}.{number % 10000}"

@@ -1,0 +1,102 @@
+"""The count at the end: what billing itself logged, beside what the ledger holds."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from demo.billing.client import BillingProcess
+from demo.desk import Desk
+from demo.story import EFFECTS
+from demo.telling import Teller, say
+from demo.tickets import Ticket
+from langgraph_control import Run
+from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.names import run_id
+from langgraph_control.audit.requests import RunActions
+from langgraph_control.audit.rows import ActionRow
+from langgraph_control.audit.verify import verify_run
+
+__all__ = ["count"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One ticket's refund, as both sides have it.
+
+    Args:
+        ticket: the ticket.
+        requests: how often billing was asked to refund its order.
+        effects: how often billing did.
+        action: the ledger's row.
+        same_key: whether both sides name it by the same key.
+        entries: how many entries its run has.
+        whole: whether the run's chain is whole.
+    """
+
+    ticket: Ticket
+    requests: int
+    effects: int
+    action: ActionRow
+    same_key: bool
+    entries: int
+    whole: bool
+
+    @property
+    def right(self) -> bool:
+        """Whether both sides have what the story asked for, and nothing more."""
+        wanted = EFFECTS[self.ticket]
+        recorded = int(self.action.state == "succeeded")
+        return self.requests == self.effects == recorded == self.action.attempts == wanted and self.same_key
+
+    def __str__(self) -> str:
+        ticket, action = self.ticket, self.action
+        return (
+            f"   {ticket.trigger:<9} {ticket.order:<7} {ticket.amount:>8} {self.requests:>9} {self.effects:>8}"
+            f" {action.attempts:>9}  {action.state:<10} {self.entries:>7}"
+        )
+
+
+def count(desk: Desk, teller: Teller, runs: dict[Ticket, Run]) -> None:
+    """Print billing's log beside the ledger, and check every figure.
+
+    Args:
+        desk: where the story was played.
+        teller: told what does not add up.
+        runs: where each ticket's run stands.
+    """
+    teller.scene(
+        "The count", "On the left what the billing service itself logged, on the right what the ledger recorded."
+    )
+    with LedgerConnection(desk.ground.auditor) as ledger:
+        lines = [_line(desk.billing, ledger, ticket, run) for ticket, run in runs.items()]
+    say("                              ------ billing ---  ---------- ledger -----------")
+    say("   ticket    order        EUR  requests  refunds  attempts  state      entries")
+    for line in lines:
+        say(str(line))
+    log = desk.billing.log()
+    requests, attempts = sum(line.requests for line in lines), sum(line.action.attempts for line in lines)
+    say(f"   {'in all':<26} {requests:>9} {log['effects']:>8} {attempts:>9}")
+    say()
+    done = sum(line.action.state == "succeeded" for line in lines)
+    teller.claim(f"billing: {log['effects']} refunds, {log['duplicates']} duplicates", holds=log["duplicates"] == 0)
+    teller.claim(
+        f"ledger: {done} refunds recorded as done, under the same keys",
+        holds=done == log["effects"] == sum(EFFECTS.values()) and log["unattributed"] == 0,
+    )
+    teller.claim("every ticket led to what it should, and no more", holds=all(line.right for line in lines))
+    teller.claim(f"the records of all {len(lines)} runs are whole", holds=all(line.whole for line in lines))
+
+
+def _line(billing: BillingProcess, ledger: LedgerConnection, ticket: Ticket, run: Run) -> Line:
+    (action,) = ledger.ask(RunActions(run_id=run_id(run.id)))
+    asked = Counter(request["target"] for request in billing.log_page("requests") if request["method"] == "POST")
+    effects = [effect for effect in billing.log_page("effects") if effect["target"] == ticket.order]
+    found = verify_run(ledger, run_id(run.id))
+    return Line(
+        ticket=ticket,
+        requests=asked[ticket.order],
+        effects=len(effects),
+        action=action,
+        same_key={effect["action_key"] for effect in effects} <= {action.key.hex()},
+        entries=found.entries if found else 0,
+        whole=found is not None and found.ok,
+    )
