@@ -5,7 +5,7 @@ Agents do not use it: theirs belong to the I/O thread (:mod:`langgraph_control.a
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, LiteralString, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -20,6 +20,8 @@ from langgraph_control.audit.statements import statement
 from langgraph_control.errors import DatabaseRefused
 
 __all__ = ["LedgerConnection"]
+
+DictConnection: TypeAlias = psycopg.Connection[DictRow]
 
 PAGE_ENTRIES: Final = 500
 
@@ -42,9 +44,7 @@ class LedgerConnection:
         self._dsn = dsn
         conninfo = connection_string(dsn, application_name=application_name)
         with naming_errors(dsn):
-            self._connection: psycopg.Connection[DictRow] = psycopg.Connection.connect(
-                conninfo, autocommit=True, row_factory=dict_row
-            )
+            self._connection = DictConnection.connect(conninfo, autocommit=True, row_factory=dict_row)
 
     def ask(self, request: Request[T]) -> T:
         """Carry out one request and return its answer.
@@ -88,7 +88,7 @@ class LedgerConnection:
     ) -> None:
         self.close()
 
-    def _run(self, text: str, parameters: Any) -> list[DictRow]:
+    def _run(self, text: LiteralString, parameters: Any) -> list[DictRow]:
         try:
             with naming_errors(self._dsn):
                 return self._connection.execute(text, parameters, binary=True).fetchall()

@@ -108,8 +108,8 @@ def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited
+            """Keep the test's output to itself."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
         thread = threading.Thread(target=server.serve_forever)

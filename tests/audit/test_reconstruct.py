@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langgraph_control.audit.entries import Entry
@@ -203,6 +203,7 @@ NAMES = [
 OBJECTS = st.dictionaries(st.sampled_from(NAMES), JSON).map(orjson.dumps)
 
 
+@settings(max_examples=300)
 @given(
     facts=(OBJECTS.map(bytes.decode) | st.text()), body=OBJECTS | st.binary(), payload=st.none() | OBJECTS | st.binary()
 )
