@@ -141,16 +141,10 @@ class Judge:
                 "SELECT approval_id, card, digest, state FROM control.approval WHERE key = %s",
                 bytes.fromhex(effect["key"]),
             )
-            good = [
-                row
-                for row in rows
-                if row["state"] == "used"
-                and self.votes[str(row["approval_id"])] & FINANCE
-                and self._card_says(row["card"], effect)
-            ]
-            if not good:
+            granted = [row for row in rows if row["state"] == "used" and self.votes[str(row["approval_id"])] & FINANCE]
+            if not any(self._card_says(row["card"], effect) for row in granted):
                 raise Violation(f"an effect without a grant for exactly it: {effect}")
-            self._digest_ran(effect, {row["digest"].hex() for row in good})
+            self._digest_ran(effect, {row["digest"].hex() for row in granted})
 
     def _card_says(self, card: bytes, effect: dict[str, Any]) -> bool:
         shown = from_canonical(card)["what"]["arguments"]
@@ -198,8 +192,19 @@ class Judge:
 
     def _nothing_open(self, runs: list[dict[str, Any]], actions: dict[str, dict[str, Any]]) -> None:
         done = {run["run_id"] for run in runs if run["state"] == "done"}
+        # What another run has taken up again is that run's to settle.
+        taken_up = {
+            entry["facts"].get("key")
+            for run in runs
+            if run["run_id"] not in done
+            for entry in self.chains[run["run_id"]]
+        }
         open_states = ("executing", "unknown", "verifying", "needs_approval", "needs_human")
-        left = [row["tool"] for row in actions.values() if row["run_id"] in done and row["state"] in open_states]
+        left = [
+            row["tool"]
+            for key, row in actions.items()
+            if row["run_id"] in done and row["state"] in open_states and key not in taken_up
+        ]
         if left:
             raise Violation(f"a run is done while something of it is open: {left}")
 

@@ -219,18 +219,6 @@ MUTANTS: tuple[Mutant, ...] = (
         sql={"next_state": (("WHEN 'blind' THEN 'needs_human'", "WHEN 'blind' THEN 'ready'"),)},
     ),
     Mutant(
-        name="let a late settle count as current",
-        layer="SQL settle",
-        sql={
-            "settle_v1": (
-                (
-                    "v_late := a.attempt_id IS DISTINCT FROM p_attempt OR a.state NOT IN ('executing', 'verifying')",
-                    "v_late := a.state NOT IN ('executing', 'verifying')",
-                ),
-            )
-        },
-    ),
-    Mutant(
         name="let a zombie's transaction commit",
         layer="SQL settle",
         sql={"settle_v1": (("IF v_late AND p_xid IS NOT NULL THEN", "IF false THEN"),)},

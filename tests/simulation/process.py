@@ -63,7 +63,7 @@ class Process:
         self.token = -1
         self.believes_until = -1.0
         self.renewed_at = 0.0
-        self.transaction: psycopg.Connection[dict[str, Any]] | None = None
+        self.transactions: dict[str, psycopg.Connection[dict[str, Any]]] = {}
         self.wakes_at = 0.0
         self.stalled = False
         self.alive = True
@@ -74,9 +74,9 @@ class Process:
     def kill(self) -> None:
         """SIGKILL: nothing is cleaned up; open transactions die with their connection."""
         self.alive = False
-        if self.transaction is not None:
-            self.transaction.close()
-            self.transaction = None
+        for connection in self.transactions.values():
+            connection.close()
+        self.transactions.clear()
         if self.run_id is not None:
             self.thread.lose_writes(lambda: self.chance.random() < 0.7)
 
@@ -335,13 +335,16 @@ class Process:
             return ask.NotSent()
         simulation.judge.sent(call, request.action)
         if request.transaction:
-            return self.write_sql(request)
+            written = self.write_sql(request)
+            yield simulation.slowness()
+            return written
         fault = simulation.send_fault()
         try:
             value = simulation.world.receive(call.tool, request.action, fault, simulation.chance.uniform(0.1, 3.9))
         except Exception as error:  # noqa: BLE001 - a tool may raise anything
             yield "hear the failure"
             return ask.Raised(error=error)
+        yield simulation.slowness()
         yield "hear the result"
         return ask.Returned(value=value)
 
@@ -365,14 +368,12 @@ class Process:
         if self.simulation.strikes("sql"):
             connection.close()
             return ask.Raised(error=psycopg.errors.SerializationFailure())
-        self.transaction = connection
+        self.transactions[row["xid"]] = connection
         return ask.Returned(value=f"done {action.args['target']} {action.args['amount']}", xid=row["xid"])
 
     def commit(self, call: GovernedCall, request: Settle) -> Any:
         """Settle inside the open transaction: effect and record commit together or not at all."""
-        connection, self.transaction = self.transaction, None
-        if connection is None:
-            return ask.RolledBack(why="unsure")
+        connection = self.transactions.pop(str(request.xid))
         self.simulation.clock.write()
         try:
             rows = connection.execute(statement(request.statement), request.parameters()).fetchall()

@@ -68,9 +68,7 @@ def contracts_for(world: World) -> dict[str, Contract]:
     write = partial(writes, key="target", impact="money", explain="note", timeout=TIMEOUT_SECONDS)
     return {
         "keyed": write(keyed_for="30d"),
-        "forgetful": writes(
-            **shape, keyed_for=FORGETS_AFTER_SECONDS, find=world.find, visible_within=VISIBLE_WITHIN_SECONDS
-        ),
+        "forgetful": write(keyed_for=FORGETS_AFTER_SECONDS, find=world.find, visible_within=VISIBLE_WITHIN_SECONDS),
         "found": write(find=world.find, visible_within=VISIBLE_WITHIN_SECONDS),
         "read_back": write(read=world.read, expect=expect, visible_within=VISIBLE_WITHIN_SECONDS),
         "blind": write(),

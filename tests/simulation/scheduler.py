@@ -7,6 +7,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import orjson
+import psycopg
 
 from langgraph_control.audit.requests import Vote
 from langgraph_control.graphs.advance import Ended
@@ -14,7 +15,7 @@ from langgraph_control.guards.run_states import RunState
 from tests.simulation.database import Ledger, SimulationDatabase
 from tests.simulation.judge import Judge, Violation
 from tests.simulation.process import Process
-from tests.simulation.program import Task, contracts_for, draw
+from tests.simulation.program import TIMEOUT_SECONDS, Task, contracts_for, draw
 from tests.simulation.thread import SimulatedThread
 from tests.simulation.world import World
 
@@ -22,8 +23,9 @@ __all__ = ["Simulation", "Switches"]
 
 STEPS_MAX = 4000
 ROUNDS_MAX = 40
-OPERATOR_EVERY_SECONDS = 25.0
+OPERATOR_EVERY_SECONDS = (8.0, 40.0)
 TIME_MOVES = 0.2  # how often time moves between two steps of processes that are all ready
+SLOW_ODDS = 0.15
 SEND_FAULTS = ("refused", "dropped", "limited", "invalid", "broken", "late", "answer_lost")
 
 
@@ -102,7 +104,10 @@ class Simulation:
     def send(self, ledger: Ledger, request: Any) -> Any:
         """Send a request at the simulated time."""
         self.clock.write()
-        return ledger.send(request)
+        try:
+            return ledger.send(request)
+        except psycopg.Error as refused:
+            raise Violation(f"the ledger refused a {request.statement}: {refused}") from refused
 
     def strikes(self, what: str) -> bool:
         """Whether a fault of this sort happens now, out of the seed's few."""
@@ -121,6 +126,10 @@ class Simulation:
     def send_fault(self) -> str:
         """How the system of record misbehaves for this request."""
         return self.chance.choice(SEND_FAULTS) if self.strikes("send") else ""
+
+    def slowness(self) -> float:
+        """How long a system takes to answer, in seconds: sometimes nearly as long as an attempt may."""
+        return self.chance.uniform(1.0, TIMEOUT_SECONDS - 1.0) if self.chance.random() < SLOW_ODDS else 0.01
 
     def ended(self, process: Process, ended: Ended) -> None:
         """Note where a run stands after a process gave it up."""
@@ -158,7 +167,7 @@ class Simulation:
             self.threads[trigger] = SimulatedThread()
         for moment, trigger in self.scenario.triggers:
             self.agents.append(Agent(steps=self._deliver(trigger), wakes_at=self.began + moment))
-        self.agents.append(Agent(steps=self._operate(), wakes_at=self.began + OPERATOR_EVERY_SECONDS))
+        self.agents.append(Agent(steps=self._operate(), wakes_at=self.began + OPERATOR_EVERY_SECONDS[0]))
         for _ in range(STEPS_MAX):
             if not self._step():
                 break
@@ -198,7 +207,7 @@ class Simulation:
             one.kill()
         elif self.strikes("stall"):
             one.stalled = True
-            one.wakes_at = self.clock.seconds + self.chance.choice((3.0, 16.0, 25.0, 60.0))
+            one.wakes_at = self.clock.seconds + self.chance.choice((3.0, 16.0, 20.0, 25.0, 30.0, 60.0))
 
     def _move_agent(self, agent: Agent) -> None:
         try:
@@ -233,7 +242,7 @@ class Simulation:
                 self._ask_people(trigger)
                 if not any(process.alive and process.trigger == trigger for process in self.processes):
                     self._start(trigger, answers=True)
-            yield OPERATOR_EVERY_SECONDS
+            yield self.chance.uniform(*OPERATOR_EVERY_SECONDS)
         raise Violation(f"stuck: { ({name: str(self.over.get(name)) for name in self.threads}) }")
 
     def _needs_nobody(self, trigger: str) -> bool:
