@@ -13,15 +13,19 @@ __all__ = ["checkpoint_of", "questions_of", "thread_of"]
 def thread_of(snapshot: StateSnapshot) -> Thread:
     """Return what driving a run needs to know of its thread.
 
-    The root's snapshot lists every pending interrupt, those of subgraphs and of graphs inside tools included.
+    The root's snapshot lists every pending interrupt, those of subgraphs and of graphs inside tools included. It also
+    lists one that was answered before its node failed: answered again, the second answer would go to the node's next
+    question, so a failed task is only gone on with.
 
     Args:
         snapshot: the root graph's newest state.
     """
-    parked = {pending.id: _wait(pending.value) for pending in snapshot.interrupts if _is_ours(pending)}
+    parked = {pending.id: _wait(pending.value) for pending in _pending(snapshot) if _is_ours(pending)}
     return Thread(
         checkpoint=checkpoint_of(snapshot),
-        pending=bool(snapshot.next),
+        # Not `next`: it leaves out tasks that have their writes, and a step of which all have is not over before the
+        # checkpoint after it. Killed in between, the run is in the middle.
+        pending=bool(snapshot.tasks),
         parked=parked,
         questions=frozenset(questions_of(snapshot)),
     )
@@ -33,7 +37,7 @@ def questions_of(snapshot: StateSnapshot) -> dict[str, Any]:
     Args:
         snapshot: the root graph's newest state.
     """
-    return {pending.id: pending.value for pending in snapshot.interrupts if not _is_ours(pending)}
+    return {pending.id: pending.value for pending in _pending(snapshot) if not _is_ours(pending)}
 
 
 def checkpoint_of(snapshot: StateSnapshot) -> str:
@@ -43,6 +47,11 @@ def checkpoint_of(snapshot: StateSnapshot) -> str:
         snapshot: a state of the root graph.
     """
     return str(snapshot.config.get("configurable", {}).get("checkpoint_id") or "")
+
+
+def _pending(snapshot: StateSnapshot) -> list[Interrupt]:
+    answered = {pending.id for task in snapshot.tasks if task.error is not None for pending in task.interrupts}
+    return [pending for pending in snapshot.interrupts if pending.id not in answered]
 
 
 def _is_ours(pending: Interrupt) -> bool:

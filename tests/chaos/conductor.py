@@ -160,7 +160,7 @@ class Conductor:
         while len(self._workers) < self._count:
             death = None
             if mortal and self._dice.random() < LABELLED:
-                death = Death(place=self._dice.choice(PLACES), passes=self._dice.randint(0, 12))
+                death = Death(place=self._dice.choice(PLACES), passes=self._dice.randint(0, 5))
             ours, theirs = self._context.Pipe()
             settings = Settings(
                 dsn=self._world.database.agent,
