@@ -30,7 +30,7 @@ def main() -> int:
     except ControlError as error:
         sys.stderr.write(f"demo: {error}\n")
     except ImportError as missing:  # init_chat_model names the package that a model needs
-        sys.stderr.write(f"demo: {missing}\n")
+        sys.stderr.write(f"demo: {missing}, with .venv/bin/python -m pip\n")
     except KeyboardInterrupt:
         sys.stderr.write("demo: stopped\n")
     return 2

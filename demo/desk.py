@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from demo.billing.client import BillingProcess
 from demo.ground import Ground
-from demo.telling import say
+from demo.telling import WIDTH, say
 from demo.tickets import Ticket
 from demo.worker import ACTOR
 from langgraph_control import Control, Run
@@ -81,7 +81,8 @@ class Desk:
         Args:
             *arguments: as typed.
         """
-        say(f"   $ langgraph-control {shlex.join(arguments)}")
+        typed = f"   $ langgraph-control {shlex.join(arguments)}"
+        say(typed if len(typed) <= WIDTH else typed.replace(" --", " \\\n       --"))
         environment = _environment(dsn=self.ground.auditor, approver_dsn=self.ground.approver)
         ended = subprocess.run(  # noqa: S603 - our own command, no shell
             [COMMAND, *arguments], check=False, env=environment, stdout=subprocess.PIPE, text=True

@@ -63,8 +63,7 @@ def large_refund(desk: Desk, teller: Teller) -> None:
     run = _deliver(desk, teller, LARGE)
     teller.claim("nothing was refunded yet", holds=desk.refunded(LARGE) == [])
     approved = desk.command("approve", *run.approvals)
-    teller.note("agent", "The same delivery again, now that it is approved:")
-    run = _deliver(desk, teller, LARGE)
+    run = _deliver_again(desk, teller, LARGE)
     teller.claim(
         "exactly the approved 1200.00 EUR were refunded, once",
         holds=approved == 0 and desk.refunded(LARGE) == [LARGE.cents],
@@ -87,9 +86,9 @@ def forged_resume(desk: Desk, teller: Teller) -> None:
         "nothing was refunded, the request is as open as before",
         holds=desk.refunded(FORGED) == [] and parked.approvals == run.approvals != (),
     )
-    teller.note("finance", "Ana says no, and why; the agent is told.")
+    teller.note("finance", "Ana looks at the request and says no.")
     rejected = desk.command("reject", *run.approvals, "--comment", "Paid back in May.")
-    run = _deliver(desk, teller, FORGED)
+    run = _deliver_again(desk, teller, FORGED)
     teller.claim(
         "the run ended without a refund",
         holds=rejected == 0 and run.state == "done" and desk.refunded(FORGED) == [],
@@ -125,8 +124,9 @@ def killed_process(desk: Desk, teller: Teller) -> None:
         "the process was killed, billing has refunded, the run is unfinished",
         holds=died and left.state == "running" and desk.refunded(KILLED) == [KILLED.cents],
     )
+    teller.note("program", "The same delivery in a new process. It waits for the lease to run out.")
     said, _ = desk.worker(KILLED).communicate()
-    teller.note("agent", f"(a new process) {said.strip()}")
+    teller.note("agent", said.strip())
     teller.claim("still one refund of 75.00 EUR", holds=desk.refunded(KILLED) == [KILLED.cents])
     teller.claim("the run is done", holds=said.strip() == "done")
 
@@ -140,8 +140,8 @@ def same_trigger_twice(desk: Desk, teller: Teller) -> None:
     teller.note("customer", f'{TWICE.trigger}: "{TWICE.text}" (twice)')
     with ThreadPoolExecutor(2) as deliveries:
         first, second = deliveries.map(desk.deliver, [TWICE, TWICE])
-    teller.note("agent", f"{first} ({_said(first)})")
-    teller.note("agent", f"{second} ({_said(second)})")
+    for run in (first, second):
+        _report(teller, run)
     teller.claim("both are one run, with one result", holds=first.id == second.id and _said(first) == _said(second))
     teller.claim("billing refunded 20.00 EUR, once", holds=desk.refunded(TWICE) == [TWICE.cents])
 
@@ -149,9 +149,20 @@ def same_trigger_twice(desk: Desk, teller: Teller) -> None:
 def _deliver(desk: Desk, teller: Teller, ticket: Ticket) -> Run:
     teller.note("customer", f'{ticket.trigger}: "{ticket.text}"')
     run = desk.deliver(ticket)
-    said = _said(run)
-    teller.note("agent", f"{run} ({said})" if said else str(run))
+    _report(teller, run)
     return run
+
+
+def _deliver_again(desk: Desk, teller: Teller, ticket: Ticket) -> Run:
+    teller.note("program", f"The same call again: control.run(…, trigger={ticket.trigger!r})")
+    run = desk.deliver(ticket)
+    _report(teller, run)
+    return run
+
+
+def _report(teller: Teller, run: Run) -> None:
+    said = _said(run)
+    teller.note("agent", f'{run}: "{said}"' if said else str(run))
 
 
 def _said(run: Run) -> str:

@@ -5,7 +5,7 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["Teller", "say"]
+__all__ = ["WIDTH", "Teller", "say"]
 
 WIDTH: Final = 80
 BOLD: Final = "\033[1m{}\033[0m"

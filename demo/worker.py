@@ -27,7 +27,8 @@ def main() -> None:
     with Control(POLICY) as control:
         agent = support_agent(control, billing_client(options.billing), chat_model(options.model))
         given = {"messages": [{"role": "user", "content": options.text}]}
-        sys.stdout.write(f"{control.run(agent, given, trigger=options.trigger, actor=ACTOR)}\n")
+        run = control.run(agent, given, trigger=options.trigger, actor=ACTOR)
+    sys.stdout.write(f"{run}\n")
 
 
 def chat_model(name: str | None) -> BaseChatModel:
