@@ -48,11 +48,13 @@ def count(store: Store, call: Callable[[], object], *, calls: int) -> Counts:
     """Make calls one after the other, and return what they took.
 
     Args:
-        store: the one whose connection they use; it was used before, by one thread at a time, so that there is one.
+        store: the one whose connection they use. Its connections are closed first, so that there is one.
         call: makes one call.
         calls: how many.
     """
-    _read(store)  # prepares both statements, which takes a commit each
+    store._connections.drop_idle()  # noqa: SLF001 - the one opened next is then the only one
+    call()
+    _read(store)  # preparing a statement is a commit, too
     before = _read(store)
     with _traced(store) as sent:
         for _ in range(calls):

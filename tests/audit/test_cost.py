@@ -1,7 +1,7 @@
 """What one governed write costs, counted exactly on a server that nobody else uses.
 
-No full-page images: they depend on when the last checkpoint was, not on what a call writes. The server of this test runs
-without them, and without autovacuum, whose transactions would be counted, too.
+The server of this test writes no full-page images, whose number depends on when the last checkpoint was and not on what
+a call writes; and it runs no autovacuum, whose transactions would be counted, too.
 """
 
 import os
@@ -13,7 +13,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import StructuredTool
 
 from bench.counting import Counts, count
@@ -69,7 +68,8 @@ def governed_pay(run: EnteredRun, contract: Contract) -> Callable[[], None]:
         return f"paid {amount} for {order_id}"
 
     governed = run.govern(StructuredTool.from_function(pay), contract)
-    config: RunnableConfig = {"configurable": {RUN_KEY: str(run.context.run_id), "__pregel_durability": "sync"}}
+    # What LangGraph says of a durable graph, so that the write is not refused.
+    configurable = {RUN_KEY: str(run.context.run_id), "__pregel_durability": "sync"}
     orders = numbers(1)
 
     def call() -> None:
@@ -79,7 +79,7 @@ def governed_pay(run: EnteredRun, contract: Contract) -> Callable[[], None]:
             "reason": "The customer was charged twice for the same delivery.",
         }
         asked = {"name": "pay", "args": arguments, "id": f"call_{uuid4().hex}", "type": "tool_call"}
-        answer = governed.invoke(asked, config)
+        answer = governed.invoke(asked, {"configurable": configurable})
         assert answer.content == f"paid 49.90 for {arguments['order_id']}"
 
     return call

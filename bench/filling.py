@@ -1,0 +1,55 @@
+"""A ledger that has been in use for long: rows made by the server itself, shaped like those of settled writes."""
+
+from typing import Final
+
+import psycopg
+
+from bench.ground import Place
+
+__all__ = ["fill"]
+
+ACTIONS_PER_RUN: Final = 50
+
+RUNS: Final = """
+INSERT INTO control.run (run_id, tenant, trigger, intent, graph, thread_id, actor, started_at)
+SELECT md5('run' || n)::uuid, 'default', 'old/' || n, 'old/' || n, 'support', 'old/' || n, 'support-agent', now()
+FROM generate_series(1, %(runs)s::integer) n
+"""
+STATES: Final = """
+INSERT INTO control.run_state (run_id, tenant, seq, state, state_since)
+SELECT run_id, tenant, 2 * %(each)s::integer, 'done', started_at FROM control.run WHERE trigger LIKE 'old/%%'
+"""
+ACTIONS: Final = """
+INSERT INTO control.action (
+    tenant, key, run_id, tool, impact, kind, fallback_kind, args_hash, digest, state, started, in_doubt, attempts,
+    execution_id, attempt_id, lease_until, fence, sent_by, first_sent, absence_counts, settled_attempt, waited,
+    payload_run, payload_seq, call_id, last_answer, result)
+SELECT 'default', sha256(('key' || n)::bytea), run, 'pay', 'money', 'blind', 'blind', sha256(('args' || n)::bytea),
+    sha256(('digest' || n)::bytea), 'succeeded', true, false, 1,
+    attempt, attempt, now(), 1, now(), now(), false, attempt, false,
+    run, 2 * (n %% %(each)s::integer) + 1, 'call_' || n, '', '{"version":1,"result":"paid"}'
+FROM (SELECT n, md5('run' || (n / %(each)s::integer + 1))::uuid AS run, md5('attempt' || n)::uuid AS attempt
+      FROM generate_series(0, %(runs)s::integer * %(each)s::integer - 1) n) rows
+"""
+ENTRIES: Final = """
+INSERT INTO control.entry (run_id, seq, tenant, at, facts, body, hash)
+SELECT md5('run' || (n / (2 * %(each)s::integer) + 1))::uuid, n %% (2 * %(each)s::integer) + 1, 'default', now(),
+    '{"events": ["action.succeeded"]}', '{"tool":"pay"}', sha256(('hash' || n)::bytea)
+FROM generate_series(0, 2 * %(runs)s::integer * %(each)s::integer - 1) n
+"""
+
+
+def fill(place: Place, *, rows: int) -> None:
+    """Add settled writes until the ledger has about so many entries, and half as many actions.
+
+    Args:
+        place: an empty ledger.
+        rows: how many entries. Their texts are short: what a call meets of old rows is the depth of indexes.
+    """
+    numbers = {"each": ACTIONS_PER_RUN, "runs": rows // (2 * ACTIONS_PER_RUN)}
+    with psycopg.connect(place.admin, autocommit=True) as connection:
+        connection.execute("SET synchronous_commit = off")
+        for statement in (RUNS, STATES, ACTIONS, ENTRIES):
+            connection.execute(statement, numbers)
+        connection.execute("VACUUM ANALYZE")
+        connection.execute("CHECKPOINT")

@@ -1,0 +1,285 @@
+"""What is measured: each scenario takes its figures and returns the lines it has for the table."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Final
+
+from bench.counting import count
+from bench.dbos_steps import dbos_steps
+from bench.filling import fill
+from bench.floor import FloorWorker
+from bench.governed import GovernedRun, governed_runs
+from bench.ground import Ground, Place
+from bench.langgraph_runs import LongRun, control_of, governed_supersteps, plain_supersteps
+from bench.measuring import Figure, in_turn, p50_ms, rate, ratios
+from bench.table import AT_LEAST, AT_MOST, TIMES, Bar, Line
+from langgraph_control.audit.store import Store
+
+__all__ = ["FULL", "QUICK", "Scale", "scenarios"]
+
+PARALLEL_CALLS: Final = 8
+LATE_CALL: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much is done.
+
+    Args:
+        repetitions: of everything; contestants take turns.
+        calls: timed one after the other in one repetition.
+        seconds: that all workers call for in one repetition.
+        rows: entries of the full ledger.
+        actions: of the long run that is resumed.
+        writes_per_step: of that run; more than one saves supersteps.
+        supersteps: of a graph, in one repetition.
+    """
+
+    repetitions: int
+    calls: int
+    seconds: float
+    rows: int
+    actions: int
+    writes_per_step: int
+    supersteps: int
+
+
+FULL: Final = Scale(
+    repetitions=7, calls=200, seconds=1.5, rows=1_000_000, actions=1000, writes_per_step=1, supersteps=50
+)
+QUICK: Final = Scale(
+    repetitions=5, calls=50, seconds=0.25, rows=100_000, actions=1000, writes_per_step=20, supersteps=15
+)
+
+Scenario = Callable[[Ground, Scale], list[Line]]
+
+
+def counts(ground: Ground, scale: Scale) -> list[Line]:
+    """Commits, statements and log of a call; asserted in the tests, too."""
+    place = ground.place("counts")
+    with _store(place) as store, _run(store) as run, ground.without_page_images():
+        taken = count(store, run, calls=scale.calls)
+    return [
+        Line("commits per write", _one(taken.commits), "", bar=Bar(AT_MOST, 2), goal=Bar(AT_MOST, 2)),
+        Line("statements per write", _one(taken.statements), "", bar=Bar(AT_MOST, 2), goal=Bar(AT_MOST, 2)),
+        Line(
+            "log per write, no page images",
+            _one(taken.wal_bytes / 1000),
+            " kB",
+            bar=Bar(AT_MOST, 2.8),
+            goal=Bar(AT_MOST, 2),
+        ),
+        *(Line(f"heap-only updates of {table}", _one(share), "") for table, share in taken.hot_shares.items()),
+    ]
+
+
+def one_worker(ground: Ground, scale: Scale) -> list[Line]:
+    """Time and client CPU of a call with nobody else there."""
+    place = ground.place("one_worker")
+    with _store(place) as store, _run(store) as run, FloorWorker(place.agent) as floor:
+        p50_ms(run, calls=scale.calls // 4)
+        p50_ms(floor, calls=scale.calls // 4)
+        taken = in_turn(
+            scale.repetitions,
+            floor=lambda: p50_ms(floor, calls=scale.calls),
+            governed=lambda: p50_ms(run, calls=scale.calls),
+            floor_cpu=lambda: _cpu_ms(floor, calls=scale.calls),
+            governed_cpu=lambda: _cpu_ms(run, calls=scale.calls),
+        )
+    return [
+        Line("floor g2: p50, c=1", taken["floor"], " ms"),
+        Line("governed: p50, c=1", taken["governed"], " ms"),
+        Line(
+            "p50 against g2, c=1",
+            ratios(taken["governed"], taken["floor"]),
+            TIMES,
+            bar=Bar(AT_MOST, 1.7),
+            goal=Bar(AT_MOST, 1.2),
+        ),
+        Line("floor g2: client CPU per call", taken["floor_cpu"], " ms"),
+        Line("client CPU per call", taken["governed_cpu"], " ms", bar=Bar(AT_MOST, 1), goal=Bar(AT_MOST, 0.5)),
+    ]
+
+
+def many_workers(ground: Ground, scale: Scale) -> list[Line]:
+    """Rates with one run per worker, and with eight workers in one run."""
+    place = ground.place("many_workers")
+    lines = []
+    with _store(place) as store, ExitStack() as open_floors:
+        floors = [open_floors.enter_context(FloorWorker(place.agent)) for _ in range(32)]
+        runs = governed_runs(store, 32)
+        for floor in floors:
+            floor()
+        for workers, bar, goal in ((8, 0.4, 0.7), (32, 0.6, 1.5)):
+            taken = _rates(scale, floors[:workers], runs[:workers])
+            lines += _rate_lines(f"c={workers}", taken, bar, goal)
+        taken = _rates(scale, floors[:PARALLEL_CALLS], [runs[0]] * PARALLEL_CALLS)
+        lines += _rate_lines(f"{PARALLEL_CALLS} parallel calls in one run", taken, 0.2, 0.6)
+    return lines
+
+
+def late_call(ground: Ground, scale: Scale) -> list[Line]:
+    """A call late in a run against one near its beginning."""
+    place = ground.place("late_call")
+    with _store(place) as store, _run(store) as long:
+        for _ in range(LATE_CALL - 1):
+            long()
+
+        def early() -> float:
+            with _run(store) as fresh:
+                for _ in range(8):
+                    fresh()
+                return p50_ms(fresh, calls=20)
+
+        early()
+        taken = in_turn(2 * scale.repetitions, early=early, late=lambda: p50_ms(long, calls=20))
+    against = ratios(taken["late"], taken["early"])
+    return [Line("call 1000 of a run against call 10", against, TIMES, bar=Bar(AT_MOST, 1.1), goal=Bar(AT_MOST, 1.05))]
+
+
+def full_ledger(ground: Ground, scale: Scale) -> list[Line]:
+    """A call on a ledger with many rows against one on an empty ledger."""
+    empty, full = ground.place("empty"), ground.place("full")
+    fill(full, rows=scale.rows)
+    with (
+        _store(empty) as small,
+        _store(full) as large,
+        _run(small) as few,
+        _run(large) as many,
+    ):
+        p50_ms(few, calls=scale.calls)
+        p50_ms(many, calls=scale.calls)
+        taken = in_turn(
+            2 * scale.repetitions,
+            few=lambda: p50_ms(few, calls=scale.calls // 2),
+            many=lambda: p50_ms(many, calls=scale.calls // 2),
+        )
+    what = f"ledger of {scale.rows:,} rows against empty"
+    return [
+        Line(what, ratios(taken["many"], taken["few"]), TIMES, bar=Bar(AT_MOST, 1.1), goal=Bar(AT_MOST, 1.05)),
+    ]
+
+
+def supersteps(ground: Ground, scale: Scale) -> list[Line]:
+    """A superstep of LangGraph on its own saver, without and with a governed write: for information."""
+    place = ground.place("supersteps")
+    with control_of(place) as control, plain_supersteps(ground.empty_database("plain")) as plain:
+        governed = governed_supersteps(control)
+        plain(3)
+        governed(3)
+        taken = in_turn(
+            scale.repetitions,
+            plain=lambda: _each_ms(lambda: plain(scale.supersteps), scale.supersteps),
+            governed=lambda: _each_ms(lambda: governed(scale.supersteps), scale.supersteps),
+        )
+    return [
+        Line("LangGraph superstep on PostgresSaver", taken["plain"], " ms"),
+        Line("the same with a governed write, in control.run", taken["governed"], " ms"),
+        Line("against the plain superstep", ratios(taken["governed"], taken["plain"]), TIMES),
+    ]
+
+
+def resuming(ground: Ground, scale: Scale) -> list[Line]:
+    """Resuming a run that has made many writes against one that has made few."""
+    place = ground.place("resuming")
+    with control_of(place) as control:
+        few = LongRun(control, actions=10, writes_per_step=1)
+        many = LongRun(control, actions=scale.actions, writes_per_step=scale.writes_per_step)
+        few.resume()
+        many.resume()
+        taken = in_turn(
+            2 * scale.repetitions,
+            few=lambda: p50_ms(few.resume, calls=3),
+            many=lambda: p50_ms(many.resume, calls=3),
+        )
+    return [
+        Line("resume after 10 actions", taken["few"], " ms"),
+        Line(f"resume after {scale.actions} actions", taken["many"], " ms"),
+        Line(
+            f"resume after {scale.actions} actions against after 10",
+            ratios(taken["many"], taken["few"]),
+            TIMES,
+            bar=Bar(AT_MOST, 1.5),
+            goal=Bar(AT_MOST, 1.1),
+        ),
+    ]
+
+
+def dbos(ground: Ground, scale: Scale) -> list[Line]:
+    """A step of DBOS, where the bench extra is installed."""
+    if find_spec("dbos") is None:
+        return []
+    place = ground.place("dbos")
+    with FloorWorker(place.agent) as floor, dbos_steps(ground.empty_database("dbos_system")) as steps:
+        floor()
+        steps(5)
+        taken = in_turn(
+            scale.repetitions,
+            floor=lambda: _each_ms(lambda: [floor() for _ in range(scale.calls)], scale.calls),
+            step=lambda: _each_ms(lambda: steps(scale.supersteps), scale.supersteps),
+        )
+    return [
+        Line("DBOS step, c=1", taken["step"], " ms"),
+        Line("against g2", ratios(taken["step"], taken["floor"]), TIMES),
+    ]
+
+
+def scenarios() -> list[Scenario]:
+    """Return all of them, in the order of the table."""
+    return [counts, one_worker, many_workers, late_call, full_ledger, resuming, supersteps, dbos]
+
+
+def _rates(scale: Scale, floors: list[FloorWorker], runs: list[GovernedRun]) -> dict[str, Figure]:
+    return in_turn(
+        scale.repetitions,
+        floor=lambda: rate(floors, seconds=scale.seconds),
+        governed=lambda: rate(runs, seconds=scale.seconds),
+    )
+
+
+def _rate_lines(what: str, taken: dict[str, Figure], bar: float, goal: float) -> list[Line]:
+    against = ratios(taken["governed"], taken["floor"])
+    return [
+        Line(f"floor g2: {what}", taken["floor"], " calls/s"),
+        Line(f"governed: {what}", taken["governed"], " calls/s"),
+        Line(f"rate against g2, {what}", against, TIMES, bar=Bar(AT_LEAST, bar), goal=Bar(AT_LEAST, goal)),
+    ]
+
+
+def _cpu_ms(work: Callable[[], None], *, calls: int) -> float:
+    began = time.thread_time()
+    for _ in range(calls):
+        work()
+    return (time.thread_time() - began) / calls * 1000
+
+
+def _each_ms(work: Callable[[], object], steps: int) -> float:
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) / steps * 1000
+
+
+def _one(value: float) -> Figure:
+    return Figure(values=(value,))
+
+
+@contextmanager
+def _store(place: Place) -> Iterator[Store]:
+    store = Store(place.agent)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _run(store: Store) -> Iterator[GovernedRun]:
+    run = GovernedRun(store)
+    run()
+    try:
+        yield run
+    finally:
+        run.close()
