@@ -180,15 +180,15 @@ class _AsyncDriver:
         try:
             given = self._at.prepare(request.args)
         except Exception:  # noqa: BLE001 - stored arguments that the tool's schema no longer takes
-            return ask.NotSent()
+            return ask.NotSent(why="its stored arguments no longer fit the tool")
         if request.transaction:
             try:
                 self._transaction = await self._at.store.aopen_transaction()
             except TrailUnavailable:
-                return ask.NotSent()
+                return ask.NotSent(why="its transaction could not be opened")
             except asyncio.CancelledError as stop:
                 self._stop = stop
-                return ask.NotSent()
+                return ask.NotSent(why="it was cancelled before it was sent")
         connection = self._transaction.connection if self._transaction else None
         seconds_left = request.not_after - time.monotonic()
         if self._stop is not None or seconds_left <= 0:

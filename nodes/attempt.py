@@ -73,8 +73,8 @@ def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) 
     match answer:
         case ask.Returned(value=value, xid=xid):
             return (yield from _returned(call, action, value, xid))
-        case ask.NotSent():
-            return _Came(outcome=Outcome.NOT_DONE, said="its time was over before it was sent")
+        case ask.NotSent(why=why):
+            return _Came(outcome=Outcome.NOT_DONE, said=why)
         case ask.Cancelled():
             # A cancelled transaction was rolled back; anything else may have been sent.
             return _Came(outcome=Outcome.LOSE, said="cancelled in the middle of the call")
@@ -154,7 +154,7 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came) -> Settle:
             error=failure.error if failure else None,
             sent=failure.sent.value if failure else None,
             fault=failure.fault.value if failure else None,
-            why=failure.reason if failure else None,
+            why=failure.reason if failure else came.said or None,
             at=ticket.now.isoformat(),
         ),
     )

@@ -159,12 +159,12 @@ class _Driver:
         try:
             given = self._at.prepare(request.args)
         except Exception:  # noqa: BLE001 - stored arguments that the tool's schema no longer takes
-            return ask.NotSent()
+            return ask.NotSent(why="its stored arguments no longer fit the tool")
         if request.transaction:
             try:
                 self._transaction = self._at.store.open_transaction()
             except TrailUnavailable:
-                return ask.NotSent()
+                return ask.NotSent(why="its transaction could not be opened")
         connection = self._transaction.connection if self._transaction else None
         if self._stop is not None or time.monotonic() >= request.not_after:
             self._undone()

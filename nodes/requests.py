@@ -132,7 +132,13 @@ class Raised:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSent:
-    """The tool was not called: its time was over before it could be."""
+    """The tool was not called.
+
+    Args:
+        why: for the record.
+    """
+
+    why: str = "its time was over before it was sent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,7 @@ def test_arguments_that_no_longer_fit_are_not_sent(how: str, run: EnteredRun) ->
     where = place(run, noting(how, seen))
     changed = replace(where, prepare=misfit)
     request = ask.Send(action=ACTION, args={}, not_after=time.monotonic() + 60)
-    assert ran(how, one(request), changed) == ask.NotSent()
+    assert ran(how, one(request), changed) == ask.NotSent(why="its stored arguments no longer fit the tool")
     assert seen == []
 
 

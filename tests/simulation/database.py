@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, LiteralString, TypeAlias
 
 import orjson
 import psycopg
@@ -56,7 +56,7 @@ class Ledger:
     """One worker's connection: sends requests as the real store does, one statement and one commit each."""
 
     def __init__(self, dsn: str) -> None:
-        self.connection = psycopg.connect(dsn, autocommit=True, row_factory=dict_row)
+        self.connection = psycopg.Connection[dict[str, Any]].connect(dsn, autocommit=True, row_factory=dict_row)
 
     def send(self, request: Any) -> Any:
         """Send a request and return its answer."""
@@ -94,7 +94,7 @@ class SimulationDatabase:
 
     def __init__(self, database: Database, changes: Changes) -> None:
         self.database = database
-        self.admin = psycopg.connect(database.admin, autocommit=True, row_factory=dict_row)
+        self.admin = psycopg.Connection[dict[str, Any]].connect(database.admin, autocommit=True, row_factory=dict_row)
         self.admin.execute("SET synchronous_commit = off")
         self.admin.execute(_INJECTED)
         for function, replacements in changes.items():
@@ -111,7 +111,8 @@ class SimulationDatabase:
         assert row is not None
         if old not in row["text"]:
             raise LookupError(f"the mutant's text is not in control.{function}: {old}")
-        self.admin.execute(row["text"].replace(old, new))
+        text: str = row["text"]
+        self.admin.execute(text.replace(old, new).encode())
 
     def _publish(self) -> None:
         members = [{"role": role, "member": one} for role, people in POLICY.roles.items() for one in people]
@@ -122,7 +123,7 @@ class SimulationDatabase:
         request = PublishPolicy(hash=POLICY.hash, text=POLICY.text, members=members, floors=rows, body=orjson.dumps({}))
         self.admin.execute(statement(request.statement), request.parameters())
 
-    def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+    def rows(self, query: LiteralString, *parameters: Any) -> list[dict[str, Any]]:
         """Return what the admin sees."""
         return self.admin.execute(query, parameters, prepare=True).fetchall()
 

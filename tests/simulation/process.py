@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.rows import dict_row
 
 from langgraph_control.audit.ledger import Settle
 from langgraph_control.audit.requests import RunOpen, RunRelease, RunRenew
@@ -350,7 +351,9 @@ class Process:
 
     def write_sql(self, request: ask.Send) -> ask.Returned | ask.Raised:
         """Have the effect on the ledger's own connection and leave the transaction open."""
-        connection = psycopg.connect(self.simulation.database.database.agent, row_factory=psycopg.rows.dict_row)
+        connection = psycopg.Connection[dict[str, Any]].connect(
+            self.simulation.database.database.agent, row_factory=dict_row
+        )
         row = connection.execute("SELECT pg_current_xact_id()::text AS xid").fetchone()
         assert row is not None
         action = request.action
@@ -397,14 +400,18 @@ class Process:
         yield name
         simulation = self.simulation
         lost = simulation.lost_answer()
-        if lost != "before":
-            answer = simulation.send(self.ledger, request)
-            if isinstance(request, RunRelease):
-                simulation.judge.released(self, request, answer)
-            if isinstance(request, Settle):
-                simulation.judge.settled(request.key, request, answer)
+        if lost == "after":
+            self._send(request)
         if lost:
             yield f"send {name} again"
-            answer = simulation.send(self.ledger, request)
+        answer = self._send(request)
         yield f"hear {name}"
+        return answer
+
+    def _send(self, request: Any) -> Any:
+        answer = self.simulation.send(self.ledger, request)
+        if isinstance(request, RunRelease):
+            self.simulation.judge.released(self, request, answer)
+        if isinstance(request, Settle):
+            self.simulation.judge.settled(request.key, request, answer)
         return answer

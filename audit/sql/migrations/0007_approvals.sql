@@ -139,7 +139,8 @@ BEGIN
         WHERE m.tenant = l.tenant AND (m.member = v_person OR m.member = ANY (l.groups));
     PERFORM control.append(l.tenant, v_run, v_now, v_events,
         jsonb_build_object('approval', p_approval, 'tool', ap.tool, 'key', encode(v_key, 'hex'), 'digest', encode(ap.digest, 'hex'),
-            'person', v_person, 'roles', v_roles, 'decision', p_decision, 'answer', v_out.answer, 'reason', v_out.reason), p_body, NULL);
+            'person', v_person, 'roles', v_roles, 'decision', p_decision, 'comment', p_comment, 'answer', v_out.answer,
+            'reason', v_out.reason), p_body, NULL);
     IF v_out.answer IN ('granted', 'denied') OR 'approval.expired' = ANY (v_events) THEN
         PERFORM control.wake(l.tenant, v_key);
     END IF;
