@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph_control.audit.chain import ZERO, entry_hash
 from langgraph_control.audit.ledger import Settle, Verdict
 from langgraph_control.audit.requests import RunRelease, Vote
-from langgraph_control.audit.rows import Release, Voting
+from langgraph_control.audit.rows import Release, RunLease, Voting
 from langgraph_control.guards.canonical import from_canonical
 from langgraph_control.guards.run_states import RunState
 from langgraph_control.nodes.call import GovernedCall
@@ -73,6 +73,11 @@ class Judge:
             raise Violation(f"a vote of {person} counted")
         if vote.decision == "approve":
             self.votes[str(vote.approval_id)].add(person)
+
+    def new_message(self, state: str, answer: Any) -> None:
+        """A new request on a thread waits until the run that has the thread is done."""
+        if state != "done" and answer.answer is not RunLease.THREAD_BUSY:
+            raise Violation(f"a second run began on the thread of a run that is {state}")
 
     def released(self, process: "Process", request: RunRelease, answer: Any) -> None:
         """A decision that landed while the run was driven is not left lying."""

@@ -160,7 +160,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="need no grant",
         layer="SQL claim",
-        sql={"claim_v1": (("IF p_verb = 'approve' OR f.must OR a.approval_id IS NOT NULL THEN", "IF false THEN"),)},
+        sql={"claim_v1": (("ELSIF p_verb = 'approve' OR f.must OR a.approval_id IS NOT NULL THEN", "ELSIF false THEN"),)},
     ),
     Mutant(
         name="take a grant for another digest",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.simulation.scheduler import Simulation
 
-__all__ = ["LEASE_SECONDS", "Parked", "Process"]
+__all__ = ["LEASE_SECONDS", "Parked", "Process", "opening"]
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
@@ -47,6 +47,25 @@ class Parked:
 
 
 LOST = object()
+
+
+def opening(simulation: "Simulation", trigger: str, *, thread: str, holder: str) -> RunOpen:
+    """Return the request that registers or joins the run of a trigger."""
+    return RunOpen(
+        run_id=simulation.uuid(),
+        trigger=f"{simulation.name}/{trigger}",
+        intent=simulation.intent,
+        graph="simulated",
+        thread=thread,
+        own_thread=True,
+        actor=simulation.scenario.actor,
+        on_behalf_of=None,
+        deadline=None,
+        input=b"{}",
+        holder=holder,
+        lease_ms=int(LEASE_SECONDS * 1000),
+        body=b"{}",
+    )
 
 
 class Process:
@@ -101,7 +120,8 @@ class Process:
     def live(self) -> Iterator[Point]:
         """Open or join the run, drive it, give it up."""
         started = self.simulation.clock.seconds
-        answer = yield from self.ask_ledger(self._opening())
+        request = opening(self.simulation, self.trigger, thread=str(self.simulation.uuid()), holder=self.name)
+        answer = yield from self.ask_ledger(request)
         if answer.answer is RunLease.FINISHED:
             self.simulation.ended(self, Ended(state=RunState.DONE, reason=""))
         if answer.answer is not RunLease.ACQUIRED:
@@ -129,24 +149,6 @@ class Process:
                     answer = yield from self.drive(request)
                 case _:
                     answer = yield from self.ask_ledger(request)
-
-    def _opening(self) -> RunOpen:
-        simulation = self.simulation
-        return RunOpen(
-            run_id=simulation.uuid(),
-            trigger=f"{simulation.name}/{self.trigger}",
-            intent=simulation.intent,
-            graph="simulated",
-            thread=str(simulation.uuid()),
-            own_thread=True,
-            actor=simulation.scenario.actor,
-            on_behalf_of=None,
-            deadline=None,
-            input=b"{}",
-            holder=self.name,
-            lease_ms=int(LEASE_SECONDS * 1000),
-            body=b"{}",
-        )
 
     def _context(self) -> RunContext:
         simulation = self.simulation

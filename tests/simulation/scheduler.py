@@ -14,7 +14,7 @@ from langgraph_control.graphs.advance import Ended
 from langgraph_control.guards.run_states import RunState
 from tests.simulation.database import Ledger, SimulationDatabase
 from tests.simulation.judge import Judge, Violation
-from tests.simulation.process import Process
+from tests.simulation.process import Process, opening
 from tests.simulation.program import TIMEOUT_SECONDS, Task, contracts_for, draw
 from tests.simulation.thread import SimulatedThread
 from tests.simulation.world import World
@@ -288,25 +288,39 @@ class Simulation:
         bo = Vote(approval_id=approval, decision="approve", comment=None, person="bo@acme.example", body=b"{}")
         self.judge.voted("bo@acme.example", bo, self.send(self._approver(), bo))
 
+    def _new_message(self, trigger: str) -> None:
+        """Another request on the thread of a run that may be parked."""
+        rows = self.database.rows(
+            "SELECT thread_id, state FROM control.run r JOIN control.run_state s USING (run_id) WHERE r.trigger = %s",
+            f"{self.name}/{trigger}",
+        )
+        for row in rows:
+            request = opening(self, f"message-{self.number()}", thread=row["thread_id"], holder="a new message")
+            self.judge.new_message(row["state"], self.send(self.connection(), request))
+
     def _approver(self) -> Ledger:
         if self.shared.approver is None:
             self.shared.approver = Ledger(self.database.database.local_approver)
         return self.shared.approver
 
     def _meddle(self, trigger: str) -> Iterator[float]:
-        """Forge a resume, change what was asked under a pending approval, or change the record."""
+        """Forge a resume or send one twice, change what was asked or the record, or write to the thread meanwhile."""
         thread = self.threads[trigger]
         newest = thread.newest
-        match self.chance.choice(("forge", "update", "record")):
-            case "forge" if newest.interrupts:
+        match self.chance.choice(("forge", "stale", "update", "record", "message")):
+            case ("forge" | "stale") as how if newest.interrupts:
                 name, (place, card) = self.chance.choice(list(newest.interrupts.items()))
                 if "control" in card:
-                    forged = {"control": card["control"], "approved": True, "decision": "approve"}
+                    forged = {"control": card["control"]}
+                    if how == "forge":
+                        forged |= {"approved": True, "decision": "approve"}
                     answers = {**newest.answers, place: (*newest.answers.get(place, ()), forged)}
                     rest = {one: what for one, what in newest.interrupts.items() if one != name}
                     thread.put(answers=answers, interrupts=rest)
             case "update" if newest.asked:
                 thread.put(asked=tuple(_dearer(task) for task in newest.asked))
+            case "message":
+                self._new_message(trigger)
             case _:
                 for task in newest.asked or ():
                     for call in task.calls:

@@ -131,8 +131,6 @@ BEGIN
         PERFORM control.close_approval(ap.approval_id, CASE WHEN ap.scope = p_scope THEN 'expired' ELSE 'superseded' END, p_now);
         v_out.events := ARRAY[CASE WHEN ap.scope = p_scope THEN 'approval.expired' ELSE 'approval.superseded' END];
     END IF;
-    v_requirement := coalesce(v_requirement, jsonb_build_object('quorum', '{}'::jsonb, 'within_seconds', 86400,
-                                                                'execute_within_seconds', 86400, 'comment_required', false));
     v_out.approval_id := gen_random_uuid();
     v_out.digest := p_digest;
     v_out.comment := NULL;
@@ -162,6 +160,7 @@ DECLARE
     f control.floor;
     g control.grant_check;
     v_deadline timestamptz;
+    v_requirement jsonb;
     v_now timestamptz;
     v_fresh boolean;
     v_frozen boolean;
@@ -351,8 +350,20 @@ BEGIN
         END IF;
         IF v_out.answer IS NULL THEN
             SELECT * INTO f FROM control.floor WHERE tenant = v_tenant AND tool IN (p_tool, '*') ORDER BY tool = '*' LIMIT 1;
-            IF p_verb = 'approve' OR f.must OR a.approval_id IS NOT NULL THEN
-                g := control.check_grant(v_tenant, a, p_run, p_key, p_tool, p_scope, v_digest, p_requirement, p_card, v_now, v_frozen);
+            v_requirement := p_requirement;
+            IF f.must AND p_requirement IS NULL AND a.approval_id IS NULL THEN
+                -- The caller asks nobody where the published policy asks somebody: then the floor's own people are asked.
+                v_requirement := jsonb_build_object('quorum', coalesce(
+                        (SELECT jsonb_build_object(role, f.quorum) FROM unnest(f.roles) role ORDER BY role LIMIT 1), '{}'::jsonb),
+                    'not_by', jsonb_build_array('requester'), 'within_seconds', 86400, 'execute_within_seconds', 86400,
+                    'on_expiry', 'deny', 'comment_required', false);
+            END IF;
+            IF f.must AND cardinality(f.roles) = 0 AND NOT v_frozen THEN
+                a.state := control.must_step(a.state, 'deny', v_kind);
+                v_out.answer := 'stop';
+                v_out.reason := 'deny';
+            ELSIF p_verb = 'approve' OR f.must OR a.approval_id IS NOT NULL THEN
+                g := control.check_grant(v_tenant, a, p_run, p_key, p_tool, p_scope, v_digest, v_requirement, p_card, v_now, v_frozen);
                 a.approval_id := coalesce(g.approval_id, a.approval_id);
                 v_digest := coalesce(g.digest, v_digest);
                 v_events := v_events || g.events;
