@@ -102,12 +102,16 @@ def programs_on_the_path() -> Path | None:
 
 def _copied(folder: Path, copies: Path) -> Path:
     """Copy the wheel's programs to where the server's user can reach them, once per build."""
-    source = folder.parent
-    target = copies / f"programs-{int((folder / 'postgres').stat().st_mtime)}"
+    package = folder.parent.parent
+    # The programs look for libraries in a folder beside the package, so both keep their places.
+    parts = [part for part in (folder.parent, package.with_name(f"{package.name}.libs")) if part.exists()]
+    target = copies / f"wheel-{int((folder / 'postgres').stat().st_mtime)}"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=copies, ignore_cleanup_errors=True) as scratch:
             copy = Path(scratch) / "copy"
-            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("include"))
+            for part in parts:
+                place = copy / part.relative_to(package.parent)
+                shutil.copytree(part, place, ignore=shutil.ignore_patterns("include"))
             for path in (copy, *copy.rglob("*")):
                 path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or path.parent.name == "bin" else 0o444))
             try:
@@ -115,7 +119,7 @@ def _copied(folder: Path, copies: Path) -> Path:
             except OSError:
                 if not target.exists():  # not merely another process that was faster
                     raise
-    return target / "bin"
+    return target / folder.relative_to(package.parent)
 
 
 def _owner() -> int | None:

