@@ -15,6 +15,7 @@ from langgraph_control import writes
 from langgraph_control.audit.requests import RunOpen
 from langgraph_control.audit.store import Store
 from langgraph_control.nodes.contexts import enter_run, leave_run
+from langgraph_control.nodes.contracts import Contract
 from langgraph_control.nodes.drivers import drive
 from langgraph_control.nodes.parameters import tool_parameters
 from langgraph_control.nodes.run_context import RunContext
@@ -51,13 +52,14 @@ class GovernedRun:
 
     Args:
         store: through which its ledger is reached.
+        contract: of the tool it calls.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, contract: Contract = CONTRACT) -> None:
         self.context = _opened(store)
         self._orders = count(1)
         tool = StructuredTool.from_function(pay)
-        self._seam = Seam(original=tool, contract=CONTRACT, parameters=tool_parameters(tool), store=lambda: store)
+        self._seam = Seam(original=tool, contract=contract, parameters=tool_parameters(tool), store=lambda: store)
         enter_run(self.context)
 
     def __call__(self) -> None:
@@ -89,14 +91,15 @@ def governed_runs(store: Store, number: int) -> list[GovernedRun]:
 
 def _opened(store: Store) -> RunContext:
     session = store.session()
-    run_id, name = uuid4(), uuid4().hex
+    run_id = uuid4()
+    name = run_id.hex[:8]  # as long as what a ticket system gives
     opened = store.call(
         RunOpen(
             run_id=run_id,
             trigger=f"mail/{name}",
             intent=f"ticket/{name}",
             graph="support",
-            thread=name,
+            thread=str(run_id),
             own_thread=True,
             actor="support-agent",
             on_behalf_of="dora@acme.example",
@@ -117,7 +120,7 @@ def _opened(store: Store) -> RunContext:
         trigger=f"mail/{name}",
         intent=f"ticket/{name}",
         graph="support",
-        thread_id=name,
+        thread_id=str(run_id),
         actor="support-agent",
         on_behalf_of="dora@acme.example",
         deadline=None,

@@ -218,7 +218,7 @@ def dbos(ground: Ground, scale: Scale) -> list[Line]:
         steps(5)
         taken = in_turn(
             scale.repetitions,
-            floor=lambda: _each_ms(lambda: [floor() for _ in range(scale.calls)], scale.calls),
+            floor=lambda: p50_ms(floor, calls=scale.calls),
             step=lambda: _each_ms(lambda: steps(scale.supersteps), scale.supersteps),
         )
     return [

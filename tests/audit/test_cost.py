@@ -6,29 +6,24 @@ a call writes; and it runs no autovacuum, whose transactions would be counted, t
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from decimal import Decimal
-from itertools import count as numbers
+from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from langchain_core.tools import StructuredTool
 
 from bench.counting import Counts, count
+from bench.governed import CONTRACT, GovernedRun
 from langgraph_control import writes
 from langgraph_control.audit.postgres_programs import programs_on_the_path
 from langgraph_control.audit.postgres_server import PostgresServer
-from langgraph_control.nodes.contexts import RUN_KEY
-from langgraph_control.nodes.contracts import Contract
-from tests.support.entered_run import EnteredRun, entered_run
+from langgraph_control.audit.store import Store
 from tests.support.postgres import Database, cloned, make_data_folder, template
 
 CALLS = 200
 WAL_BYTES_MAX = 2800
 HOT_SHARE_MIN = 0.95
 CONTRACTS = {
-    "blind": writes(key="order_id", impact="money", explain="reason"),
+    "blind": CONTRACT,
     "keyed": writes(key="order_id", impact="money", explain="reason", keyed_for="24h"),
 }
 
@@ -51,38 +46,15 @@ def quiet_database() -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module", params=list(CONTRACTS))
-def counts(request: pytest.FixtureRequest, quiet_database: Database) -> Counts:
-    """What calls of one kind took, each of a change of its own, in one run."""
-    with entered_run(quiet_database) as run:
-        pay = governed_pay(run, CONTRACTS[request.param])
-        for _ in range(CALLS):  # plans are made, and a page of each table is half full
-            pay()
-        return count(run.store, pay, calls=CALLS)
-
-
-def governed_pay(run: EnteredRun, contract: Contract) -> Callable[[], None]:
-    """Return what has one governed write of ordinary size done, a new one at each call."""
-
-    def pay(order_id: str, amount: Decimal, reason: str) -> str:
-        """Pay."""
-        return f"paid {amount} for {order_id}"
-
-    governed = run.govern(StructuredTool.from_function(pay), contract)
-    # What LangGraph says of a durable graph, so that the write is not refused.
-    configurable = {RUN_KEY: str(run.context.run_id), "__pregel_durability": "sync"}
-    orders = numbers(1)
-
-    def call() -> None:
-        arguments = {
-            "order_id": f"order-{next(orders):06d}",
-            "amount": "49.90",
-            "reason": "The customer was charged twice for the same delivery.",
-        }
-        asked = {"name": "pay", "args": arguments, "id": f"call_{uuid4().hex}", "type": "tool_call"}
-        answer = governed.invoke(asked, {"configurable": configurable})
-        assert answer.content == f"paid 49.90 for {arguments['order_id']}"
-
-    return call
+def counts(request: pytest.FixtureRequest, quiet_database: Database) -> Iterator[Counts]:
+    """What calls of one kind took, each of a change of its own, in one run entered by hand."""
+    store = Store(quiet_database.agent)
+    run = GovernedRun(store, CONTRACTS[request.param])
+    for _ in range(CALLS):  # plans are made, and the tables have pages
+        run()
+    yield count(store, run, calls=CALLS)
+    run.close()
+    store.close()
 
 
 def test_an_allowed_write_is_two_statements(counts: Counts) -> None:
