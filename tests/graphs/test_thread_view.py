@@ -16,6 +16,11 @@ class State(TypedDict):
     log: Annotated[list[str], operator.add]
 
 
+def noting(name: str) -> Any:
+    """Return a node that notes its name."""
+    return lambda _: {"log": [name]}
+
+
 class Killed(BaseException):
     """What takes the place of the process' death."""
 
@@ -41,7 +46,7 @@ def test_a_step_without_its_checkpoint_is_not_over(checkpoints: int) -> None:
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
     before = START
     for name in ("first", "second", "third"):
-        builder.add_node(name, lambda _, name=name: {"log": [name]})
+        builder.add_node(name, noting(name))
         builder.add_edge(before, name)
         before = name
     saver = DyingSaver(checkpoints)
