@@ -160,7 +160,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="need no grant",
         layer="SQL claim",
-        sql={"claim_v1": (("ELSIF p_verb = 'approve' OR f.must OR a.approval_id IS NOT NULL THEN", "ELSIF false THEN"),)},
+        sql={
+            "claim_v1": (("ELSIF p_verb = 'approve' OR f.must OR a.approval_id IS NOT NULL THEN", "ELSIF false THEN"),)
+        },
     ),
     Mutant(
         name="take a grant for another digest",
