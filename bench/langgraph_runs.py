@@ -84,7 +84,7 @@ class LongRun:
     def __init__(self, control: Control, *, actions: int, writes_per_step: int) -> None:
         self._control = control
         builder = _looping(_writing(_tool(control), writes_per_step=writes_per_step), then="wait")
-        builder.add_node("wait", lambda _state: {"done": 0 * bool(interrupt("Go on?"))})
+        builder.add_node("wait", _wait)
         builder.add_edge("wait", "wait")
         self._run: Run = control.run(
             control.bind(builder.compile(), name=f"long-{actions}"),
@@ -99,6 +99,11 @@ class LongRun:
         self._run = self._control.resume(self._run.id, dict.fromkeys(self._run.questions, True))
         if not self._run.questions:
             raise RuntimeError(f"the run is {self._run.state}: {self._run.reason}")
+
+
+def _wait(_state: Progress) -> dict[str, int]:
+    interrupt("Go on?")
+    return {"done": 0}
 
 
 def _looping(step: Any, *, then: str = END) -> Any:
