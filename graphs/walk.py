@@ -104,7 +104,8 @@ def _parts_of_callable(item: Any) -> Iterator[Any]:
             yield from _named_by(item)
         case types.MethodType():
             yield from (item.__func__, item.__self__)
-            yield from _attributes(item.__self__)
+            if not isinstance(item.__self__, BaseTool):  # a tool speaks for itself: `tool.invoke` is the tool
+                yield from _attributes(item.__self__)
         case functools.partial():
             yield from (item.func, *item.args, *item.keywords.values())
         case _:
