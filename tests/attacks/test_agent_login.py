@@ -215,7 +215,6 @@ def test_the_other_logins_cannot_do_the_agents_part(desk_database: Database, wai
     assert unharmed(desk_database, waiting)
 
 
-@pytest.mark.xfail(reason="open: the checkpoint tables know no tenants")
 def test_another_tenants_login_sees_no_checkpoints(desk_database: Database, waiting: Run) -> None:
     """The state of one tenant's graphs, messages included, does not exist for an agent of another."""
     asked = "SELECT count(*) FROM control_checkpoints.checkpoints WHERE thread_id = %s"
@@ -237,7 +236,6 @@ def second_tenant_policy(desk_database: Database) -> None:
     publish_policy(desk_database.dsn(login), POLICY)
 
 
-@pytest.mark.xfail(reason="open: the checkpoint tables know no tenants")
 @pytest.mark.usefixtures("second_tenant_policy")
 def test_two_tenants_threads_of_one_name_are_two(desk_database: Database) -> None:
     """A conversation that two tenants happen to call the same is not shared between them."""

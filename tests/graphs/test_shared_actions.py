@@ -34,7 +34,7 @@ def test_a_run_that_was_answered_ends_though_another_tries_again(desk: Desk, tri
         asked = state["messages"][0].tool_calls[0]  # type: ignore[union-attr]
         return {"messages": [governed.invoke({**asked, "type": "tool_call"})]}
 
-    def meanwhile(_: MessagesState) -> dict[str, Any]:
+    def meanwhile(state: MessagesState) -> dict[str, Any]:
         if parked:
             desk.control.resume(parked.pop().id)
         return {}
