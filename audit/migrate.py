@@ -175,7 +175,7 @@ def _check_unchanged(migration: Migration, row: dict[str, Any]) -> None:
 
 
 def _set_up_checkpoints(connection: AdminConnection) -> None:
-    """Let LangGraph's saver create its tables, owned by the owner; the agent login gets rows, no definitions."""
+    """Let LangGraph's saver create its tables, owned by the owner; the agent login gets rows of its tenant."""
     connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(CHECKPOINT_SCHEMA)))
     PostgresSaver(connection).setup()
     connection.execute("SET search_path TO pg_catalog, pg_temp")
@@ -185,6 +185,7 @@ def _set_up_checkpoints(connection: AdminConnection) -> None:
         " REVOKE INSERT, UPDATE, DELETE ON {0}.checkpoint_migrations FROM control_agent"
     )
     connection.execute(grants.format(sql.Identifier(CHECKPOINT_SCHEMA)))
+    connection.execute(files(__package__).joinpath("sql", "checkpoint_tenants.sql").read_text("utf-8").encode())
 
 
 def _ensure_tenant(connection: AdminConnection, tenant: str) -> None:

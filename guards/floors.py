@@ -24,12 +24,14 @@ class Floor:
         roles: every role that some rule lets approve it, sorted. A vote by anyone else never counts.
         quorum: at least so many distinct people of these roles must say yes to any request. 1 where no rule lets
             anyone approve: nobody is in no roles, so the comparison fails by itself.
+        not_by: who may not vote on any request, because every rule that asks says so: ``requester`` or nobody.
     """
 
     tool: str
     must: bool
     roles: tuple[str, ...]
     quorum: int
+    not_by: tuple[str, ...] = ()
 
 
 def floors(policy: Policy) -> tuple[Floor, ...]:
@@ -56,6 +58,9 @@ def _floor(policy: Policy, tool: str) -> Floor:
         must=bool(strict) or all(rule.then is not Then.ALLOW for rule in heard),
         roles=tuple(sorted({role for requirement in asking for role in requirement.quorum})),
         quorum=_people(strict) or min((requirement.people for requirement in asking), default=1),
+        not_by=tuple(sorted(frozenset[str].intersection(*(requirement.not_by for requirement in asking))))
+        if asking
+        else (),
     )
 
 

@@ -154,7 +154,7 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came) -> Settle:
             error=failure.error if failure else None,
             sent=failure.sent.value if failure else None,
             fault=failure.fault.value if failure else None,
-            why=failure.reason if failure else came.said or None,
+            why=failure.reason if failure else came.said[:ERROR_TEXT_MAX] or None,
             at=ticket.now.isoformat(),
         ),
     )
@@ -175,7 +175,8 @@ def _next(call: GovernedCall, came: _Came) -> Delivered | Refused | Later:
 
 
 def _refusal(call: GovernedCall, came: _Came) -> str:
-    return f"{call.tool} failed and nothing was changed. {came.said}".strip()
+    said = came.said[:ERROR_TEXT_MAX].replace("\x00", "\N{REPLACEMENT CHARACTER}")  # Postgres texts hold no NUL
+    return f"{call.tool} failed and nothing was changed. {said}".strip()
 
 
 def _text(error: BaseException) -> str:
@@ -184,8 +185,7 @@ def _text(error: BaseException) -> str:
         said = str(error)
     except Exception:  # noqa: BLE001 - a broken __str__ must not lose the settle
         said = ""
-    text = f"{type(error).__name__}: {said}"[:ERROR_TEXT_MAX] if said else type(error).__name__
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")  # Postgres texts hold no NUL
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _rolled_back(

@@ -10,7 +10,7 @@ import orjson
 from langgraph_control.guards.canonical import (
     from_canonical,
     normalise,
-    observed,
+    observed_bytes,
     observed_identity_bytes,
     plain_bytes,
 )
@@ -26,6 +26,12 @@ __all__ = ["LEASE_MARGIN_SECONDS", "GovernedCall", "View"]
 
 LEASE_MARGIN_SECONDS: Final = 5.0
 """How much longer the ledger keeps an action for an attempt than the attempt may take: for the settle's own way."""
+
+
+RECORD_BYTES_MAX: Final = 1024 * 1024
+"""How large a before-image is stored."""
+
+TARGET_CHARS_MAX: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +176,9 @@ class GovernedCall:
         before = view.before
         if isinstance(before, Mapping):
             before = {name: value for name, value in before.items() if name not in self.contract.redact}
-        return plain_bytes({"args": normalise(kept), "before": observed(before)})
+        # A record of any size stops no claim: what is too large is on record by its size and hash.
+        record = None if before is None else from_canonical(observed_bytes(before, bytes_max=RECORD_BYTES_MAX))
+        return plain_bytes({"args": normalise(kept), "before": record})
 
     def stored(self, payload: bytes | None) -> tuple[dict[str, Any], Any]:
         """Return the arguments and the before-image of a frozen digest; redacted arguments come from this call.

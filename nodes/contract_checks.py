@@ -194,6 +194,27 @@ def check_combination(hooks: Mapping[str, object], *, watch: object, sql: bool, 
             )
 
 
+def check_redacted(redact: Collection[str], explain: Collection[str]) -> None:
+    """Check that the words people approve are on record.
+
+    Free text may be worded anew without a new request; what runs is then what people saw, from the record.
+
+    Args:
+        redact: the redacted fields.
+        explain: the free-text arguments.
+
+    Raises:
+        ContractError: code ``contract_redacted_words``.
+    """
+    both = sorted(set(redact) & set(explain))
+    if both:
+        raise ContractError(
+            f"redact and explain both name {', '.join(both)}: words not on record could be swapped after approval.",
+            todo="Keep the field in one of the two. A text that is itself the change is no explanation.",
+            code="contract_redacted_words",
+        )
+
+
 def name_of(tool: object) -> str:
     """Return a tool's or function's name.
 

@@ -256,6 +256,7 @@ def writes(
     checks.check_target(target)
     checks.check_combination(hooks, watch=watch, sql=sql, keyed_for=keyed_for)
     explained = checks.names(explain or (), field="explain")
+    checks.check_redacted(checks.names(redact, field="redact"), explained)
     return Contract(
         effect="write",
         key=checks.check_key(key, explained),

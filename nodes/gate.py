@@ -17,7 +17,7 @@ from langgraph_control.guards.signals import Signals
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT
 from langgraph_control.nodes.attempt import attempt
-from langgraph_control.nodes.call import GovernedCall, View, is_missing
+from langgraph_control.nodes.call import TARGET_CHARS_MAX, GovernedCall, View, is_missing
 from langgraph_control.nodes.card import card_bytes, parked_card
 from langgraph_control.nodes.reading_back import find_out
 from langgraph_control.nodes.results import decode
@@ -88,10 +88,10 @@ def perform(call: GovernedCall) -> Gate:
 
 def _look(call: GovernedCall) -> Generator[Any, Any, View]:
     contract = call.contract
-    target = contract.target_text(call.args)
+    target = (contract.target_text(call.args) or "")[:TARGET_CHARS_MAX] or None
     if callable(contract.target):
         heard = yield ask.Ask(hook="target", action=call.action())
-        target = str(heard.value) if isinstance(heard, ask.Heard) and heard.value else None
+        target = str(heard.value)[:TARGET_CHARS_MAX] if isinstance(heard, ask.Heard) and heard.value else None
     if contract.read is None:
         return View(target=target)
     heard = yield ask.Ask(hook="read", action=call.action())

@@ -66,6 +66,9 @@ class Seam:
         return ToolCalled(seam=self, body=body, given=given, call_id=call_id)
 
 
+CALL_ID_CHARS_MAX: Final = 256
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCalled:
     """One call of a governed body.
@@ -136,7 +139,7 @@ class ToolCalled:
             gate, plain = perform(call), call.args
         else:
             read = GovernedRead(
-                contract=seam.contract, tool=seam.original.name, args=args, run=run, call_id=self.call_id, where=where
+                contract=seam.contract, tool=seam.original.name, args=args, run=run, call_id=self._evidence, where=where
             )
             gate, plain = consult(read), args
         return gate, Surroundings(
@@ -165,10 +168,15 @@ class ToolCalled:
             args={argument: normalise(value, at=argument) for argument, value in args.items()},
             defaults=seam.parameters.defaults,
             run=run,
-            call_id=self.call_id,
+            call_id=self._evidence,
             occurrence=number,
             where=where,
         )
+
+    @property
+    def _evidence(self) -> str | None:
+        """The call's id as it goes on record: a model's provider may make it as long as it likes."""
+        return None if self.call_id is None else self.call_id[:CALL_ID_CHARS_MAX]
 
     def _prepared(self, plain: Mapping[str, Any], sent: Mapping[str, Any]) -> Mapping[str, Any]:
         """What to call the body with: as it was called, or stored arguments in the types its schema makes of them."""

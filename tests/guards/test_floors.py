@@ -53,8 +53,8 @@ def test_votes_that_satisfy_a_decision_satisfy_its_floor(
 def test_the_floors_of_the_refund_policy() -> None:
     """A refund can be allowed, so approval is no must; nothing else can, and messages need somebody of support."""
     assert floors(Policy.parse(REFUNDS, source="policy.yaml")) == (
-        Floor(tool="refund", must=False, roles=("finance", "support"), quorum=1),
-        Floor(tool="*", must=True, roles=("support",), quorum=1),
+        Floor(tool="refund", must=False, roles=("finance", "support"), quorum=1, not_by=("requester",)),
+        Floor(tool="*", must=True, roles=("support",), quorum=1, not_by=("requester",)),
     )
 
 
@@ -66,12 +66,12 @@ HEAD = "version: 1\nroles: {finance: [a, b, c], support: [d]}\nrules:\n"
     [
         pytest.param(
             "  - {tool: pay, then: approve, by: {finance: 2}}\n  - {tool: pay, impact: record, then: allow}",
-            Floor(tool="pay", must=True, roles=("finance",), quorum=2),
+            Floor(tool="pay", must=True, roles=("finance",), quorum=2, not_by=("requester",)),
             id="an unconditional approve rule cannot be avoided by claiming another impact",
         ),
         pytest.param(
             "  - {tool: pay, then: approve, by: {finance: 2}}\n  - {impact: money, then: approve, by: support}",
-            Floor(tool="pay", must=True, roles=("finance", "support"), quorum=2),
+            Floor(tool="pay", must=True, roles=("finance", "support"), quorum=2, not_by=("requester",)),
             id="a looser rule beside it adds its role, not its smaller number",
         ),
         pytest.param(
@@ -81,7 +81,7 @@ HEAD = "version: 1\nroles: {finance: [a, b, c], support: [d]}\nrules:\n"
         ),
         pytest.param(
             "  - {tool: pay, system: billing, then: approve, by: {finance: 3}}",
-            Floor(tool="pay", must=True, roles=("finance",), quorum=3),
+            Floor(tool="pay", must=True, roles=("finance",), quorum=3, not_by=("requester",)),
             id="without an allow rule falling through is denial",
         ),
         pytest.param(
@@ -91,7 +91,7 @@ HEAD = "version: 1\nroles: {finance: [a, b, c], support: [d]}\nrules:\n"
         ),
         pytest.param(
             "  - {tool: pay, system: crm, then: approve, by: finance}\notherwise: [{impact: record, then: allow}]",
-            Floor(tool="pay", must=False, roles=("finance",), quorum=1),
+            Floor(tool="pay", must=False, roles=("finance",), quorum=1, not_by=("requester",)),
             id="an allow in otherwise can be reached by claiming another impact",
         ),
     ],

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString, TypeAlias
 
@@ -116,10 +117,7 @@ class SimulationDatabase:
 
     def _publish(self) -> None:
         members = [{"role": role, "member": one} for role, people in POLICY.roles.items() for one in people]
-        rows = [
-            {"tool": floor.tool, "must": floor.must, "roles": list(floor.roles), "quorum": floor.quorum}
-            for floor in floors(POLICY)
-        ]
+        rows = [asdict(floor) for floor in floors(POLICY)]
         request = PublishPolicy(hash=POLICY.hash, text=POLICY.text, members=members, floors=rows, body=orjson.dumps({}))
         self.admin.execute(statement(request.statement), request.parameters())
 

@@ -203,7 +203,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="let the requester approve",
         layer="SQL vote",
-        sql={"vote_refusal": (("IF (p_approval).requirement -> 'not_by' ? 'requester' AND", "IF false AND"),)},
+        sql={
+            "vote_refusal": (
+                (
+                    "IF ((p_approval).requirement -> 'not_by' ? 'requester' OR 'requester' = ANY (f.not_by)) AND",
+                    "IF false AND",
+                ),
+            )
+        },
     ),
     Mutant(
         name="let a decision that lands meanwhile be lost",

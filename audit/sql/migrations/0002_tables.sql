@@ -43,6 +43,7 @@ CREATE TABLE control.floor (
     must boolean NOT NULL,
     roles text[] NOT NULL,
     quorum integer NOT NULL,
+    not_by text[] NOT NULL,  -- who may not vote on any request: 'requester', or nobody
     PRIMARY KEY (tenant, tool)
 );
 
@@ -194,3 +195,9 @@ CREATE TABLE control.entry (
     hash bytea NOT NULL,
     PRIMARY KEY (run_id, seq)
 );
+
+-- The tenant of the calling login; NULL for a login nobody published. Checkpoint rows carry it.
+CREATE FUNCTION control.tenant_v1() RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT tenant FROM control.login WHERE login = session_user
+$$;

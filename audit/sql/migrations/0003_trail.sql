@@ -27,6 +27,9 @@ BEGIN
 END
 $$;
 
+-- How large an entry's body may be, in bytes.
+CREATE FUNCTION control.body_bytes_max() RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 65536';
+
 -- A value behind its length, so that no two lists of values share bytes.
 CREATE FUNCTION control.framed(p_value bytea) RETURNS bytea
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT pg_catalog.int4send(pg_catalog.length(p_value)) || p_value';

@@ -98,6 +98,12 @@ DECLARE
     v_out control.run_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF (p_run IS NOT NULL AND length(p_trigger) BETWEEN 1 AND 1024 AND length(p_intent) BETWEEN 1 AND 1024
+        AND length(p_graph) BETWEEN 1 AND 256 AND length(p_thread) BETWEEN 1 AND 1024 AND length(p_actor) BETWEEN 1 AND 512
+        AND coalesce(length(p_on_behalf_of), 0) <= 512 AND p_own_thread IS NOT NULL AND length(p_holder) BETWEEN 1 AND 512
+        AND p_lease_ms BETWEEN 1 AND 86400000 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a run that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
     SELECT * INTO r FROM control.run WHERE tenant = v_tenant AND trigger = p_trigger;
     IF r.run_id IS NULL THEN
         INSERT INTO control.open_run (tenant, thread_id, run_id) VALUES (v_tenant, p_thread, p_run) ON CONFLICT DO NOTHING;
@@ -139,6 +145,10 @@ CREATE FUNCTION control.run_acquire_v1(p_run uuid, p_holder text, p_lease_ms int
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF (length(p_holder) BETWEEN 1 AND 512 AND p_lease_ms BETWEEN 1 AND 86400000
+        AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a lease that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
     RETURN control.take_lease((control.caller('agent')).tenant, p_run, p_holder, p_lease_ms, false, p_body);
 END
 $$;
@@ -163,6 +173,9 @@ DECLARE
     v_tenant text := (control.caller('agent')).tenant;
     i integer;
 BEGIN
+    IF (p_lease_ms BETWEEN 1 AND 86400000 AND cardinality(p_runs) = cardinality(p_tokens)) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a heartbeat that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
     -- One row at a time and none that is busy: a heartbeat must never wait behind a claim, nor hold two rows.
     FOR i IN 1 .. cardinality(p_runs) LOOP
         PERFORM 1 FROM control.run_state
@@ -233,6 +246,10 @@ DECLARE
     v_out control.release_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF (p_state IN ('done', 'waiting', 'retrying', 'needs_approval', 'needs_human', 'blocked') AND length(p_reason) <= 2000
+        AND coalesce(p_wake_ms, 0) BETWEEN 0 AND 31622400000 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a state that is none' USING ERRCODE = 'LC002';
+    END IF;
     SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
     v_out.generation := control.generation(p_run);
     v_out.entries := s.seq;
@@ -284,6 +301,10 @@ DECLARE
     s control.run_state;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF (length(p_tool) BETWEEN 1 AND 256 AND p_ok IS NOT NULL AND p_token IS NOT NULL
+        AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a read that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
     SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
     IF s.run_id IS NULL OR s.token <> p_token THEN
         RETURN false;

@@ -146,6 +146,22 @@ BEGIN
 END
 $$;
 
+-- Is this a requirement that people can meet? What an agent asserts is checked here; what it may not lower is in the floor.
+CREATE FUNCTION control.is_requirement(p_requirement jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE AS $$
+SELECT CASE WHEN jsonb_typeof(p_requirement) = 'object' AND jsonb_typeof(p_requirement -> 'quorum') = 'object'
+             AND jsonb_typeof(p_requirement -> 'not_by') = 'array'
+             AND jsonb_typeof(p_requirement -> 'comment_required') = 'boolean'
+             AND jsonb_typeof(p_requirement -> 'within_seconds') = 'number'
+             AND jsonb_typeof(p_requirement -> 'execute_within_seconds') = 'number'
+    THEN (SELECT count(*) > 0 AND bool_and(
+              CASE WHEN jsonb_typeof(value) = 'number' THEN value::text ~ '^[1-9][0-9]{0,3}$' ELSE false END)
+          FROM jsonb_each(p_requirement -> 'quorum'))
+         AND (p_requirement ->> 'within_seconds') ~ '^[1-9][0-9]{0,8}$'
+         AND (p_requirement ->> 'execute_within_seconds') ~ '^[1-9][0-9]{0,8}$'
+    ELSE false END
+$$;
+
 CREATE FUNCTION control.claim_v1(
     p_run uuid, p_token bigint, p_attempt uuid, p_key bytea, p_args_hash bytea, p_scope bytea, p_digest bytea,
     p_verb text,
@@ -174,6 +190,20 @@ DECLARE
     v_out control.claim_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+
+    -- 0. What cannot be a claim spoils nothing: it is refused before it touches a row.
+    IF (p_token IS NOT NULL AND p_attempt IS NOT NULL AND length(p_key) = 32 AND length(p_args_hash) = 32
+        AND coalesce(length(p_digest), 32) = 32 AND coalesce(length(p_scope), 32) = 32 AND (p_scope IS NULL) = (p_digest IS NULL)
+        AND p_verb IN ('allow', 'approve', 'ask', 'retry_later', 'verify_first', 'deduplicate', 'escalate', 'dry_run', 'deny')
+        AND (p_verb = 'approve') = (p_requirement IS NOT NULL) AND (p_requirement IS NULL OR control.is_requirement(p_requirement))
+        AND length(p_tool) BETWEEN 1 AND 256 AND length(p_impact) BETWEEN 1 AND 64
+        AND p_kind IN ('transaction', 'keyed', 'verified', 'blind') AND p_fallback_kind IN ('verified', 'blind')
+        AND p_lease_ms BETWEEN 1 AND 86400000 AND p_keyed_ms BETWEEN 0 AND 31622400000 AND p_visible_ms BETWEEN 0 AND 31622400000
+        AND p_attempts_max BETWEEN 1 AND 1000 AND coalesce(length(p_call), 0) <= 1024
+        AND length(p_body) <= control.body_bytes_max() AND length(p_payload) <= 4194304 AND coalesce(length(p_card), 0) <= 2097152
+       ) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a claim that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
 
     -- 1. The run's fencing token, before anything else: a stalled worker that asks the model again comes with other keys.
     SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
@@ -328,9 +358,6 @@ BEGIN
         IF v_out.answer IS NULL AND p_verb IN ('ask', 'escalate', 'retry_later', 'verify_first') THEN
             v_out.answer := 'park';
             v_out.reason := p_verb;
-        END IF;
-        IF v_out.answer IS NULL AND p_verb NOT IN ('allow', 'approve', 'deduplicate') THEN
-            RAISE EXCEPTION 'unknown decision' USING ERRCODE = 'LC002';
         END IF;
         IF v_out.answer IS NULL THEN
             SELECT deadline INTO v_deadline FROM control.run WHERE run_id = p_run;

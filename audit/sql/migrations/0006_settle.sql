@@ -34,9 +34,10 @@ DECLARE
     v_out control.settle_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
-    IF p_outcome NOT IN ('succeed', 'not_done', 'fail', 'lose', 'found', 'absent', 'undetermined', 'contradict')
-       OR NOT p_events <@ ARRAY['effect.verified', 'effect.mismatch'] THEN
-        RAISE EXCEPTION 'unknown outcome' USING ERRCODE = 'LC002';
+    IF (p_outcome IN ('succeed', 'not_done', 'fail', 'lose', 'found', 'absent', 'undetermined', 'contradict')
+        AND p_events <@ ARRAY['effect.verified', 'effect.mismatch'] AND p_attempt IS NOT NULL
+        AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        RAISE EXCEPTION 'an outcome that is none' USING ERRCODE = 'LC002';
     END IF;
     PERFORM 1 FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
     IF NOT FOUND THEN

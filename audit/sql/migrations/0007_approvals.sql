@@ -39,7 +39,7 @@ BEGIN
         RETURN 'not_in_role';
     END IF;
     -- Whoever asked, or had it asked, in any run that waits for this action, does not decide.
-    IF (p_approval).requirement -> 'not_by' ? 'requester' AND EXISTS (
+    IF ((p_approval).requirement -> 'not_by' ? 'requester' OR 'requester' = ANY (f.not_by)) AND EXISTS (
         SELECT 1 FROM control.run r
         WHERE (r.run_id = (p_approval).run_id
                OR r.run_id IN (SELECT w.run_id FROM control.waiter w WHERE w.tenant = p_tenant AND w.key = (p_approval).key))
@@ -72,8 +72,9 @@ DECLARE
     v_out control.vote_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
-    IF p_decision NOT IN ('approve', 'reject') THEN
-        RAISE EXCEPTION 'unknown decision' USING ERRCODE = 'LC002';
+    IF (p_decision IN ('approve', 'reject') AND p_approval IS NOT NULL AND length(p_body) <= control.body_bytes_max()
+        AND coalesce(length(p_comment), 0) <= 10000) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a vote that cannot be one' USING ERRCODE = 'LC002';
     END IF;
     v_person := CASE WHEN l.may_name_person AND p_person IS NOT NULL THEN p_person ELSE l.person END;
     v_out.approval_id := p_approval;

@@ -26,8 +26,9 @@ BEGIN
     INSERT INTO control.membership (tenant, role, member)
         SELECT DISTINCT v_tenant, m ->> 'role', m ->> 'member' FROM jsonb_array_elements(p_members) m;
     DELETE FROM control.floor WHERE tenant = v_tenant;
-    INSERT INTO control.floor (tenant, tool, must, roles, quorum)
-        SELECT v_tenant, f ->> 'tool', (f ->> 'must')::boolean, ARRAY(SELECT jsonb_array_elements_text(f -> 'roles')), (f ->> 'quorum')::integer
+    INSERT INTO control.floor (tenant, tool, must, roles, quorum, not_by)
+        SELECT v_tenant, f ->> 'tool', (f ->> 'must')::boolean, ARRAY(SELECT jsonb_array_elements_text(f -> 'roles')),
+               (f ->> 'quorum')::integer, ARRAY(SELECT jsonb_array_elements_text(f -> 'not_by'))
         FROM jsonb_array_elements(p_floors) f;
     RETURN control.append(v_tenant, v_chain, v_now, ARRAY['policy.loaded'], jsonb_build_object('policy', p_hash), p_body, NULL);
 END

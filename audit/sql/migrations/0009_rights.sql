@@ -7,6 +7,7 @@ GRANT USAGE ON SCHEMA control TO control_agent, control_approver, control_admin,
 
 GRANT EXECUTE ON FUNCTION
     control.session_v1,
+    control.tenant_v1,
     control.run_open_v1,
     control.run_acquire_v1,
     control.run_base_v1,
