@@ -102,6 +102,7 @@ class Conductor:
             for worker in self._workers:
                 worker.process.kill()
                 worker.process.join()
+                worker.pipe.close()
             voter_pipe.send(None)
             voter.join(STOP_SECONDS)
             voter.kill()
@@ -111,7 +112,7 @@ class Conductor:
         next_kill, next_restart = time.monotonic() + 1, min(KILLS_PER_RESTART, self._kills // 2)
         while self.score.kills < self._kills and time.monotonic() < end:
             self._keep_workers(mortal=True)
-            while len(self._unfinished()) < min(OPEN_JOBS, 2 * self._kills):
+            while len(self._unfinished()) < min(OPEN_JOBS, self._kills + 4):
                 job = next(self._plans)
                 self._world.prepare(job)
                 self.jobs[job.trigger] = job
@@ -220,6 +221,8 @@ class Conductor:
         if worker.process.exitcode == -signal.SIGKILL and not worker.doomed:
             self.score.kills += 1
             self.score.labelled += 1
+        worker.pipe.close()
+        worker.process.close()
 
     def _again(self, trigger: str, seconds: float | None = None) -> None:
         if any(waiting == trigger for _, _, waiting in self._later):
