@@ -193,3 +193,7 @@ def _ensure_tenant(connection: AdminConnection, tenant: str) -> None:
         "INSERT INTO control.tenant (tenant, secret) VALUES (%s, %s) ON CONFLICT DO NOTHING",
         (tenant, secrets.token_bytes(SECRET_BYTES)),
     )
+    known = connection.execute("SELECT to_regprocedure('control.tenant_chain(text)') AS chain").fetchone()
+    if known is not None and known["chain"] is not None:
+        # Now, before an agent login of another tenant could take the chain's id for a run.
+        connection.execute("SELECT control.tenant_chain(%s)", (tenant,))

@@ -14,7 +14,7 @@ from langgraph_control.audit.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.rows import RunState
 from langgraph_control.audit.verify import verify_run
-from langgraph_control.errors import NoRun
+from langgraph_control.errors import ContractError, NoRun
 from tests.support.desk import Desk
 from tests.support.scripted_model import call, calls
 
@@ -180,16 +180,17 @@ def test_a_second_resume_does_nothing(shop: Shop, trigger: str) -> None:
     assert shop.desk.done == ["o1:500:EUR"]
 
 
-SWAPPED = pytest.mark.xfail(
-    reason="open: redacted free text is in neither scope nor stored arguments, so it can be swapped"
-)
+def test_words_that_people_approve_are_on_record() -> None:
+    """Free text may change without a new request, so that what runs comes from the record: it cannot be redacted."""
+    with pytest.raises(ContractError) as caught:
+        writes(key="order_id", impact="money", explain="note", redact="note")
+    assert caught.value.code == "contract_redacted_words"
 
 
-@pytest.mark.parametrize("redact", [(), pytest.param("note", marks=SWAPPED)])
-def test_other_words_under_a_grant_are_not_sent(desk: Desk, trigger: str, redact: Any) -> None:
+def test_other_words_under_a_grant_are_not_sent(desk: Desk, trigger: str) -> None:
     """Free text swapped after the approval: what runs has the words that people approved, or nothing runs."""
 
-    @writes(key="order_id", impact="money", explain="note", redact=redact)
+    @writes(key="order_id", impact="money", explain="note")
     def refund(order_id: str, amount: Decimal, note: str) -> str:
         """Refund an order, with a note to the customer."""
         desk.done.append(f"{order_id}:{amount}:{note}")

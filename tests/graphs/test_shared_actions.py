@@ -3,7 +3,6 @@
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 
 from langgraph_control import Run, writes
@@ -13,7 +12,6 @@ from tests.support.desk import Desk, new_trigger
 from tests.support.scripted_model import call, calls
 
 
-@pytest.mark.xfail(reason="open: settle_v1 keeps the settling run on the list of waiters")
 def test_a_run_that_was_answered_ends_though_another_tries_again(desk: Desk, trigger: str) -> None:
     """A run whose attempt failed for good ends, also if the other run that waited tries in vain before it does."""
     refusals = iter([False])  # the first for good, all others for the moment

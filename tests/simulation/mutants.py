@@ -118,7 +118,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="drop the run's token (zombies store checkpoints, too)",
         layer="SQL claim",
-        sql={"claim_v1": (("IF s.run_id IS NULL OR s.token <> p_token THEN", "IF s.run_id IS NULL THEN"),)},
+        sql={"claim_v1": (("IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN", "IF s.run_id IS NULL THEN"),)},
         removed=("saver",),
     ),
     Mutant(
@@ -155,7 +155,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="use a key the provider has forgotten",
         layer="SQL claim",
-        sql={"claim_v1": (("IF p_kind = 'keyed' AND a.first_sent IS NOT NULL AND a.started", "IF false"),)},
+        sql={"claim_v1": (("IF v_kind = 'keyed' AND a.first_sent IS NOT NULL AND a.started", "IF false"),)},
     ),
     Mutant(
         name="need no grant",

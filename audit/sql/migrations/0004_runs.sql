@@ -257,7 +257,7 @@ BEGIN
         v_out.answer := 'released';  -- a re-sent release whose first send landed
         RETURN v_out;
     END IF;
-    IF s.run_id IS NULL OR s.token <> p_token THEN
+    IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN
         v_out.answer := 'stale';
         RETURN v_out;
     END IF;
@@ -306,7 +306,7 @@ BEGIN
         RAISE EXCEPTION 'a read that cannot be one' USING ERRCODE = 'LC002';
     END IF;
     SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
-    IF s.run_id IS NULL OR s.token <> p_token THEN
+    IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN
         RETURN false;
     END IF;
     PERFORM control.append(v_tenant, p_run, control.clock(),

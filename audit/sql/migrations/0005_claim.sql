@@ -26,9 +26,12 @@ CREATE FUNCTION control.satisfied(p_tenant text, p_tool text, p_approval uuid, p
 WITH floor AS (
     SELECT roles, quorum FROM control.floor WHERE tenant = p_tenant AND tool IN (p_tool, '*') ORDER BY tool = '*' LIMIT 1
 ), yes AS (
+    -- People as they are now: a vote of somebody who lost the login, the group or the role no longer counts.
     SELECT v.person, ARRAY(SELECT m.role FROM control.membership m
-                           WHERE m.tenant = p_tenant AND (m.member = v.person OR m.member = ANY (v.groups))) AS roles
-    FROM control.vote v WHERE v.approval_id = p_approval AND v.decision = 'approve'
+                           WHERE m.tenant = p_tenant AND (m.member = v.person OR m.member = ANY (l.groups))) AS roles
+    FROM control.vote v JOIN control.login l ON l.login = v.login AND l.tenant = p_tenant AND l.role = 'approver'
+        AND (l.person = v.person OR l.may_name_person)
+    WHERE v.approval_id = p_approval AND v.decision = 'approve'
 ), asked AS (
     SELECT key AS role, value::integer AS people FROM jsonb_each_text(p_requirement -> 'quorum')
 ), counted AS (
@@ -207,8 +210,8 @@ BEGIN
 
     -- 1. The run's fencing token, before anything else: a stalled worker that asks the model again comes with other keys.
     SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
-    IF s.run_id IS NULL OR s.token <> p_token THEN
-        IF s.run_id IS NOT NULL AND s.fenced_token <> p_token THEN
+    IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN
+        IF s.run_id IS NOT NULL AND s.fenced_token <> p_token AND EXISTS (SELECT 1 FROM control.run WHERE run_id = p_run) THEN
             PERFORM control.append(v_tenant, p_run, control.clock(), ARRAY['run.fenced'],
                 jsonb_build_object('token', p_token, 'current', s.token, 'tool', p_tool), p_body, NULL);
             UPDATE control.run_state SET fenced_token = p_token WHERE run_id = p_run;
@@ -278,11 +281,15 @@ BEGIN
         END IF;
 
         -- 4. Somebody holds it, or held it and is gone.
-        v_kind := p_kind;
+        -- What may be done about an open attempt follows from what that attempt was, not from what the contract is by now.
+        v_kind := CASE WHEN NOT a.started OR a.kind = p_kind THEN p_kind
+                       WHEN a.kind = 'transaction' AND a.state = 'executing' THEN a.kind
+                       WHEN p_kind = 'verified' THEN p_kind  -- reading back is sound, whatever the attempt was
+                       ELSE 'blind' END;
         -- The key is safe only if the provider still remembers it when the last byte of this attempt may be sent.
-        IF p_kind = 'keyed' AND a.first_sent IS NOT NULL AND a.started
+        IF v_kind = 'keyed' AND a.first_sent IS NOT NULL AND a.started
            AND v_now + make_interval(secs => p_lease_ms / 1000.0) >= a.first_sent + make_interval(secs => p_keyed_ms / 1000.0) THEN
-            v_kind := p_fallback_kind;
+            v_kind := CASE WHEN a.fallback_kind = p_fallback_kind THEN p_fallback_kind ELSE 'blind' END;
         END IF;
         IF v_out.answer IS NULL AND a.state IN ('executing', 'verifying') THEN
             IF a.attempt_id = p_attempt AND a.lease_until > v_now THEN
@@ -351,8 +358,15 @@ BEGIN
                 -- The policy turned while an outcome is open: no repeat, and nobody may call it undone.
                 a.state := control.must_step(a.state, 'give_up', v_kind);
                 v_out.reason := 'needs_human';
-            ELSIF p_verb = 'deny' THEN
-                a.state := control.must_step(a.state, 'deny', v_kind);
+            ELSE
+                -- Nobody needs to decide about what is not going to be done.
+                IF EXISTS (SELECT 1 FROM control.approval WHERE approval_id = a.approval_id AND state = 'open' FOR UPDATE) THEN
+                    PERFORM control.close_approval(a.approval_id, 'withdrawn', v_now);
+                    v_events := v_events || ARRAY['approval.withdrawn'];
+                END IF;
+                IF p_verb = 'deny' OR a.state = 'needs_approval' THEN
+                    a.state := control.must_step(a.state, 'deny', v_kind);
+                END IF;
             END IF;
         END IF;
         IF v_out.answer IS NULL AND p_verb IN ('ask', 'escalate', 'retry_later', 'verify_first') THEN
@@ -447,24 +461,31 @@ BEGIN
             a.digest := v_digest;
         END IF;
         a.impact := p_impact;
-        a.kind := p_kind;
-        a.fallback_kind := p_fallback_kind;
+        IF NOT v_frozen THEN
+            a.kind := p_kind;
+            a.fallback_kind := p_fallback_kind;
+        END IF;
         -- A run that acts on another run's action is on its list of waiters, so that neither can end while it is open.
         v_listed := v_out.answer IN ('park', 'wait', 'verify') OR (v_out.answer = 'go' AND a.run_id <> p_run);
         a.waited := a.waited OR v_listed;
         IF v_out.answer NOT IN ('wait') AND v_out.reason <> 'resent' AND (v_out.answer = 'go' OR v_note <> v_last OR cardinality(v_events) > 1) THEN
             v_out.seq := s.seq + 1;
-            a.last_answer := v_note;
+            a.last_answer := CASE WHEN v_out.answer = 'go' THEN '' ELSE v_note END;  -- a go is always an entry
             -- Where the arguments of this digest are kept: with the request people saw, else with the attempt.
-            IF v_digest = p_digest AND NOT v_frozen THEN
+            IF v_digest = p_digest AND NOT v_frozen
+               AND (v_out.answer = 'go' OR 'approval.requested' = ANY (v_events)) THEN
                 a.payload_run := p_run;
                 a.payload_seq := v_out.seq;
             END IF;
         END IF;
         IF v_fresh THEN
             INSERT INTO control.action SELECT (a).* ON CONFLICT DO NOTHING;
-            -- Somebody else inserted the key in the meantime: look again, with their row locked.
-            CONTINUE WHEN NOT FOUND;
+            IF NOT FOUND THEN
+                -- Somebody else inserted the key: the request made for it belongs to nothing.
+                DELETE FROM control.open_approval WHERE approval_id = v_out.approval_id AND tenant = v_tenant AND requested_at = v_now;
+                DELETE FROM control.approval WHERE approval_id = v_out.approval_id;
+                CONTINUE;
+            END IF;
         ELSE
             UPDATE control.action SET
                     tool = a.tool, impact = a.impact, kind = a.kind, fallback_kind = a.fallback_kind, args_hash = a.args_hash,
@@ -479,6 +500,9 @@ BEGIN
 
     IF v_digest IS DISTINCT FROM p_digest OR (v_frozen AND v_out.answer IN ('go', 'verify')) THEN
         SELECT payload INTO v_payload FROM control.entry WHERE run_id = a.payload_run AND seq = a.payload_seq;
+        IF v_payload IS NULL AND v_digest IS DISTINCT FROM p_digest AND v_out.answer = 'go' THEN
+            RAISE EXCEPTION 'the arguments of this digest are gone' USING ERRCODE = 'LC002';
+        END IF;
     END IF;
     IF v_out.seq IS NOT NULL THEN
         PERFORM control.append(v_tenant, p_run, v_now, v_events,

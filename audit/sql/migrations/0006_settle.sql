@@ -39,7 +39,7 @@ BEGIN
         AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'an outcome that is none' USING ERRCODE = 'LC002';
     END IF;
-    PERFORM 1 FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
+    PERFORM 1 FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain' FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'unknown run' USING ERRCODE = 'LC002';
     END IF;
@@ -68,7 +68,8 @@ BEGIN
             RETURN v_out;
         END IF;
         v_out.answer := 'late';
-        IF p_outcome = 'succeed' AND control.contradicts(a, p_attempt) THEN
+        IF p_outcome = 'succeed' AND control.contradicts(a, p_attempt)
+           OR p_outcome = 'contradict' AND a.state <> 'needs_human' THEN
             v_out.answer := 'contradiction';
             IF a.state IN ('needs_approval', 'denied') THEN
                 a.state := 'ready';  -- what was asked or refused afresh rests on "it was not done", which is now in doubt
@@ -106,6 +107,10 @@ BEGIN
     -- Not knowing more than before is no news to anyone.
     IF a.waited AND v_outcome <> 'undetermined' THEN
         PERFORM control.wake(v_tenant, p_key);
+        IF v_outcome IN ('succeed', 'found', 'fail') THEN
+            -- The run that settles it was told; should another run try again, that is not this run's wait.
+            DELETE FROM control.waiter WHERE tenant = v_tenant AND key = p_key AND run_id = p_run;
+        END IF;
     END IF;
     RETURN v_out;
 END

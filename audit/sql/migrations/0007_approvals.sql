@@ -177,7 +177,7 @@ CREATE FUNCTION control.inbox_v1(p_limit integer) RETURNS SETOF control.approval
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 SELECT (control.approval_row(a)).* FROM (
     SELECT a.* FROM control.open_approval o JOIN control.approval a USING (approval_id)
-    WHERE o.tenant = (control.caller('approver', 'admin', 'auditor', 'agent')).tenant
+    WHERE o.tenant = (control.caller('approver', 'admin', 'auditor', 'agent')).tenant AND a.expires_at > control.clock()
     ORDER BY o.requested_at LIMIT p_limit) a
 $$;
 

@@ -38,10 +38,13 @@ $$;
 CREATE FUNCTION control.tenant_chain(p_tenant text) RETURNS uuid
     LANGUAGE plpgsql AS $$
 DECLARE
-    v_chain uuid := md5('langgraph-control/tenant/' || p_tenant)::uuid;
+    v_chain uuid := encode(substr(sha256(convert_to('langgraph-control/tenant/' || p_tenant, 'UTF8')), 1, 16), 'hex')::uuid;
 BEGIN
-    INSERT INTO control.run_state (run_id, tenant, state, state_since) VALUES (v_chain, p_tenant, 'done', control.clock())
+    INSERT INTO control.run_state (run_id, tenant, state, state_since) VALUES (v_chain, p_tenant, 'chain', control.clock())
         ON CONFLICT DO NOTHING;
+    IF NOT EXISTS (SELECT 1 FROM control.run_state WHERE run_id = v_chain AND tenant = p_tenant AND state = 'chain') THEN
+        RAISE EXCEPTION 'the chain of tenant % is not its own', p_tenant USING ERRCODE = 'LC001';
+    END IF;
     RETURN v_chain;
 END
 $$;
