@@ -74,8 +74,8 @@ class Store:
             try:
                 self._check()
                 return request.read(self._connections.run(text, parameters))
-            except psycopg.Error as error:
-                pause_seconds = tries.pause_seconds_after(error)
+            except (psycopg.Error, UnicodeEncodeError) as error:
+                parameters, pause_seconds = _after(error, request, parameters, tries)
             self._connections.drop_idle()
             self._closing.wait(pause_seconds)
         raise closed()
@@ -144,11 +144,24 @@ class Store:
                 if not self._checked:
                     await asyncio.to_thread(self._check)
                 return request.read(await self._loop_connections.run(text, parameters))
-            except psycopg.Error as error:
-                pause_seconds = tries.pause_seconds_after(error)
+            except (psycopg.Error, UnicodeEncodeError) as error:
+                parameters, pause_seconds = _after(error, request, parameters, tries)
             await self._loop_connections.drop_idle()
             await asyncio.sleep(pause_seconds)
 
     def _prepared(self, request: Request[T], patience_seconds: float) -> tuple[LiteralString, Mapping[str, Any], Tries]:
         patience = None if request.statement == Settle.statement else patience_seconds
         return statement(request.statement), request.parameters(), Tries(self.dsn, patience_seconds=patience)
+
+
+def _after(
+    error: psycopg.Error | UnicodeEncodeError, request: Request[Any], parameters: Mapping[str, Any], tries: Tries
+) -> tuple[Mapping[str, Any], float]:
+    """Return what to send after a failed try, and how many seconds to wait before."""
+    unsendable = isinstance(error, (UnicodeEncodeError, psycopg.DataError))
+    if unsendable and request.statement == Settle.statement and parameters["error"] is not None:
+        # What a tool said is worth less than that its attempt is settled.
+        return {**parameters, "error": None}, 0.0
+    if isinstance(error, UnicodeEncodeError):
+        raise error
+    return parameters, tries.pause_seconds_after(error)

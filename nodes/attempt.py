@@ -15,10 +15,9 @@ from langgraph_control.nodes.call import GovernedCall, View
 from langgraph_control.nodes.reading_back import Confirmation, confirm
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused
+from langgraph_control.nodes.texts import said
 
 __all__ = ["attempt"]
-
-ERROR_TEXT_MAX: Final = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +27,7 @@ class _Came:
     outcome: Outcome
     value: Any = None
     failure: Failure | None = None
-    said: str = ""
+    said: str = ""  # fit to be kept
     confirmation: Confirmation = Confirmation.UNASKED
     xid: str | None = None
 
@@ -80,7 +79,7 @@ def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) 
             return _Came(outcome=Outcome.LOSE, said="cancelled in the middle of the call")
         case ask.Raised(error=error, ended_transaction=True):
             return _Came(
-                outcome=Outcome.CONTRADICT, said=f"{type(error).__name__} after the tool ended the transaction"
+                outcome=Outcome.CONTRADICT, said=said(f"{type(error).__name__} after the tool ended the transaction")
             )
         case ask.Raised(error=error):
             failure = classify(error, kind=call.kind, now=ticket.now, attempt=action.attempt)
@@ -104,9 +103,9 @@ def _returned(call: GovernedCall, action: Action, value: Any, xid: str | None) -
             case Done(result=result):
                 value = value if result is None else result
             case NotDone(reason=reason, transient=transient):
-                return _Came(outcome=Outcome.NOT_DONE if transient else Outcome.FAIL, said=reason)
+                return _Came(outcome=Outcome.NOT_DONE if transient else Outcome.FAIL, said=said(reason))
             case Unknown(reason=reason):
-                return _Came(outcome=Outcome.LOSE, said=reason)
+                return _Came(outcome=Outcome.LOSE, said=said(reason))
             case _:
                 return _Came(outcome=Outcome.LOSE, said="the outcome hook could not tell")
     if xid is not None or not call.contract.can_verify:
@@ -154,7 +153,7 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came) -> Settle:
             error=failure.error if failure else None,
             sent=failure.sent.value if failure else None,
             fault=failure.fault.value if failure else None,
-            why=failure.reason if failure else came.said[:ERROR_TEXT_MAX] or None,
+            why=failure.reason if failure else came.said or None,
             at=ticket.now.isoformat(),
         ),
     )
@@ -175,17 +174,13 @@ def _next(call: GovernedCall, came: _Came) -> Delivered | Refused | Later:
 
 
 def _refusal(call: GovernedCall, came: _Came) -> str:
-    said = came.said[:ERROR_TEXT_MAX].replace("\x00", "\N{REPLACEMENT CHARACTER}")  # Postgres texts hold no NUL
-    return f"{call.tool} failed and nothing was changed. {said}".strip()
+    return f"{call.tool} failed and nothing was changed. {came.said}".strip()
 
 
 def _text(error: BaseException) -> str:
     """What the tool itself would have told the model."""
-    try:
-        said = str(error)
-    except Exception:  # noqa: BLE001 - a broken __str__ must not lose the settle
-        said = ""
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    name, words = type(error).__name__, said(error)
+    return said(f"{name}: {words}" if words else name)
 
 
 def _rolled_back(
@@ -195,10 +190,10 @@ def _rolled_back(
         # Effect and record are one commit: whichever happened, the ledger knows once the lease is over.
         return Later(seconds=0.0, why="the connection was lost while committing")
     outcome = Outcome.CONTRADICT if settled.why == "ended" else Outcome.NOT_DONE
-    said = (
+    why = (
         "the tool ended the ledger's transaction"
         if settled.why == "ended"
         else "rolled back: a newer attempt is current"
     )
-    yield _settle(call, ticket, _Came(outcome=outcome, said=said))
-    return Later(seconds=0.0, why=said)
+    yield _settle(call, ticket, _Came(outcome=outcome, said=why))
+    return Later(seconds=0.0, why=why)

@@ -21,6 +21,7 @@ from langgraph_control.nodes.action import ABSENT, Action
 from langgraph_control.nodes.contract_checks import template_fields
 from langgraph_control.nodes.contracts import Contract
 from langgraph_control.nodes.run_context import RunContext
+from langgraph_control.nodes.texts import keepable_in
 
 __all__ = ["LEASE_MARGIN_SECONDS", "GovernedCall", "View"]
 
@@ -222,7 +223,7 @@ class GovernedCall:
                 "tool": self.tool,
                 "system": self.contract.system,
                 "impact": self.impact.value,
-                "contract": self.contract.version,
+                "contract": contract.version,
                 "call_id": self.call_id,
                 "where": {**self.where, "worker": run.worker, "thread_id": run.thread_id, "graph": run.graph},
                 **facts,
@@ -231,14 +232,19 @@ class GovernedCall:
 
 
 def body_bytes(facts: Mapping[str, Any]) -> bytes:
-    """Return facts made of JSON primitives as the bytes of an entry's body.
+    """Return facts made of JSON primitives as the bytes of an entry's body. No text in them makes it raise.
 
     Args:
         facts: the body; None values are left out.
     """
-    return orjson.dumps(
-        {name: value for name, value in facts.items() if value is not None}, option=orjson.OPT_SORT_KEYS
-    )
+    known = {name: value for name, value in facts.items() if value is not None}
+    try:
+        body = orjson.dumps(known, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # half of a surrogate pair
+        body = b""
+    if body and b"\\u0000" not in body:
+        return body
+    return orjson.dumps(keepable_in(known), option=orjson.OPT_SORT_KEYS)
 
 
 def is_missing(before: Any) -> bool:

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -18,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from langgraph_control.audit import tries
 from langgraph_control.audit.failures import LedgerRefused
-from langgraph_control.audit.ledger import Answer, Verdict
+from langgraph_control.audit.ledger import Answer, Outcome, Verdict
 from langgraph_control.audit.logins import add_login
 from langgraph_control.audit.loop_thread import LoopThread
 from langgraph_control.audit.migrate import migrate
@@ -334,3 +336,19 @@ def test_an_interpreter_ends_cleanly_without_close(database: Database) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("text", ["a \x00 byte", "half of a pair: \ud83d"])
+async def test_a_settle_lands_without_words_that_cannot_be_sent(store: Store, run: tuple[UUID, int], text: str) -> None:
+    """A settle whose error text no statement can carry lands without it, from threads and from loops."""
+
+    async def from_a_thread(request: Any) -> Any:
+        return await asyncio.to_thread(store.call, request)
+
+    sends: tuple[Callable[[Any], Awaitable[Any]], ...] = (from_a_thread, store.acall)
+    for send in sends:
+        asked = claim(*run)
+        await send(asked)
+        settled = await send(replace(settle(asked, outcome=Outcome.FAIL), result=None, error=text))
+        assert settled.answer is Verdict.SETTLED
+    assert {action.state for action in store.call(RunActions(run_id=run[0]))} == {"failed"}
