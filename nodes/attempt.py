@@ -147,7 +147,7 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came) -> Settle:
         error=_refusal(call, came) if failed else None,
         call_id=call.call_id,
         xid=came.xid,
-        body=call.body(
+        body=call.outcome_body(
             outcome=came.outcome.value,
             confirmation=came.confirmation.value,
             error=failure.error if failure else None,

@@ -41,8 +41,8 @@ class View:
 
     Args:
         before: what ``read`` returned: the record, ``ABSENT``, or None without a read hook.
-        after: the fields ``expect`` says the record will have; None where it cannot say or there is no such hook.
-        failed: the read or expect hook raised: the record's state is not known now.
+        after: the fields ``expect`` says the record will have; None where it names none or there is no such hook.
+        failed: the read or expect hook raised, or answered with no record: the record's state is not known now.
         target: the record's name for people; None if the contract gives none.
     """
 
@@ -70,6 +70,20 @@ def holds(after: Mapping[str, Any], record: Any) -> bool:
         name in record and observed_identity_bytes(record[name]) == observed_identity_bytes(value)
         for name, value in after.items()
     )
+
+
+def as_record(answer: object) -> dict[Any, Any] | None:
+    """Return a hook's mapping as a plain one; None for what is no mapping. Never raises.
+
+    Args:
+        answer: what ``read`` or ``expect`` returned.
+    """
+    if not isinstance(answer, Mapping):
+        return None
+    try:
+        return dict(answer)
+    except Exception:  # noqa: BLE001 - somebody else's mapping may raise anything while it is read
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,25 +224,33 @@ class GovernedCall:
         )
 
     def body(self, **facts: Any) -> bytes:
-        """Return an entry's body: who, what, where and why as this worker knows it. SQL adds what it decides itself.
+        """Return a claim's body: what is proposed, and where.
+
+        Who runs it, for whom and in which thread is in ``run.started`` and ``run.resumed`` of the same chain; what the
+        database decides itself is in the facts.
 
         Args:
             **facts: what this entry is about; None values are left out.
         """
-        run = self.run
+        contract = self.contract
         return body_bytes(
             {
-                "who": {"actor": run.actor, "on_behalf_of": run.on_behalf_of},
-                "intent": run.intent,
-                "tool": self.tool,
-                "system": self.contract.system,
+                "system": contract.system,
                 "impact": self.impact.value,
                 "contract": contract.version,
                 "call_id": self.call_id,
-                "where": {**self.where, "worker": run.worker, "thread_id": run.thread_id, "graph": run.graph},
+                "where": self.where or None,
                 **facts,
             }
         )
+
+    def outcome_body(self, **facts: Any) -> bytes:
+        """Return a settle's body: what came of the attempt that the claim's entry describes.
+
+        Args:
+            **facts: what is new; None values are left out.
+        """
+        return body_bytes(facts)
 
 
 def body_bytes(facts: Mapping[str, Any]) -> bytes:

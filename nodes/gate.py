@@ -17,11 +17,12 @@ from langgraph_control.guards.signals import Signals
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT
 from langgraph_control.nodes.attempt import attempt
-from langgraph_control.nodes.call import TARGET_CHARS_MAX, GovernedCall, View, is_missing
+from langgraph_control.nodes.call import TARGET_CHARS_MAX, GovernedCall, View, as_record, is_missing
 from langgraph_control.nodes.card import card_bytes, parked_card
 from langgraph_control.nodes.reading_back import find_out
 from langgraph_control.nodes.results import decode
 from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused, TakenOver
+from langgraph_control.nodes.texts import said
 
 __all__ = ["ATTEMPTS_MAX", "PATIENCE_SECONDS", "Gate", "perform"]
 
@@ -91,19 +92,31 @@ def _look(call: GovernedCall) -> Generator[Any, Any, View]:
     target = (contract.target_text(call.args) or "")[:TARGET_CHARS_MAX] or None
     if callable(contract.target):
         heard = yield ask.Ask(hook="target", action=call.action())
-        target = str(heard.value)[:TARGET_CHARS_MAX] if isinstance(heard, ask.Heard) and heard.value else None
+        named = heard.value if isinstance(heard, ask.Heard) else None
+        target = None if named is None else said(named)[:TARGET_CHARS_MAX] or None
     if contract.read is None:
         return View(target=target)
     heard = yield ask.Ask(hook="read", action=call.action())
-    if isinstance(heard, ask.AskFailed):
+    before = _record(heard)
+    if before is None:
         return View(failed=True, target=target)
-    before, after = heard.value, None
+    after = None
     if contract.expect is not None and before is not ABSENT:
         heard = yield ask.Ask(hook="expect", action=call.action(before=before))
         if isinstance(heard, ask.AskFailed):
             return View(failed=True, target=target)
-        after = heard.value
-    return View(before=before, after=after, target=target)
+        after = as_record(heard.value)
+        if after is None and heard.value is not None:
+            return View(failed=True, target=target)
+    # Without a field there is nothing to hold against the record: no proof, and no doubt.
+    return View(before=before, after=after or None, target=target)
+
+
+def _record(heard: ask.Heard | ask.AskFailed) -> Any:
+    """What read says, a record or ABSENT; None where it failed or said neither."""
+    if isinstance(heard, ask.AskFailed):
+        return None
+    return ABSENT if heard.value is ABSENT else as_record(heard.value)
 
 
 def _decide(call: GovernedCall, view: View) -> Decision:
@@ -166,12 +179,10 @@ def _claim(call: GovernedCall, view: View, decision: Decision, ticket: ask.Ticke
         attempts_max=ATTEMPTS_MAX,
         call_id=call.call_id,
         body=call.body(
-            verb=decision.verb.value,
             reasons=list(decision.reasons),
             rules=list(decision.matched),
             policy=decision.policy_hash,
             target=view.target,
-            trigger=call.run.trigger,
             at=ticket.now.isoformat(),
         ),
         payload=call.payload(view),
@@ -203,6 +214,8 @@ def _ended(call: GovernedCall, claimed: Claimed, decision: Decision) -> Delivere
         return TakenOver()
     if claimed.answer is Answer.STORED and claimed.reason == Reason.SUCCEEDED and claimed.result is not None:
         return Delivered(value=decode(claimed.result), replayed=True)
+    if claimed.answer is Answer.STORED and claimed.reason == Reason.SUCCEEDED:
+        return Delivered(value=f"{call.tool} is done; its result is not on record.", replayed=True)
     if claimed.answer is Answer.STORED:
         return Refused(code=Reason.FAILED, text=claimed.error or f"{call.tool} failed; nothing was changed.")
     return Refused(code=claimed.reason, text=_refusal_text(call, claimed, decision), reasons=decision.reasons)

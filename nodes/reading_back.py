@@ -7,7 +7,7 @@ from typing import Any, Final
 from langgraph_control.audit.ledger import Claimed, Outcome, Settle, Verdict
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT, Action
-from langgraph_control.nodes.call import GovernedCall, View, holds
+from langgraph_control.nodes.call import GovernedCall, View, as_record, holds
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Delivered, Later
 
@@ -77,7 +77,7 @@ def find_out(
         events=("effect.verified",) if outcome is Outcome.FOUND else (),
         result=encode(result) if outcome is Outcome.FOUND else None,
         call_id=call.call_id,
-        body=call.body(outcome=outcome.value, sight=sight.value, at=ticket.now.isoformat()),
+        body=call.outcome_body(outcome=outcome.value, sight=sight.value, at=ticket.now.isoformat()),
     )
     if settled.answer is Verdict.SETTLED and outcome is Outcome.FOUND:
         return Delivered(value=decode(encode(result)), replayed=True)
@@ -122,11 +122,13 @@ def _look(call: GovernedCall, action: Action) -> Generator[Any, Any, tuple[_Sigh
     heard = yield ask.Ask(hook="read", action=action)
     if isinstance(heard, ask.AskFailed):
         return _Sight.CANNOT_TELL, None
-    record = heard.value
+    record = heard.value if heard.value is ABSENT else as_record(heard.value)
     heard = yield ask.Ask(hook="expect", action=action)
-    if isinstance(heard, ask.AskFailed) or heard.value is None:
+    after = None if isinstance(heard, ask.AskFailed) else as_record(heard.value)
+    if record is None or not after:
+        # No record, or no field to hold against it: neither proof that it happened nor proof that it did not.
         return _Sight.CANNOT_TELL, None
-    if holds(heard.value, record):
+    if holds(after, record):
         return (
             _Sight.THERE,
             action.result if action.result is not None else f"{call.tool} is done; the record shows it.",

@@ -191,15 +191,15 @@ def test_a_wait_for_a_person_is_an_error(trail: TrailWriter) -> None:
     assert (wait.status.status_code, wait.status.description) == (StatusCode.ERROR, "needs_human")
 
 
-def test_what_the_run_left_open_ends_with_it(trail: TrailWriter) -> None:
-    """A request that nobody decided before the run ended is closed by the end, as left open."""
+def test_a_request_that_is_not_needed_any_more_ends_as_withdrawn(trail: TrailWriter) -> None:
+    """A request for a write that the policy has come to deny is withdrawn by the claim that is told so."""
     run = trail.open()
     _, claimed = trail.claim(run, verb="approve")
     trail.claim(run, verb="deny")
     trail.release(run)
     found = projected(trail, run)
     assert claimed.approval_id is not None
-    assert attributes(found["control.approval"])[names.OUTCOME] == "left open"
+    assert attributes(found["control.approval"])[names.OUTCOME] == "withdrawn"
 
 
 @given(st.uuids(), st.integers(1, 2**40))

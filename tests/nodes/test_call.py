@@ -219,12 +219,11 @@ def test_a_redacted_argument_still_counts() -> None:
 
 
 def test_an_entrys_body_holds_no_argument() -> None:
-    """Who, what and where are in the hashed body; arguments are in the payload alone, which can be erased."""
+    """What and where are in the hashed body; arguments are in the payload alone, which can be erased."""
     body = called(call_id="call_1").body(verb="allow", target=None)
     assert b"parcel" not in body
     told = orjson.loads(body)
-    assert told["who"] == {"actor": "support-bot", "on_behalf_of": None}
-    assert (told["tool"], told["intent"], told["verb"], told["call_id"]) == ("refund", "ticket/4711", "allow", "call_1")
+    assert (told["impact"], told["verb"], told["call_id"]) == ("money", "allow", "call_1")
     assert "target" not in told
 
 

@@ -118,7 +118,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="drop the run's token (zombies store checkpoints, too)",
         layer="SQL claim",
-        sql={"claim_v1": (("IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN", "IF s.run_id IS NULL THEN"),)},
+        sql={
+            "claim_v1": (
+                (
+                    "IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN",
+                    "IF s.run_id IS NULL THEN",
+                ),
+            )
+        },
         removed=("saver",),
     ),
     Mutant(
@@ -240,7 +247,12 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="lose the stored result",
         layer="SQL settle",
-        sql={"settle_v1": (("result = coalesce(p_result, result)", "result = NULL::bytea"),)},
+        sql={
+            "settle_v1": (
+                ("result = coalesce(p_result, result)", "result = NULL::bytea"),
+                ("result = p_result,", "result = NULL::bytea,"),
+            )
+        },
     ),
     Mutant(
         name="chain nothing to what came before",

@@ -105,24 +105,25 @@ CREATE TABLE control.action (
     fallback_kind text NOT NULL,         -- what a keyed effect counts as once the provider has forgotten the key
     args_hash bytea NOT NULL,
     digest bytea,
-    state text NOT NULL,
-    started boolean NOT NULL,            -- an attempt has begun and is not provably without effect
-    in_doubt boolean NOT NULL,           -- an attempt before the newest may have had its effect: only a success or a read settles that
     attempts integer NOT NULL,
+    in_doubt boolean NOT NULL,           -- an attempt before the newest may have had its effect: only a success or a read settles that
     execution_id uuid,                   -- the newest attempt that was allowed to have an effect
     attempt_id uuid,                     -- the holder of the lease: that attempt, or a reader
-    lease_until timestamptz,
     fence bigint NOT NULL,
-    sent_by timestamptz,                 -- the last instant at which the newest attempt can have been sent
     first_sent timestamptz,              -- when the provider's memory of the key began
     absence_counts boolean NOT NULL,     -- the reader that holds the lease began late enough to believe "not there"
-    settled_attempt uuid,
-    late uuid[],
     approval_id uuid,
     waited boolean NOT NULL,             -- some run may wait for this action
     payload_run uuid,                    -- the entry that holds the arguments of the frozen digest
     payload_seq bigint,
-    call_id text,                        -- the tool call that was last settled; evidence, never identity
+    late uuid[],
+    -- From here on what a settle changes, so that its log record is short.
+    sent_by timestamptz,                 -- the last instant at which the newest attempt can have been sent
+    lease_until timestamptz,
+    state text NOT NULL,
+    started boolean NOT NULL,            -- an attempt has begun and is not provably without effect
+    settled_attempt uuid,
+    call_id text,                        -- the tool call that failed; evidence, never identity
     last_answer text NOT NULL,
     result bytea,
     error text,

@@ -506,9 +506,9 @@ BEGIN
     END IF;
     IF v_out.seq IS NOT NULL THEN
         PERFORM control.append(v_tenant, p_run, v_now, v_events,
-            jsonb_build_object('tool', p_tool, 'key', encode(p_key, 'hex'), 'digest', encode(v_digest, 'hex'), 'attempt', p_attempt,
+            jsonb_strip_nulls(jsonb_build_object('tool', p_tool, 'key', encode(p_key, 'hex'), 'digest', encode(v_digest, 'hex'), 'attempt', p_attempt,
                 'answer', v_out.answer, 'reason', v_out.reason, 'state', a.state, 'kind', v_kind, 'fence', a.fence,
-                'attempts', a.attempts, 'verb', p_verb, 'approval', v_out.approval_id), p_body,
+                'attempts', a.attempts, 'verb', p_verb, 'approval', v_out.approval_id)), p_body,
             coalesce(v_payload, p_payload));
     END IF;
     IF v_listed THEN

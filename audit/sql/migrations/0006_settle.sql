@@ -30,6 +30,7 @@ DECLARE
     v_outcome text := p_outcome;
     v_kind text;
     v_late boolean;
+    v_done boolean := false;
     v_events text[];
     v_out control.settle_answer;
 BEGIN
@@ -43,12 +44,23 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'unknown run' USING ERRCODE = 'LC002';
     END IF;
-    SELECT * INTO a FROM control.action WHERE tenant = v_tenant AND key = p_key FOR UPDATE;
+    v_now := control.clock();
+    -- The ordinary case in one statement: the current attempt had its effect.
+    IF p_outcome = 'succeed' AND p_xid IS NULL THEN
+        UPDATE control.action SET state = control.must_step(state, 'succeed', kind), settled_attempt = p_attempt, result = p_result,
+                error = NULL, call_id = NULL, last_answer = ''
+            WHERE tenant = v_tenant AND key = p_key AND attempt_id = p_attempt AND state = 'executing'
+            RETURNING * INTO a;
+        v_done := FOUND;
+    END IF;
+    IF NOT v_done THEN
+        SELECT * INTO a FROM control.action WHERE tenant = v_tenant AND key = p_key FOR UPDATE;
+        v_now := control.clock();
+    END IF;
     IF a.key IS NULL THEN
         RAISE EXCEPTION 'no such action' USING ERRCODE = 'LC002';
     END IF;
-    v_now := control.clock();
-    IF a.settled_attempt = p_attempt THEN
+    IF a.settled_attempt = p_attempt AND NOT v_done THEN
         v_out.answer := 'settled';  -- a re-sent settle
         v_out.state := a.state;
         RETURN v_out;
@@ -56,8 +68,8 @@ BEGIN
     IF p_xid IS NOT NULL AND p_xid <> pg_current_xact_id()::text THEN
         RAISE EXCEPTION 'the tool ended the transaction that was to hold its effect' USING ERRCODE = 'LC003';
     END IF;
-    v_late := a.attempt_id IS DISTINCT FROM p_attempt OR a.state NOT IN ('executing', 'verifying')
-        OR (a.state = 'verifying') <> (p_outcome IN ('found', 'absent', 'undetermined'));
+    v_late := NOT v_done AND (a.attempt_id IS DISTINCT FROM p_attempt OR a.state NOT IN ('executing', 'verifying')
+        OR (a.state = 'verifying') <> (p_outcome IN ('found', 'absent', 'undetermined')));
     IF v_late AND p_xid IS NOT NULL THEN
         RAISE EXCEPTION 'this attempt is no longer the current one' USING ERRCODE = 'LC004';
     END IF;
@@ -80,6 +92,9 @@ BEGIN
         UPDATE control.action SET late = array_append(late, p_attempt), state = a.state, started = a.started
             WHERE tenant = v_tenant AND key = p_key;
         v_events := ARRAY['effect.late'];
+    ELSIF v_done THEN
+        v_events := ARRAY['action.succeeded'] || p_events;
+        v_out.answer := 'settled';
     ELSE
         v_kind := CASE WHEN a.state = 'verifying' THEN 'verified' ELSE a.kind END;
         IF v_outcome = 'absent' AND NOT a.absence_counts THEN
@@ -92,7 +107,8 @@ BEGIN
         a.started := CASE WHEN v_outcome IN ('not_done', 'fail', 'absent') OR a.state = 'ready' THEN false ELSE a.started END;
         UPDATE control.action SET state = a.state, started = a.started, settled_attempt = p_attempt, lease_until = v_now,
                 sent_by = CASE WHEN v_outcome = 'lose' THEN v_now ELSE sent_by END,
-                result = coalesce(p_result, result), error = p_error, call_id = p_call, last_answer = ''
+                result = coalesce(p_result, result), error = p_error,
+                call_id = CASE WHEN a.state = 'failed' THEN p_call END, last_answer = ''
             WHERE tenant = v_tenant AND key = p_key;
         v_events := ARRAY[CASE
             WHEN v_outcome IN ('succeed', 'found') THEN 'action.succeeded'
@@ -102,8 +118,8 @@ BEGIN
     END IF;
     v_out.state := a.state;
     v_out.seq := control.append(v_tenant, p_run, v_now, v_events,
-        jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'digest', encode(a.digest, 'hex'), 'attempt', p_attempt,
-            'outcome', v_outcome, 'answer', v_out.answer, 'state', a.state, 'kind', a.kind, 'fence', a.fence), p_body, p_payload);
+        jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'attempt', p_attempt,
+            'outcome', v_outcome, 'answer', v_out.answer, 'state', a.state, 'fence', a.fence), p_body, p_payload);
     -- Not knowing more than before is no news to anyone.
     IF a.waited AND v_outcome <> 'undetermined' THEN
         PERFORM control.wake(v_tenant, p_key);
