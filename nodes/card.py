@@ -1,6 +1,7 @@
 """What a parked call shows: what would change, where, why, and what it waits for. JSON primitives only."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
@@ -92,13 +93,14 @@ def parked_card(
     """Return the interrupt's value: the card, what it waits for, and how to go on.
 
     Args:
-        call: the call.
+        call: the call; where other arguments than its own are kept to run, those are shown.
         view: the target as it is.
         decision: why it does not simply run.
         claimed: the claim's answer.
         wake_ms: when to look again by itself, in milliseconds from now; 0: when something happens.
     """
-    card = {"control": call.key.hex(), "reason": claimed.reason, "wake_ms": wake_ms, **_card(call, view, decision)}
+    shown = call if claimed.payload is None else replace(call, args=call.stored(claimed.payload)[0])
+    card = {"control": call.key.hex(), "reason": claimed.reason, "wake_ms": wake_ms, **_card(shown, view, decision)}
     if claimed.approval_id is not None:
         card["approval"] = approval_name(claimed.approval_id)
         card["expires_at"] = claimed.expires_at.astimezone(UTC).isoformat() if claimed.expires_at else None
