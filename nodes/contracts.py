@@ -68,7 +68,7 @@ class Contract:
         target: the name of the argument that holds the record's id, a template (``"order/{order_id}"``), or a hook.
         explain: arguments in which the model says why, in free words: required, and never part of a key.
         read: hook: the record as it is now (a mapping), or ``ABSENT``.
-        expect: hook: the fields the record has once the write is in effect (a mapping), or None: cannot say.
+        expect: hook: the fields the record has once the write is in effect; None or none of them: cannot say.
         find: hook: the tool's result if the effect is there, ``ABSENT``: certainly not, None: cannot tell.
         outcome: hook: :class:`Done`, :class:`NotDone` or :class:`Unknown` for what the tool returned.
         watch: fields of the record an approval depends on; empty: all of them.

@@ -46,12 +46,12 @@ def perform(call: GovernedCall) -> Gate:
     """
     yield ask.ReplayWakes(key=call.key.hex())
     later: Later | None = None
-    waited = 0.0
+    waited, with_card = 0.0, False
     while True:
         view = yield from _look(call)
         decision = _postponed(later, call) if later else _decide(call, view)
         ticket = yield ask.NewTicket()
-        claimed = yield _claim(call, view, decision, ticket)
+        claimed = yield _claim(call, view, decision, ticket, with_card=with_card)
         step: Delivered | Refused | TakenOver | Abandoned | Later | None
         match claimed.answer:
             case Answer.GO:
@@ -62,6 +62,9 @@ def perform(call: GovernedCall) -> Gate:
                 step = Later(
                     seconds=min(0.05 + waited / 4, claimed.wait_ms / 1000 + 0.01), why="another worker is at it"
                 )
+            case Answer.PARK if _lacks_card(claimed, decision) and not with_card:
+                # The ledger asks people where this policy did not: claim once more, with what to show them.
+                step, with_card = None, True
             case Answer.PARK:
                 yield ask.Park(card=parked_card(call, view, decision, claimed, wake_ms=_wake_ms(later, claimed)))
                 step, waited = None, 0.0
@@ -156,7 +159,11 @@ def _postponed(later: Later, call: GovernedCall) -> Decision:
     )
 
 
-def _claim(call: GovernedCall, view: View, decision: Decision, ticket: ask.Ticket) -> Claim:
+def _lacks_card(claimed: Claimed, decision: Decision) -> bool:
+    return claimed.reason == Reason.NEEDS_APPROVAL and decision.verb is not Verb.APPROVE
+
+
+def _claim(call: GovernedCall, view: View, decision: Decision, ticket: ask.Ticket, *, with_card: bool) -> Claim:
     contract = call.contract
     digest = call.digest(view)
     return Claim(
@@ -186,7 +193,7 @@ def _claim(call: GovernedCall, view: View, decision: Decision, ticket: ask.Ticke
             at=ticket.now.isoformat(),
         ),
         payload=call.payload(view),
-        card=card_bytes(call, view, decision) if digest is not None else None,
+        card=card_bytes(call, view, decision) if with_card or decision.verb is Verb.APPROVE else None,
     )
 
 

@@ -5,15 +5,17 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT, NotDone, Unknown
 from langgraph_control.nodes.async_drivers import adrive
 from langgraph_control.nodes.call import GovernedCall, body_bytes
 from langgraph_control.nodes.contracts import Contract, writes
 from langgraph_control.nodes.drivers import drive
 from langgraph_control.nodes.gate import perform
-from langgraph_control.nodes.surroundings import Surroundings
+from langgraph_control.nodes.surroundings import Surroundings, new_ticket
 from tests.support.entered_run import EnteredRun, async_form
 
 HOWS = ["sync", "async"]
@@ -67,6 +69,42 @@ def ended(how: str, run: EnteredRun, body: Callable[..., Any], contract: Contrac
     return drive(gate, where) if how == "sync" else asyncio.run(adrive(gate, where))
 
 
+class Parked(Exception):  # noqa: N818 - says what happened
+    """The gate asked to wait for something outside."""
+
+
+def stepped(run: EnteredRun, contract: Contract, body: Callable[..., Any]) -> Any:
+    """Carry a call to its end without a driver, or raise where it parks."""
+    gate = perform(GovernedCall(contract=contract, tool="note", args={}, defaults={}, run=run.context))
+    answer: Any = None
+    while True:
+        try:
+            request = gate.send(answer)
+        except StopIteration as over:
+            return over.value
+        answer = answered(run, contract, body, request)
+
+
+def answered(run: EnteredRun, contract: Contract, body: Callable[..., Any], request: Any) -> Any:
+    """Return what a driver would answer, without waiting."""
+    match request:
+        case ask.Park():
+            raise Parked
+        case ask.NewTicket():
+            return new_ticket()
+        case ask.Ask(hook=hook, action=action):
+            return ask.Heard(value=getattr(contract, hook)(action))
+        case ask.Send(args=args):
+            try:
+                return ask.Returned(value=body(**args))
+            except TimeoutError as error:
+                return ask.Raised(error=error)
+        case ask.ReplayWakes() | ask.Sleep():
+            return None
+        case _:
+            return run.store.call(request)
+
+
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("text", [HALF, NUL])
 def test_any_text_of_an_error_is_settled(how: str, text: str, run: EnteredRun) -> None:
@@ -108,3 +146,85 @@ def test_a_body_holds_any_text() -> None:
     )
     assert b"\\u0000" not in body
     assert body_bytes({"target": "as it is"}) == b'{"target":"as it is"}'
+
+
+NO_RECORDS = [["paid"], "paid", 7, None]
+NO_ANSWERS: list[Any] = [*NO_RECORDS, {}]
+
+
+@pytest.mark.parametrize("after", NO_ANSWERS, ids=repr)
+def test_what_is_no_expectation_confirms_nothing(after: Any, run: EnteredRun) -> None:
+    """An expect hook that names no field leaves a finished write unconfirmed, and the write succeeded."""
+    told = iter([{"plan": "gold"}])
+    contract = writes(
+        key=(),
+        impact="record",
+        read=lambda _: {"plan": "free"},
+        expect=lambda _: next(told, after),
+        visible_within=0.001,
+    )
+    assert ended("sync", run, noted, contract).value == "noted"
+    assert run.actions() == [("note", "succeeded", 1)]
+    assert not {"effect.verified", "effect.mismatch"} & set(run.events())
+
+
+@pytest.mark.parametrize("record", NO_RECORDS, ids=repr)
+def test_what_is_no_record_proves_no_absence(record: Any, run: EnteredRun) -> None:
+    """A read hook that answers with no record after the write does not speak against what the tool says."""
+    read = iter([{"plan": "free"}])
+    contract = writes(
+        key=(),
+        impact="record",
+        read=lambda _: next(read, record),
+        expect=lambda _: {"plan": "gold"},
+        visible_within=0.001,
+    )
+    assert ended("sync", run, noted, contract).value == "noted"
+    assert run.actions() == [("note", "succeeded", 1)]
+    assert not {"effect.verified", "effect.mismatch"} & set(run.events())
+
+
+def test_an_empty_expectation_is_not_the_target_state(run: EnteredRun) -> None:
+    """An expect hook that names no field says nothing of what is there already: the write is made."""
+    contract = writes(key=(), impact="record", read=lambda _: {"plan": "free"}, expect=lambda _: {})
+    assert ended("sync", run, noted, contract).value == "noted"
+    assert run.actions() == [("note", "succeeded", 1)]
+
+
+@pytest.mark.parametrize("hook", ["read", "expect"])
+def test_a_hook_without_a_record_is_a_failed_hook(hook: str, run: EnteredRun) -> None:
+    """Where read or expect answers with a list, the record's state is not known, and nothing is sent."""
+    hooks: dict[str, Any] = {"read": lambda _: {"plan": "free"}, "expect": lambda _: {"plan": "gold"}}
+    contract = writes(key=(), impact="record", **{**hooks, hook: lambda _: ["gold"]})
+    with pytest.raises(Parked):
+        stepped(run, contract, noted)
+    assert [state for _, state, _ in run.actions()] != ["succeeded"]
+    assert "action.started" not in run.events()
+
+
+def test_a_lost_write_is_not_found_by_an_empty_expectation(run: EnteredRun) -> None:
+    """After a lost answer an expectation without fields settles nothing: not done, and not done either way."""
+    contract = writes(
+        key=(), impact="record", read=lambda _: {"plan": "free"}, expect=lambda _: {}, visible_within=0.001
+    )
+    with pytest.raises(Parked):
+        stepped(run, contract, lost)
+    assert run.actions()[0][1:] == ("unknown", 1)
+    assert "effect.verified" not in run.events()
+
+
+def test_a_target_that_cannot_be_shown_stops_no_call(run: EnteredRun) -> None:
+    """A target hook that answers with what has no text leaves the target without a name."""
+    contract = writes(key=(), impact="record", target=lambda _: Unsayable("x"))
+    assert ended("sync", run, noted, contract).value == "noted"
+
+
+def test_a_success_without_a_result_is_told_as_a_success(run: EnteredRun) -> None:
+    """Where the result of a finished write is not on record, a repeat is told that it is done, not that it failed."""
+    contract = writes(key=(), impact="record")
+    assert ended("sync", run, noted, contract).value == "noted"
+    with psycopg.connect(run.database.admin, autocommit=True) as admin:
+        admin.execute("UPDATE control.action SET result = NULL WHERE key = %s", (run.rows()[0].key,))
+    again = ended("sync", run, noted, contract)
+    assert (again.value, again.replayed) == ("note is done; its result is not on record.", True)
+    assert run.actions() == [("note", "succeeded", 1)]
