@@ -52,42 +52,43 @@ def perform(call: GovernedCall) -> Gate:
         decision = _postponed(later, call) if later else _decide(call, view)
         ticket = yield ask.NewTicket()
         claimed = yield _claim(call, view, decision, ticket, with_card=with_card)
-        step: Delivered | Refused | TakenOver | Abandoned | Later | None
-        match claimed.answer:
-            case Answer.GO:
-                step = yield from attempt(call, view, claimed, ticket)
-            case Answer.VERIFY:
-                step = yield from find_out(call, view, claimed, ticket)
-            case Answer.WAIT:
-                step = Later(
-                    seconds=min(0.05 + waited / 4, claimed.wait_ms / 1000 + 0.01), why="another worker is at it"
-                )
-            case Answer.PARK if _lacks_card(claimed, decision) and not with_card:
-                # The ledger asks people where this policy did not: claim once more, with what to show them.
-                step, with_card = None, True
-            case Answer.PARK:
-                yield ask.Park(card=parked_card(call, view, decision, claimed, wake_ms=_wake_ms(later, claimed)))
-                step, waited = None, 0.0
-            case _:
-                step = _ended(call, claimed, decision)
+        if _lacks_card(claimed, decision) and not with_card:
+            with_card = True
+            continue
+        if claimed.answer is Answer.PARK:
+            yield ask.Park(card=parked_card(call, view, decision, claimed, wake_ms=_wake_ms(later, claimed)))
+            later, waited = None, 0.0
+            continue
+        step = yield from _go_on(call, view, decision, claimed, ticket, waited=waited)
         later = None
-        if isinstance(step, Later):
-            pause = _pause(step, claimed, ticket)
-            if step.parks or waited + pause > PATIENCE_SECONDS:
-                if claimed.answer in (Answer.WAIT, Answer.VERIFY):
-                    # That very claim listed it as waiting; one for "later" would only be told to wait or verify again.
-                    card = parked_card(
-                        call, view, decision, replace(claimed, reason=_waits_for(claimed)), wake_ms=int(pause * 1000)
-                    )
-                    yield ask.Park(card=card)
-                    waited = 0.0
-                else:
-                    later = replace(step, seconds=pause)
-            else:
-                yield ask.Sleep(seconds=pause)
-                waited += pause
-        elif step is not None:
+        if not isinstance(step, Later):
             return step
+        pause = _pause(step, claimed, ticket)
+        if waited + pause <= PATIENCE_SECONDS:
+            yield ask.Sleep(seconds=pause)
+            waited += pause
+        elif claimed.answer is Answer.GO:
+            later = replace(step, seconds=pause)
+        else:
+            # That very claim listed it as waiting; one for "later" would only be told to wait or verify again.
+            waiting = replace(claimed, reason=_waits_for(claimed))
+            yield ask.Park(card=parked_card(call, view, decision, waiting, wake_ms=int(pause * 1000)))
+            waited = 0.0
+
+
+def _go_on(
+    call: GovernedCall, view: View, decision: Decision, claimed: Claimed, ticket: ask.Ticket, *, waited: float
+) -> Generator[Any, Any, Delivered | Refused | TakenOver | Abandoned | Later]:
+    match claimed.answer:
+        case Answer.GO:
+            return (yield from attempt(call, view, claimed, ticket))
+        case Answer.VERIFY:
+            return (yield from find_out(call, view, claimed, ticket))
+        case Answer.WAIT:
+            seconds = min(0.05 + waited / 4, claimed.wait_ms / 1000 + 0.01)
+            return Later(seconds=seconds, why="another worker is at it")
+        case _:
+            return _ended(call, claimed, decision)
 
 
 def _look(call: GovernedCall) -> Generator[Any, Any, View]:
@@ -160,7 +161,10 @@ def _postponed(later: Later, call: GovernedCall) -> Decision:
 
 
 def _lacks_card(claimed: Claimed, decision: Decision) -> bool:
-    return claimed.reason == Reason.NEEDS_APPROVAL and decision.verb is not Verb.APPROVE
+    """Whether the ledger asks people where this policy did not, so that there is nothing yet to show them."""
+    return (
+        claimed.answer is Answer.PARK and claimed.reason == Reason.NEEDS_APPROVAL and decision.verb is not Verb.APPROVE
+    )
 
 
 def _claim(call: GovernedCall, view: View, decision: Decision, ticket: ask.Ticket, *, with_card: bool) -> Claim:

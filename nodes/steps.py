@@ -46,12 +46,10 @@ class Later:
     Args:
         seconds: how long to wait before it.
         why: for the record.
-        parks: it must not wait in process, however short.
     """
 
     seconds: float
     why: str
-    parks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

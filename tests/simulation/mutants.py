@@ -46,8 +46,8 @@ MUTANTS: tuple[Mutant, ...] = (
         python={
             GATE: (
                 (
-                    "                step, waited = None, 0.0",
-                    "                step, waited = (yield from attempt(call, view, claimed, ticket)), 0.0",
+                    "            later, waited = None, 0.0\n            continue",
+                    "            return (yield from attempt(call, view, claimed, ticket))",
                 ),
             )
         },

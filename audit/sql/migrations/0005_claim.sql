@@ -86,6 +86,9 @@ BEGIN
             -- What is required is what is required now; what was granted stays.
             UPDATE control.approval SET requirement = p_requirement WHERE approval_id = ap.approval_id;
         END IF;
+        IF ap.card = ''::bytea AND p_card IS NOT NULL THEN
+            UPDATE control.approval SET card = p_card WHERE approval_id = ap.approval_id;
+        END IF;
         v_out.approval_id := ap.approval_id;
         v_out.digest := ap.digest;
         v_out.expires_at := ap.expires_at;
