@@ -20,7 +20,8 @@ __all__ = ["AsyncTransaction", "CommitUnknown", "RolledBack", "Transaction"]
 
 T = TypeVar("T")
 
-XID: Final = "SELECT pg_catalog.pg_current_xact_id()::text"
+# The savepoint stands for the transaction: one can go back to it while the transaction is open, failed or not.
+BEGIN: Final = "SELECT pg_catalog.pg_current_xact_id()::text; SAVEPOINT langgraph_control"
 
 
 class RolledBack(Exception):  # noqa: N818 - says what happened
@@ -57,7 +58,7 @@ class Transaction:
         with naming_errors(dsn):
             connection = psycopg.connect(conninfo)
             try:
-                return cls(connection=connection, xid=_xid(connection.execute(XID).fetchone()))
+                return cls(connection=connection, xid=_xid(connection.execute(BEGIN).fetchone()))
             except BaseException:
                 connection.close()
                 raise
@@ -123,7 +124,7 @@ class AsyncTransaction:
         with naming_errors(dsn):
             connection = await psycopg.AsyncConnection.connect(conninfo)
             try:
-                return cls(connection=connection, xid=_xid(await (await connection.execute(XID)).fetchone()))
+                return cls(connection=connection, xid=_xid(await (await connection.execute(BEGIN)).fetchone()))
             except BaseException:
                 await connection.close()
                 raise

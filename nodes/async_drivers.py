@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from langgraph_control.audit import transactions
 from langgraph_control.audit.failures import LedgerRefused
 from langgraph_control.audit.ledger import Settle
-from langgraph_control.audit.transaction_ends import aundo, has_failed
+from langgraph_control.audit.transaction_ends import aundo, awas_committed, has_failed
 from langgraph_control.errors import TrailUnavailable
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.bubbles import TrailLost
@@ -218,25 +218,28 @@ class _AsyncDriver:
         if self._transaction is None:
             return ask.Returned(value=value)
         if has_failed(self._transaction):
-            await self._undone()
-            return swallowed_error()
+            return swallowed_error(ended_transaction=await self._undone())
         return ask.Returned(value=value, xid=self._transaction.xid)
 
     async def _undone(self) -> bool:
-        """Undo an open transaction; True if the tool had committed it by itself."""
+        """Undo an open transaction; True if the tool had ended it by itself."""
         transaction, self._transaction = self._transaction, None
-        return False if transaction is None else await self._undo(transaction)
-
-    async def _undo(self, transaction: transactions.AsyncTransaction) -> bool:
         try:
-            return await self._finish_again(lambda: aundo(self._at.store, transaction))
+            return transaction is not None and await self._finish_again(lambda: aundo(self._at.store, transaction))
+        except LOST as error:
+            raise TrailLost.during(self._at.tool, error) from error
+
+    async def _was_committed(self, transaction: transactions.AsyncTransaction) -> bool:
+        try:
+            return await self._finish_again(lambda: awas_committed(self._at.store, transaction))
         except LOST as error:
             raise TrailLost.during(self._at.tool, error) from error
 
     async def _settle(self, request: Settle) -> Any:
         if self._transaction is not None and request.xid is not None:
             return await self._settle_inside(request)
-        await self._undone()  # nothing succeeded, so nothing may stay
+        if await self._undone():  # nothing succeeded, so nothing may stay
+            return ask.RolledBack(why="ended")
         settled = await self._tell(request)
         self._in_hand = False
         return settled
@@ -249,7 +252,7 @@ class _AsyncDriver:
         except LedgerRefused as error:
             answer = self._refused(error)
         except transactions.RolledBack:
-            answer = ask.RolledBack(why="ended" if await self._undo(transaction) else "stale")
+            answer = ask.RolledBack(why="ended" if await self._was_committed(transaction) else "stale")
         except transactions.CommitUnknown:
             answer = ask.RolledBack(why="unsure")
         except asyncio.CancelledError as stop:

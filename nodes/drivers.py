@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from langgraph_control.audit import transactions
 from langgraph_control.audit.failures import LedgerRefused
 from langgraph_control.audit.ledger import Settle
-from langgraph_control.audit.transaction_ends import has_failed, undo
+from langgraph_control.audit.transaction_ends import has_failed, undo, was_committed
 from langgraph_control.errors import TrailUnavailable
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.bubbles import TrailLost
@@ -183,25 +183,28 @@ class _Driver:
         if self._transaction is None:
             return ask.Returned(value=value)
         if has_failed(self._transaction):
-            self._undone()
-            return swallowed_error()
+            return swallowed_error(ended_transaction=self._undone())
         return ask.Returned(value=value, xid=self._transaction.xid)
 
     def _undone(self) -> bool:
-        """Undo an open transaction; True if the tool had committed it by itself."""
+        """Undo an open transaction; True if the tool had ended it by itself."""
         transaction, self._transaction = self._transaction, None
-        return False if transaction is None else self._undo(transaction)
-
-    def _undo(self, transaction: transactions.Transaction) -> bool:
         try:
-            return undo(self._at.store, transaction)
+            return transaction is not None and undo(self._at.store, transaction)
+        except LOST as error:
+            raise TrailLost.during(self._at.tool, error) from error
+
+    def _was_committed(self, transaction: transactions.Transaction) -> bool:
+        try:
+            return was_committed(self._at.store, transaction)
         except LOST as error:
             raise TrailLost.during(self._at.tool, error) from error
 
     def _settle(self, request: Settle) -> Any:
         if self._transaction is not None and request.xid is not None:
             return self._settle_inside(request)
-        self._undone()  # nothing succeeded, so nothing may stay
+        if self._undone():  # nothing succeeded, so nothing may stay
+            return ask.RolledBack(why="ended")
         settled = self._tell(request)
         self._in_hand = False
         return settled
@@ -215,7 +218,7 @@ class _Driver:
         except LedgerRefused as error:
             answer = self._refused(error)
         except transactions.RolledBack:
-            answer = ask.RolledBack(why="ended" if self._undo(transaction) else "stale")
+            answer = ask.RolledBack(why="ended" if self._was_committed(transaction) else "stale")
         except transactions.CommitUnknown:
             answer = ask.RolledBack(why="unsure")
         except BaseException as stop:  # noqa: BLE001 - noted; whether it was committed the ledger knows

@@ -87,8 +87,13 @@ def must_settle_again(answer: object) -> bool:
     return isinstance(answer, ask.RolledBack) and answer.why != "unsure"
 
 
-def swallowed_error() -> ask.Raised:
-    """Return the outcome of a tool that returned although a statement in its transaction had failed."""
+def swallowed_error(*, ended_transaction: bool) -> ask.Raised:
+    """Return the outcome of a tool that returned although its transaction cannot be committed.
+
+    Args:
+        ended_transaction: whether the tool had ended it by itself.
+    """
     return ask.Raised(
-        error=transactions.RolledBack("A statement failed inside the tool's transaction, and the tool went on.")
+        error=transactions.RolledBack("A statement failed inside the tool's transaction, and the tool went on."),
+        ended_transaction=ended_transaction,
     )

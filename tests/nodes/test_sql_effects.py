@@ -7,8 +7,10 @@ import psycopg
 import pytest
 from langchain_core.tools import StructuredTool
 from langgraph.checkpoint.memory import InMemorySaver
+from psycopg.rows import dict_row
 
 from langgraph_control.audit.requests import FindRun
+from langgraph_control.nodes.action import NotDone
 from langgraph_control.nodes.contexts import current_action
 from langgraph_control.nodes.contracts import writes
 from tests.compat.building import chain
@@ -53,6 +55,55 @@ async def commit(connection: Any) -> None:
     await settled(connection.commit())
 
 
+async def start_over(connection: Any) -> None:
+    """Take the effect back, and have and commit it in another transaction."""
+    await settled(connection.rollback())
+    await settled(connection.execute("INSERT INTO public.effect VALUES (%s)", (current_action().run_id,)))
+    await settled(connection.commit())
+
+
+async def start_over_and_raise(connection: Any) -> None:
+    """Commit another transaction, then fail."""
+    await start_over(connection)
+    raise ValueError("after all, no")
+
+
+async def start_over_and_fail(connection: Any) -> None:
+    """Commit another transaction, then fail in a third."""
+    await start_over(connection)
+    await settled(connection.execute("SELECT 1 FROM no_such_table"))
+
+
+async def start_over_and_swallow(connection: Any) -> None:
+    """Commit another transaction, then go on after a failed statement in a third."""
+    await start_over(connection)
+    await swallow(connection)
+
+
+async def start_over_and_close(connection: Any) -> None:
+    """Commit another transaction, and close the connection."""
+    await start_over(connection)
+    await settled(connection.close())
+
+
+async def start_over_close_and_raise(connection: Any) -> None:
+    """Commit another transaction, close the connection, then fail."""
+    await start_over_and_close(connection)
+    raise ValueError("after all, no")
+
+
+async def fail(connection: Any) -> None:
+    """Fail in a statement."""
+    await settled(connection.execute("SELECT 1 FROM no_such_table"))
+
+
+async def fail_in_a_savepoint(connection: Any) -> None:
+    """Fail in a statement after others of the tool's own, in rows of another form."""
+    connection.row_factory = dict_row
+    await settled(connection.execute("SAVEPOINT mine"))
+    await settled(connection.execute("SELECT 1 FROM no_such_table"))
+
+
 async def swallow(connection: Any) -> None:
     """Have a statement fail and go on as if nothing were."""
     with pytest.raises(psycopg.errors.UndefinedTable):
@@ -71,7 +122,7 @@ async def settled(answer: Any) -> Any:
     return await answer if isinstance(answer, Awaitable) else answer
 
 
-def sql_tool(run: EnteredRun, afterwards: list[Callable[[Any], Awaitable[None]]]) -> Any:
+def sql_tool(run: EnteredRun, afterwards: list[Callable[[Any], Awaitable[None]]], **hooks: Any) -> Any:
     """Return a governed tool whose effect is a row; what it does afterwards differs from attempt to attempt."""
 
     async def note() -> str:
@@ -91,12 +142,14 @@ def sql_tool(run: EnteredRun, afterwards: list[Callable[[Any], Awaitable[None]]]
         raise AssertionError("nothing waits on a sync connection")
 
     made = StructuredTool.from_function(func=sync_note, coroutine=note, name="note", description="Note.")
-    return run.govern(made, writes(key=(), impact="record", sql=True))
+    return run.govern(made, writes(key=(), impact="record", sql=True, **hooks))
 
 
-def noted(how: str, run: EnteredRun, *afterwards: Callable[[Any], Awaitable[None]]) -> tuple[Any, list[Any]]:
+def noted(
+    how: str, run: EnteredRun, *afterwards: Callable[[Any], Awaitable[None]], **hooks: Any
+) -> tuple[Any, list[Any]]:
     """Call the tool in a node; return its answer, or what the graph waits for."""
-    note = sql_tool(run, list(afterwards))
+    note = sql_tool(run, list(afterwards), **hooks)
 
     def node(_: Any) -> Any:
         return {"value": note.invoke(call("note")).content}
@@ -118,7 +171,7 @@ def test_an_sql_effect_commits_with_its_record(how: str, run: EnteredRun, effect
 
 
 @pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize("ending", [raise_after, swallow])
+@pytest.mark.parametrize("ending", [raise_after, swallow, fail, fail_in_a_savepoint])
 def test_a_failed_sql_tool_leaves_nothing(
     ending: Callable[[Any], Awaitable[None]], how: str, run: EnteredRun, effects: Callable[[], int]
 ) -> None:
@@ -131,11 +184,23 @@ def test_a_failed_sql_tool_leaves_nothing(
 
 
 @pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize("ending", [commit, commit_and_raise])
+@pytest.mark.parametrize(
+    "ending",
+    [
+        commit,
+        commit_and_raise,
+        start_over,
+        start_over_and_raise,
+        start_over_and_fail,
+        start_over_and_swallow,
+        start_over_and_close,
+        start_over_close_and_raise,
+    ],
+)
 def test_an_sql_tool_that_commits_by_itself_needs_a_person(
     ending: Callable[[Any], Awaitable[None]], how: str, run: EnteredRun, effects: Callable[[], int]
 ) -> None:
-    """A tool that ended the transaction is found out by its id: unknown, for a person, and not repeated."""
+    """A tool that ended the transaction is found out, whatever it did after: for a person, and not repeated."""
     assert noted(how, run, ending) == (None, ["needs_human"])
     assert effects() == 1
     assert run.actions() == [("note", "needs_human", 1)]
@@ -177,3 +242,16 @@ def test_the_run_row_is_untouched_by_an_open_transaction(how: str, run: EnteredR
 
     assert noted(how, run, look) == ("noted", [])
     assert effects() == 1
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize(("ending", "left"), [(nothing_more, 0), (commit, 1), (start_over, 1)])
+def test_an_outcome_hook_does_not_undo_what_a_tool_committed(
+    ending: Callable[[Any], Awaitable[None]], left: int, how: str, run: EnteredRun, effects: Callable[[], int]
+) -> None:
+    """A hook's "not done" is true where it can be made true by a rollback; else a person looks at it."""
+    answer, waits = noted(how, run, ending, outcome=lambda _: NotDone(reason="no"))
+    assert effects() == left
+    assert waits == ["needs_human"] * left
+    assert (answer is None) == bool(left)
+    assert run.actions() == [("note", "needs_human" if left else "failed", 1)]
