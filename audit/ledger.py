@@ -251,6 +251,7 @@ class Settle:
         xid: the transaction that held the effect, for a ``transaction`` effect; None otherwise.
         body: the entry's body, canonical bytes.
         payload: what may have to be erased later, canonical bytes; None where there is none.
+        ended: the call is over. False: it was broken off, and a thread of its own may go on and send later.
     """
 
     statement: ClassVar[str] = "settle"
@@ -266,6 +267,7 @@ class Settle:
     xid: str | None = None
     body: bytes = b"{}"
     payload: bytes | None = None
+    ended: bool = True
 
     def parameters(self) -> Mapping[str, Any]:
         """Return the statement's parameters by name."""

@@ -194,14 +194,16 @@ class _AsyncDriver:
         if self._stop is not None or seconds_left <= 0:
             await self._undone()
             return ask.NotSent()
+        limit = asyncio.timeout(seconds_left)
         try:
             with within(self._at.run_id), acting(request.action, not_after=request.not_after, connection=connection):
-                async with asyncio.timeout(seconds_left):
+                async with limit:
                     value = await self._at.body(**given)
         except asyncio.CancelledError as error:
             return await self._cancelled(error)
         except Exception as error:  # noqa: BLE001 - outcomes are values
-            return ask.Raised(error=error, ended_transaction=await self._undone())
+            # Cancelling an await stops no thread that it waited for.
+            return ask.Raised(error=error, ended_transaction=await self._undone(), ended=not limit.expired())
         return await self._returned(value)
 
     async def _cancelled(self, error: asyncio.CancelledError) -> ask.Cancelled | ask.Raised:
@@ -211,7 +213,7 @@ class _AsyncDriver:
         ended = await self._undone()
         if self._stop is None or ended:
             # Not the call was cancelled, but something the tool awaited; or the tool had committed before.
-            return ask.Raised(error=error, ended_transaction=ended)
+            return ask.Raised(error=error, ended_transaction=ended, ended=False)
         return ask.Cancelled()
 
     async def _returned(self, value: Any) -> ask.Returned | ask.Raised:

@@ -30,6 +30,7 @@ class _Came:
     said: str = ""  # fit to be kept
     confirmation: Confirmation = Confirmation.UNASKED
     xid: str | None = None
+    ended: bool = True
 
 
 def attempt(
@@ -76,14 +77,14 @@ def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) 
             return _Came(outcome=Outcome.NOT_DONE, said=why)
         case ask.Cancelled():
             # A cancelled transaction was rolled back; anything else may have been sent.
-            return _Came(outcome=Outcome.LOSE, said="cancelled in the middle of the call")
+            return _Came(outcome=Outcome.LOSE, said="cancelled in the middle of the call", ended=False)
         case ask.Raised(error=error, ended_transaction=True):
             return _Came(
                 outcome=Outcome.CONTRADICT, said=said(f"{type(error).__name__} after the tool ended the transaction")
             )
-        case ask.Raised(error=error):
+        case ask.Raised(error=error, ended=ended):
             failure = classify(error, kind=call.kind, now=ticket.now, attempt=action.attempt)
-            return _Came(outcome=_OUTCOMES[failure.verdict], failure=failure, said=_text(error))
+            return _Came(outcome=_OUTCOMES[failure.verdict], failure=failure, said=_text(error), ended=ended)
         case _:
             raise TypeError(f"a send was answered with {type(answer).__name__}")
 
@@ -147,6 +148,7 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came) -> Settle:
         error=_refusal(call, came) if failed else None,
         call_id=call.call_id,
         xid=came.xid,
+        ended=came.ended,
         body=call.outcome_body(
             outcome=came.outcome.value,
             confirmation=came.confirmation.value,

@@ -124,10 +124,12 @@ class Raised:
     Args:
         error: what it raised.
         ended_transaction: the tool had ended the ledger's transaction by itself, so something may be committed.
+        ended: the call is over. False: it was broken off, and a thread of its own may go on and send later.
     """
 
     error: BaseException
     ended_transaction: bool = False
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from langgraph_control.audit.ledger import Outcome, Settle
 from langgraph_control.audit.store import Store
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action
@@ -22,7 +23,7 @@ from langgraph_control.nodes.contracts import Contract, writes
 from langgraph_control.nodes.drivers import drive
 from langgraph_control.nodes.gate import perform
 from langgraph_control.nodes.steps import Delivered
-from langgraph_control.nodes.surroundings import Surroundings
+from langgraph_control.nodes.surroundings import Surroundings, new_ticket
 from tests.support.entered_run import EnteredRun, async_form
 from tests.support.waiting import until
 
@@ -265,6 +266,40 @@ async def test_an_async_tool_that_takes_too_long_is_unknown(run: EnteredRun) -> 
     answer = await adrive(one(request), place(run, body))
     assert isinstance(answer, ask.Raised)
     assert isinstance(answer.error, TimeoutError)
+    assert not answer.ended
+
+
+async def test_a_timeout_of_the_tools_own_is_the_end_of_the_call(run: EnteredRun) -> None:
+    """A TimeoutError that the tool raises in time says that the call is over, whatever became of it."""
+
+    async def body() -> None:
+        raise TimeoutError
+
+    request = ask.Send(action=ACTION, args={}, not_after=time.monotonic() + 60)
+    answer = await adrive(one(request), place(run, body))
+    assert isinstance(answer, ask.Raised)
+    assert answer.ended
+
+
+@pytest.mark.parametrize(
+    "answer", [ask.Raised(error=TimeoutError(), ended=False), ask.Raised(error=TimeoutError()), ask.Cancelled()]
+)
+def test_a_settle_says_whether_the_call_is_over(answer: ask.Raised | ask.Cancelled, run: EnteredRun) -> None:
+    """The ledger is told when a call was only broken off: what went on in a thread may be sent after the settle."""
+    gate = write(run)
+    given: Any = None
+    while not isinstance(request := gate.send(given), Settle):
+        match request:
+            case ask.NewTicket():
+                given = new_ticket()
+            case ask.Send():
+                given = answer
+            case ask.ReplayWakes():
+                given = None
+            case _:
+                given = run.store.call(request)
+    over = isinstance(answer, ask.Raised) and answer.ended
+    assert (request.outcome, request.ended) == (Outcome.LOSE, over)
 
 
 def test_the_current_action_is_the_tools_alone(run: EnteredRun) -> None:
