@@ -8,6 +8,7 @@ from typing import Any, LiteralString, TypeAlias
 
 import orjson
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from langgraph_control.audit.requests import PublishPolicy
@@ -97,6 +98,8 @@ class SimulationDatabase:
         self.database = database
         self.admin = psycopg.Connection[dict[str, Any]].connect(database.admin, autocommit=True, row_factory=dict_row)
         self.admin.execute("SET synchronous_commit = off")
+        name = sql.Identifier(database.name)
+        self.admin.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name))
         self.admin.execute(_INJECTED)
         for function, replacements in changes.items():
             for old, new in replacements:
