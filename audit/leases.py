@@ -1,15 +1,16 @@
 """The run leases this process holds, on its own clock, and the heartbeat that renews them.
 
-A fencing token never leaves the process. Time counts from before a request is sent, so that a lease is over here before
-it is over in the database, and what is over stays over.
+Each is kept under run and token, because a run may be driven here by a worker that lost it and by its successor. Time
+counts from before a request is sent, so that a lease is over here before it is over in the database, and what is over
+stays over.
 """
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -23,12 +24,6 @@ BEATS_PER_LEASE: Final = 3
 MARGIN: Final = 15  # the last fifteenth of a lease is not used: clocks drift, and what was begun has to end
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    token: int
-    deadline: float  # monotonic seconds
 
 
 class RunLeases:
@@ -45,11 +40,13 @@ class RunLeases:
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
-        self._held: dict[UUID, _Held] = {}
+        self._held: dict[tuple[UUID, int], float] = {}  # until when, in monotonic seconds
         self._beating = False
 
     def hold(self, run_id: UUID, token: int, *, lease_ms: int, started: float) -> None:
         """Note a lease that the ledger gave, and keep it renewed until it is dropped.
+
+        Of one run, only the newest token can be good: it was given because the lease before was over.
 
         Args:
             run_id: the run.
@@ -58,30 +55,33 @@ class RunLeases:
             started: the clock's reading from before the request was sent.
         """
         with self._lock:
-            self._held[run_id] = _Held(token=token, deadline=_deadline(started, lease_ms))
+            self._held[run_id, token] = _deadline(started, lease_ms)
+            newest = max(other for held, other in self._held if held == run_id)
+            for drive in self._held:
+                if drive[0] == run_id and drive[1] < newest:
+                    self._held[drive] = -math.inf
             start, self._beating = not self._beating, True
         if start:
             self._store.thread.submit(self._beat_on())
 
-    def drop(self, run_id: UUID) -> None:
-        """Forget a run: it was released, or is another worker's now."""
+    def drop(self, run_id: UUID, token: int) -> None:
+        """Forget one drive's lease: the run was released, or is another's now. A newer drive of it keeps its own."""
         with self._lock:
-            self._held.pop(run_id, None)
+            self._held.pop((run_id, token), None)
 
-    def token_of(self, run_id: UUID) -> int | None:
-        """Return the fencing token of a run this process took, over or not; None for any other run."""
-        held = self._held.get(run_id)
-        return None if held is None else held.token
+    def alive(self, run_id: UUID, token: int) -> bool:
+        """Return whether one drive still owns its run, by this process' own clock."""
+        return self._clock() < self._held.get((run_id, token), -math.inf)
 
-    def alive(self, run_id: UUID) -> bool:
-        """Return whether this process still owns a run, by its own clock."""
-        held = self._held.get(run_id)
-        return held is not None and self._clock() < held.deadline
+    def driven(self, run_id: UUID) -> bool:
+        """Return whether any drive in this process still owns a run."""
+        return any(self.alive(*drive) for drive in self._held.copy() if drive[0] == run_id)
 
     async def beat(self) -> bool:
         """Renew all living leases with one statement. Returns whether every one of them was renewed."""
         started = self._clock()
-        asked = {run_id: held.token for run_id, held in self._held.copy().items() if started < held.deadline}
+        # One token for each run: the older ones of a run are over.
+        asked = {run_id: token for (run_id, token), until in self._held.copy().items() if started < until}
         if not asked:
             return True
         request = RunRenew(run_ids=list(asked), tokens=list(asked.values()), lease_ms=self.lease_ms)
@@ -89,9 +89,9 @@ class RunLeases:
         deadline = _deadline(started, self.lease_ms)
         with self._lock:
             for run_id in renewed:
-                held = self._held.get(run_id)
-                if held is not None and held.token == asked[run_id] and self._clock() < held.deadline:
-                    self._held[run_id] = replace(held, deadline=max(held.deadline, deadline))
+                drive = run_id, asked[run_id]
+                if self.alive(*drive):
+                    self._held[drive] = max(self._held[drive], deadline)
         return renewed >= asked.keys()
 
     async def _beat_on(self) -> None:

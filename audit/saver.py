@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
-from uuid import UUID
 
 import psycopg
 from langchain_core.runnables import RunnableConfig
@@ -19,28 +18,28 @@ from langgraph.checkpoint.postgres.base import BasePostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_control.audit.connections import AsyncConnections
+from langgraph_control.audit.drives import RUN_KEY, DriveId, drive_of
 from langgraph_control.audit.leases import RunLeases
 from langgraph_control.audit.migrate import CHECKPOINT_SCHEMA
 from langgraph_control.audit.store import Store
 from langgraph_control.audit.tries import PATIENCE_SECONDS, Tries
 
-__all__ = ["RUN_KEY", "ControlSaver", "run_of"]
+__all__ = ["ControlSaver", "run_of"]
 
 T = TypeVar("T")
 Operation = Callable[[AsyncPostgresSaver], Awaitable[T]]
 
-RUN_KEY: Final = "__control_run"  # a name without the prefix would end up in checkpoint metadata
 LANES: Final = 4
 
 
-def run_of(config: RunnableConfig) -> UUID | None:
-    """Return the governed run a config belongs to: its id, or the ``run_id`` of its context; None outside of one.
+def run_of(config: RunnableConfig) -> DriveId | None:
+    """Return the governed run a config belongs to and the token it is driven with; None outside of one.
 
     Args:
         config: as LangGraph hands it to the saver.
     """
-    run = config.get("configurable", {}).get(RUN_KEY)
-    return None if run is None else UUID(str(getattr(run, "run_id", run)))
+    named = config.get("configurable", {}).get(RUN_KEY)
+    return None if named is None else drive_of(named)
 
 
 # LangGraph's base for savers over Postgres gives the version numbers that its statements expect.
@@ -53,7 +52,7 @@ class ControlSaver(BasePostgresSaver):
 
     Args:
         store: whose I/O thread and login are used.
-        leases: says which runs this process still owns.
+        leases: says which drives of this process still own their runs.
         refused: makes what is raised when a run's lease is over: a bubble-up, which no retry layer holds back.
         serde: how values are stored; LangGraph's own if None.
     """
@@ -191,7 +190,7 @@ class ControlSaver(BasePostgresSaver):
         return await self._do(
             _thread_of(config),
             lambda saver: saver.aput(config, checkpoint, metadata, new_versions),
-            run_id=run_of(config),
+            drive=run_of(config),
         )
 
     async def _put_writes(
@@ -200,7 +199,7 @@ class ControlSaver(BasePostgresSaver):
         await self._do(
             _thread_of(config),
             lambda saver: saver.aput_writes(config, writes, task_id, task_path),
-            run_id=run_of(config),
+            drive=run_of(config),
         )
 
     async def _delta_history(
@@ -210,7 +209,7 @@ class ControlSaver(BasePostgresSaver):
             _thread_of(config), lambda saver: saver.aget_delta_channel_history(config=config, channels=channels)
         )
 
-    async def _do(self, thread_id: str, operation: Operation[T], *, run_id: UUID | None = None) -> T:
+    async def _do(self, thread_id: str, operation: Operation[T], *, drive: DriveId | None = None) -> T:
         """Run one operation on LangGraph's saver, over a connection of its own.
 
         A saver is made for each: it has one lock for all its calls, and this object is cloned with another serde when
@@ -220,7 +219,7 @@ class ControlSaver(BasePostgresSaver):
         async with self._lanes[hash(thread_id) % LANES]:
             while True:
                 # Looked at last of all, after waiting: a worker that stalled must not overwrite what its successor did.
-                if run_id is not None and not self._leases.alive(run_id):
+                if drive is not None and not self._leases.alive(*drive):
                     raise self._refused()
                 try:
                     async with self._connections.hold() as connection:

@@ -407,7 +407,7 @@ class Control:
             self.policy,
             lease_ms=runs.leases.lease_ms,
             bound=runs.bound,
-            driven_here=runs.leases.alive,
+            driven_here=runs.leases.driven,
         )
         return trip, steps
 

@@ -83,7 +83,7 @@ def resuming(
         policy: the rules that decide from now on.
         lease_ms: how long the lease lasts.
         bound: returns the graph bound under a name.
-        driven_here: whether this process holds a run's lease.
+        driven_here: whether any drive in this process holds a run's lease.
 
     Raises:
         UnknownRun: there is no such run.

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from langgraph_control.audit.drives import DriveId
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.requests import RunAcquire, RunBase, RunOpen
 from langgraph_control.audit.rows import RunAnswer, RunLease, RunState
@@ -68,6 +69,11 @@ class Take:
     on_behalf_of: str | None
     deadline: datetime | None
     input: bytes = field(repr=False)
+
+    @property
+    def drive(self) -> DriveId:
+        """What tells this drive from any other of the same run."""
+        return self.run_id, self.token
 
     @classmethod
     def of(cls, given: RunAnswer) -> "Take":

@@ -129,7 +129,7 @@ class Runs:
             with closing(cast("Generator[Any, None, None]", trip.known_graph.stream(**trip.call(drive)))) as stream:
                 while True:
                     # Around each step and not around all of them: whoever reads the stream is outside of the run.
-                    with within(trip.lease.run_id):
+                    with within(trip.lease.drive):
                         chunk = next(stream, _END)
                     if chunk is _END:
                         break
@@ -145,7 +145,7 @@ class Runs:
             chunks = cast("AsyncGenerator[Any, None]", trip.known_graph.astream(**trip.call(drive)))
             async with aclosing(chunks) as stream:
                 while True:
-                    with within(trip.lease.run_id):
+                    with within(trip.lease.drive):
                         chunk = await anext(stream, _END)
                     if chunk is _END:
                         break
@@ -212,7 +212,7 @@ class Runs:
             worker=worker_name(),
         )
         self.leases.hold(take.run_id, take.token, lease_ms=take.lease_ms, started=trip.started)
-        leaving.callback(self.leases.drop, take.run_id)
+        leaving.callback(self.leases.drop, take.run_id, take.token)
         enter_run(context)
         leaving.callback(leave_run, context)
 

@@ -1,13 +1,17 @@
 """What a thread's newest checkpoint says of a run: what is left, and our interrupts apart from the user's."""
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from langgraph.types import Interrupt, StateSnapshot
 
 from langgraph_control.graphs.advance import Thread
 
 __all__ = ["checkpoint_of", "questions_of", "thread_of"]
+
+_CARD: Final = frozenset({"control", "reason", "wake_ms", "what", "why"})
+_KEY: Final = re.compile("[0-9a-f]{64}")
 
 
 def thread_of(snapshot: StateSnapshot) -> Thread:
@@ -55,14 +59,13 @@ def _pending(snapshot: StateSnapshot) -> list[Interrupt]:
 
 
 def _is_ours(pending: Interrupt) -> bool:
-    return isinstance(pending.value, Mapping) and "control" in pending.value
+    # A user's own payload may well have a field "control": what is taken for ours is answered without asking anybody.
+    card = pending.value
+    if not isinstance(card, Mapping) or not card.keys() >= _CARD:
+        return False
+    key = card["control"]
+    return isinstance(key, str) and _KEY.fullmatch(key) is not None
 
 
 def _wait(card: Mapping[str, Any]) -> dict[str, Any]:
-    # A user's own payload may happen to have "control"; then its other fields are not what ours are.
-    wake_ms = card.get("wake_ms")
-    return {
-        "control": card["control"],
-        "reason": str(card.get("reason") or ""),
-        "wake_ms": wake_ms if isinstance(wake_ms, int) else 0,
-    }
+    return {"control": card["control"], "reason": card["reason"], "wake_ms": card["wake_ms"]}

@@ -8,8 +8,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.types import Command, StreamMode
 
+from langgraph_control.audit.drives import RUN_KEY, drive_name
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.saver import RUN_KEY
 from langgraph_control.graphs.advance import Drive, Driven
 from langgraph_control.graphs.inputs import decode_input
 from langgraph_control.graphs.journey import Take
@@ -72,11 +72,12 @@ class Trip:
 
     def thread_config(self) -> RunnableConfig:
         """Return the config to drive with: the caller's, on the run's thread, in the run's name."""
-        run = str(self.lease.run_id)
+        lease = self.lease
+        ours = {"thread_id": lease.thread_id, RUN_KEY: drive_name(lease.drive)}
         return {
             **self.config,
-            "configurable": {**self.config.get("configurable", {}), "thread_id": self.lease.thread_id, RUN_KEY: run},
-            "metadata": {**self.config.get("metadata", {}), RUN_METADATA: run_name(run)},
+            "configurable": {**self.config.get("configurable", {}), **ours},
+            "metadata": {**self.config.get("metadata", {}), RUN_METADATA: run_name(lease.run_id)},
         }
 
     def call(self, drive: Drive) -> dict[str, Any]:

@@ -169,7 +169,7 @@ class _AsyncDriver:
     async def _consult(self) -> Looked:
         repeatable = True
         try:
-            with within(self._at.run_id):
+            with within(self._at.drive):
                 outcome: ask.Returned | ask.Raised = ask.Returned(value=await self._at.body(**self._at.given))
         except Exception as error:  # noqa: BLE001 - outcomes are values
             outcome, repeatable = ask.Raised(error=error), untouched()
@@ -196,7 +196,7 @@ class _AsyncDriver:
             return ask.NotSent()
         limit = asyncio.timeout(seconds_left)
         try:
-            with within(self._at.run_id), acting(request.action, not_after=request.not_after, connection=connection):
+            with within(self._at.drive), acting(request.action, not_after=request.not_after, connection=connection):
                 async with limit:
                     value = await self._at.body(**given)
         except asyncio.CancelledError as error:

@@ -1,8 +1,9 @@
 """Which run a governed call belongs to, and what a tool may know of the call it is in.
 
-Graph state and ``configurable`` carry a run's id only; what belongs to the id (the fencing token above all) is in a
-table of this process. The id is looked up in the config, then in a context variable: a child graph with a thread
-of its own loses its parent's whole ``configurable``.
+``configurable`` names the drive: the run, and the fencing token of the lease it was taken under. What belongs to it is
+in a table of this process. A run may be driven here twice, by a worker that lost it and by its successor, and a call
+never gets the other one's token. The drive is looked up in the config, then in a context variable: a child graph with a
+thread of its own loses its parent's whole ``configurable``.
 """
 
 import time
@@ -15,13 +16,14 @@ from typing import Any, Final, cast
 from urllib.parse import quote
 from uuid import UUID
 
+from langgraph_control.audit.drives import RUN_KEY, DriveId, drive_of
 from langgraph_control.audit.span_ids import span_id, trace_id
 from langgraph_control.errors import NoRun
 from langgraph_control.nodes.action import Action
+from langgraph_control.nodes.bubbles import RunTakenOver
 from langgraph_control.nodes.run_context import RunContext
 
 __all__ = [
-    "RUN_KEY",
     "CurrentAction",
     "acting",
     "current_action",
@@ -32,74 +34,68 @@ __all__ = [
     "within",
 ]
 
-RUN_KEY: Final = "__control_run"
-"""Where ``configurable`` holds the run's id, as text. Names with this prefix stay out of checkpoint metadata."""
-
-_runs: Final[dict[UUID, RunContext]] = {}
-_run_id: ContextVar[UUID | None] = ContextVar("langgraph_control_run", default=None)
+_runs: Final[dict[DriveId, RunContext]] = {}
+_drive: ContextVar[DriveId | None] = ContextVar("langgraph_control_drive", default=None)
 
 
 def enter_run(context: RunContext) -> None:
-    """Make a run known to this process, for as long as it drives it.
+    """Make a drive of a run known to this process, for as long as it lasts.
 
     Args:
-        context: the run, with the token of the lease just taken. It replaces an older lease of the same run.
+        context: the run, with the token of the lease just taken. An older drive of the same run keeps its own.
     """
-    _runs[context.run_id] = context
+    _runs[context.drive] = context
 
 
 def leave_run(context: RunContext) -> None:
-    """Forget a run, unless a newer lease of it has been entered meanwhile.
+    """Forget a drive of a run; others of the same run stay.
 
     Args:
         context: as entered.
     """
-    if _runs.get(context.run_id) is context:
-        del _runs[context.run_id]
+    _runs.pop(context.drive, None)
 
 
 @contextmanager
-def within(run_id: UUID) -> Iterator[None]:
-    """Mark a block as part of a run, for calls whose config does not say so. Never around a generator's yield.
+def within(drive: DriveId) -> Iterator[None]:
+    """Mark a block as part of a drive, for calls whose config does not say so. Never around a generator's yield.
 
     Args:
-        run_id: the run.
+        drive: the run and the token it is driven with.
     """
-    token = _run_id.set(run_id)
+    reset = _drive.set(drive)
     try:
         yield
     finally:
-        _run_id.reset(token)
+        _drive.reset(reset)
 
 
 def current_run(configurable: Mapping[str, Any]) -> RunContext | None:
-    """Return the run this code is part of; None outside any.
+    """Return the run this code is part of, as its own drive sees it; None outside any.
 
     Args:
         configurable: of the config in force; empty where there is none.
 
     Raises:
-        NoRun: code ``run_not_here``: the run named there is not driven by this process, so nothing may be done for it.
+        RunTakenOver: the drive that this code was started in is over.
+        NoRun: code ``run_not_here``: the config names a run, or a drive of it, that is not under way in this process,
+            so nothing may be done for it.
     """
-    named = configurable.get(RUN_KEY)
-    run_id = _run_id.get() if named is None else _parsed(named)
-    if run_id is None and named is None:
+    surrounding, named = _drive.get(), configurable.get(RUN_KEY)
+    drive = surrounding if named is None else drive_of(named)
+    if drive is None:
         return None
-    context = None if run_id is None else _runs.get(run_id)
-    if context is None:
-        raise NoRun(
-            "The run named in the config is not driven by this process.",
-            todo="Do not copy a run's config; start work with control.run or control.resume, which enter the run.",
-            code="run_not_here",
-        )
-    return context
-
-
-def _parsed(named: object) -> UUID | None:
-    try:
-        return UUID(str(named))
-    except ValueError:
-        return None
+    context = _runs.get(drive)
+    if context is not None:
+        return context
+    # Only a block of that very drive can have been a part of it: any other config was copied, which is to be said.
+    if drive == surrounding:
+        raise RunTakenOver
+    raise NoRun(
+        "The run named in the config is not driven by this process, or not any more.",
+        todo="Do not copy or keep a run's config; start work with control.run or control.resume, which enter the run.",
+        code="run_not_here",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

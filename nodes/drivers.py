@@ -148,7 +148,7 @@ class _Driver:
     def _consult(self) -> Looked:
         repeatable = True
         try:
-            with within(self._at.run_id):
+            with within(self._at.drive):
                 outcome: ask.Returned | ask.Raised = ask.Returned(value=self._at.body(**self._at.given))
         except Exception as error:  # noqa: BLE001 - outcomes are values
             outcome, repeatable = ask.Raised(error=error), untouched()
@@ -170,7 +170,7 @@ class _Driver:
             self._undone()
             return ask.NotSent()
         try:
-            with within(self._at.run_id), acting(request.action, not_after=request.not_after, connection=connection):
+            with within(self._at.drive), acting(request.action, not_after=request.not_after, connection=connection):
                 value = self._at.body(**given)
         except Exception as error:  # noqa: BLE001 - outcomes are values
             return ask.Raised(error=error, ended_transaction=self._undone())

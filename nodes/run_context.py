@@ -1,9 +1,10 @@
-"""What a governed call knows of its run. The fencing token stays in this process; graph state carries the run's id."""
+"""What a governed call knows of its run. The fencing token stays out of graph state and checkpoints."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from langgraph_control.audit.drives import DriveId
 from langgraph_control.guards.policy import Policy
 
 __all__ = ["RunContext"]
@@ -42,6 +43,11 @@ class RunContext:
     deadline: datetime | None
     policy: Policy
     worker: str
+
+    @property
+    def drive(self) -> DriveId:
+        """What tells this drive from any other of the same run."""
+        return self.run_id, self.token
 
     def __repr__(self) -> str:
         # The secret names actions: it must not reach a log by way of a repr.

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from langgraph_control.audit import transactions
+from langgraph_control.audit.drives import DriveId
 from langgraph_control.audit.failures import LedgerRefused
 from langgraph_control.audit.store import Store
 from langgraph_control.errors import SchemaMismatch, TrailUnavailable
@@ -29,7 +30,7 @@ class Surroundings:
         store: the ledger.
         contract: whose hooks are asked.
         tool: its name, for error texts.
-        run_id: the run, for calls made inside the tool's body.
+        drive: the run and its token, for calls made inside the tool's body.
         body: the tool's own function.
         given: what it was called with, injected arguments included.
         prepare: makes what it is to be called with out of the arguments the gate sends.
@@ -38,7 +39,7 @@ class Surroundings:
     store: Store
     contract: Contract
     tool: str
-    run_id: UUID
+    drive: DriveId
     body: Callable[..., Any]
     given: Mapping[str, Any]
     prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]]

@@ -146,7 +146,7 @@ class ToolCalled:
             store=seam.store(),
             contract=seam.contract,
             tool=seam.original.name,
-            run_id=run.run_id,
+            drive=run.drive,
             body=self.body,
             given=self.given,
             prepare=functools.partial(self._prepared, plain),

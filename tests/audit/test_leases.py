@@ -83,37 +83,67 @@ def is_later(store: Store, run_id: UUID, than: datetime) -> bool:
 def test_a_lease_counts_from_before_it_was_asked_for(store: Store, leases: RunLeases, clock: Clock) -> None:
     """A slow answer shortens the lease here, and a margin ends it before the database does."""
     run_id, token = held(store, leases, started=clock.now - 5)
-    assert (leases.token_of(run_id), leases.alive(run_id)) == (token, True)
     clock.now += LEASE_SECONDS - 5 - 1.001
-    assert leases.alive(run_id)
+    assert (leases.alive(run_id, token), leases.driven(run_id)) == (True, True)
     clock.now += 0.002
-    assert not leases.alive(run_id)
-    assert leases.token_of(run_id) == token
+    assert (leases.alive(run_id, token), leases.driven(run_id)) == (False, False)
 
 
-def test_a_run_of_somebody_else_is_not_alive(leases: RunLeases) -> None:
-    """A run this process never took has no token and no lease."""
+def test_a_run_of_somebody_else_is_not_alive(store: Store, leases: RunLeases, clock: Clock) -> None:
+    """A run this process never took has no lease here, and neither has a drive of its own run under another token."""
     stranger = UUID(int=1)
-    assert (leases.token_of(stranger), leases.alive(stranger)) == (None, False)
+    assert (leases.alive(stranger, 1), leases.driven(stranger)) == (False, False)
+    run_id, token = held(store, leases, started=clock.now)
+    assert not leases.alive(run_id, token + 1)
 
 
 def test_a_dropped_run_is_forgotten(store: Store, leases: RunLeases, clock: Clock) -> None:
     """What was released is not alive, whatever its lease said."""
-    run_id, _ = held(store, leases, started=clock.now)
-    leases.drop(run_id)
-    leases.drop(run_id)
-    assert (leases.token_of(run_id), leases.alive(run_id)) == (None, False)
+    run_id, token = held(store, leases, started=clock.now)
+    leases.drop(run_id, token)
+    leases.drop(run_id, token)
+    assert (leases.alive(run_id, token), leases.driven(run_id)) == (False, False)
+
+
+def test_dropping_an_older_lease_keeps_the_newer(leases: RunLeases, clock: Clock) -> None:
+    """When this process took a run again, the end of its older drive leaves the newer drive's lease as it is."""
+    run_id = UUID(int=2)
+    for token in (1, 2):
+        leases.hold(run_id, token, lease_ms=LEASE_MS, started=clock.now)
+    leases.drop(run_id, 1)
+    assert (leases.alive(run_id, 2), leases.driven(run_id)) == (True, True)
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)], ids=["as given", "noted late"])
+def test_a_newer_token_ends_the_older_lease(leases: RunLeases, clock: Clock, order: tuple[int, int]) -> None:
+    """That a later token was given proves the earlier lease over, whatever the clock says; it does not come back."""
+    run_id = UUID(int=3)
+    for token in order:
+        leases.hold(run_id, token, lease_ms=LEASE_MS, started=clock.now)
+    assert (leases.alive(run_id, 1), leases.alive(run_id, 2)) == (False, True)
+    leases.drop(run_id, 2)
+    assert (leases.alive(run_id, 1), leases.driven(run_id)) == (False, False)
+
+
+async def test_a_beat_renews_the_newer_drive_only(store: Store, leases: RunLeases, clock: Clock) -> None:
+    """Of two drives of a run, the one that lost it is not asked for again."""
+    run_id, token = held(store, leases, started=clock.now)
+    leases.hold(run_id, token - 1, lease_ms=LEASE_MS, started=clock.now)
+    clock.now += 10
+    assert await leases.beat()
+    clock.now += 10
+    assert (leases.alive(run_id, token - 1), leases.alive(run_id, token)) == (False, True)
 
 
 async def test_one_beat_renews_every_lease(store: Store, leases: RunLeases, clock: Clock) -> None:
     """A heartbeat lengthens all leases here and in the database."""
-    runs = [held(store, leases, started=clock.now)[0] for _ in range(3)]
-    before = [lease_until(store, run_id) for run_id in runs]
+    runs = [held(store, leases, started=clock.now) for _ in range(3)]
+    before = [lease_until(store, run_id) for run_id, _ in runs]
     clock.now += 10
     assert await leases.beat()
     clock.now += 10
-    assert all(leases.alive(run_id) for run_id in runs)
-    assert all(lease_until(store, run_id) > was for run_id, was in zip(runs, before, strict=True))
+    assert all(leases.alive(run_id, token) for run_id, token in runs)
+    assert all(lease_until(store, run_id) > was for (run_id, _), was in zip(runs, before, strict=True))
 
 
 async def test_a_lease_taken_over_runs_out(
@@ -128,16 +158,16 @@ async def test_a_lease_taken_over_runs_out(
     assert taken.token == token + 1
     assert not await leases.beat()
     clock.now += LEASE_SECONDS
-    assert not leases.alive(run_id)
+    assert not leases.alive(run_id, token)
 
 
 async def test_a_lease_that_is_over_stays_over(store: Store, leases: RunLeases, clock: Clock) -> None:
     """A heartbeat that comes too late does not ask for the run again, and brings nothing back to life."""
-    run_id, _ = held(store, leases, started=clock.now)
+    run_id, token = held(store, leases, started=clock.now)
     before = lease_until(store, run_id)
     clock.now += LEASE_SECONDS
     assert await leases.beat()
-    assert not leases.alive(run_id)
+    assert not leases.alive(run_id, token)
     assert lease_until(store, run_id) == before
 
 
@@ -145,11 +175,11 @@ async def test_a_busy_run_is_not_waited_for(
     store: Store, leases: RunLeases, clock: Clock, shared_database: Database
 ) -> None:
     """A heartbeat passes a row that a claim has locked, says so, and gets it the next time."""
-    run_id, _ = held(store, leases, started=clock.now)
+    run_id, token = held(store, leases, started=clock.now)
     with psycopg.connect(shared_database.admin) as connection:
         connection.execute("SELECT 1 FROM control.run_state WHERE run_id = %s FOR UPDATE", (run_id,))
         assert not await leases.beat()
-        assert leases.alive(run_id)
+        assert leases.alive(run_id, token)
     assert await leases.beat()
 
 
@@ -157,12 +187,12 @@ async def test_a_server_that_is_gone_ends_the_lease(clock: Clock) -> None:
     """Without an answer there is no renewal: the lease runs out by the clock."""
     store = Store("postgresql://agent@127.0.0.1:1/nothing")
     leases = RunLeases(store, lease_ms=300, clock=clock)
-    run_id = UUID(int=7)
-    leases.hold(run_id, 1, lease_ms=300, started=clock.now)
+    run_id, token = UUID(int=7), 1
+    leases.hold(run_id, token, lease_ms=300, started=clock.now)
     with pytest.raises(TrailUnavailable):
         await leases.beat()
     clock.now += 0.3
-    assert not leases.alive(run_id)
+    assert not leases.alive(run_id, token)
     store.close()
 
 
@@ -173,5 +203,5 @@ def test_the_heartbeat_beats_by_itself_and_ends_with_the_last_run(store: Store) 
         leases.hold(run_id, token, lease_ms=LEASE_MS, started=time.monotonic())
         first = lease_until(store, run_id)
         until(partial(is_later, store, run_id, first))
-        leases.drop(run_id)
+        leases.drop(run_id, token)
         until(lambda: not leases._beating)

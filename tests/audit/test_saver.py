@@ -22,8 +22,9 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, interrupt
 from psycopg.rows import DictRow, dict_row
 
+from langgraph_control.audit.drives import RUN_KEY, drive_name
 from langgraph_control.audit.leases import LEASE_MS, RunLeases
-from langgraph_control.audit.saver import RUN_KEY, ControlSaver, run_of
+from langgraph_control.audit.saver import ControlSaver, run_of
 from langgraph_control.audit.store import Store
 from langgraph_control.errors import TrailUnavailable
 from tests.support.postgres import Database
@@ -82,9 +83,9 @@ def config() -> RunnableConfig:
     return {"configurable": {"thread_id": str(uuid4())}}
 
 
-def governed(config: RunnableConfig, run_id: UUID) -> RunnableConfig:
-    """Return the config of a governed run on the same thread."""
-    return {"configurable": {**config.get("configurable", {}), RUN_KEY: str(run_id)}}
+def governed(config: RunnableConfig, run_id: UUID, token: int = 1) -> RunnableConfig:
+    """Return the config of a drive of a governed run on the same thread."""
+    return {"configurable": {**config.get("configurable", {}), RUN_KEY: drive_name((run_id, token))}}
 
 
 def step(state: State) -> dict[str, Any]:
@@ -248,16 +249,34 @@ def test_a_run_of_another_worker_writes_nothing(saver: ControlSaver, config: Run
     assert saver.get_tuple(config) is None
 
 
-def test_the_run_is_known_by_its_id_or_its_context() -> None:
-    """A config names its run by a string, a UUID or anything that has a `run_id`; without one there is none."""
+def test_an_older_drive_writes_nothing_while_a_newer_one_may(
+    saver: ControlSaver, leases: RunLeases, clock: Clock, config: RunnableConfig
+) -> None:
+    """A run taken again by this very process is closed to its older drive and open to the newer one."""
+    run_id = uuid4()
+    leases.hold(run_id, 1, lease_ms=LEASE_MS, started=clock.now - LEASE_MS / 1000)
+    leases.hold(run_id, 2, lease_ms=LEASE_MS, started=clock.now)
+    with pytest.raises(Fenced):
+        graph(saver).invoke(BEGIN, governed(config, run_id, 1), durability="sync")
+    assert saver.get_tuple(config) is None
+    graph(saver).invoke(BEGIN, governed(config, run_id, 2), durability="sync")
+    assert saver.get_tuple(config) is not None
 
-    class Context:
-        run_id = UUID(int=3)
 
-    for run in (str(UUID(int=3)), UUID(int=3), Context()):
-        assert run_of({"configurable": {RUN_KEY: run}}) == UUID(int=3)
+def test_a_config_names_the_run_and_the_drive() -> None:
+    """A config names its run and the token it is driven with; one that names no run is outside of any."""
+    assert run_of({"configurable": {RUN_KEY: f"{UUID(int=3)}/7"}}) == (UUID(int=3), 7)
     assert run_of({"configurable": {}}) is None
     assert run_of({}) is None
+
+
+@pytest.mark.parametrize("named", [str(UUID(int=3)), "x/1", f"{UUID(int=3)}/", f"{UUID(int=3)}/-1", 7])
+def test_a_config_that_names_no_drive_writes_nothing(saver: ControlSaver, config: RunnableConfig, named: Any) -> None:
+    """A run without its token, or anything else that is no drive's name, is not taken for "outside of a run"."""
+    forged: RunnableConfig = {"configurable": {**config.get("configurable", {}), RUN_KEY: named}}
+    with pytest.raises(Fenced):
+        graph(saver).invoke(BEGIN, forged, durability="sync")
+    assert saver.get_tuple(config) is None
 
 
 async def test_a_killed_backend_loses_no_checkpoint(

@@ -7,6 +7,7 @@ import pytest
 from langgraph.types import Command
 
 from langgraph_control import Run
+from langgraph_control.audit.names import run_id
 from langgraph_control.audit.rows import RunState
 from langgraph_control.errors import NoRun
 from tests.support.desk import Desk
@@ -44,11 +45,12 @@ def test_a_forged_resume_does_nothing(desk: Desk, trigger: str, forgery: str) ->
     assert desk.done == ["o0:500"]
 
 
-def test_a_run_named_in_the_config_must_be_driven_here(desk: Desk, trigger: str) -> None:
+@pytest.mark.parametrize("named", ["{}", "{}/1", "{}/2", "{}/99"])
+def test_a_run_named_in_the_config_must_be_driven_here(desk: Desk, trigger: str, named: str) -> None:
     """Naming the run in the config, as we do, helps nobody: this process does not hold its lease."""
     graph, run = parked(desk, trigger)
     forged, config = desk.forged(graph, run)
-    config["configurable"]["__control_run"] = run.id.removeprefix("run_")
+    config["configurable"]["__control_run"] = named.format(run_id(run.id))
     with pytest.raises(Exception, match=r"not driven by this process|lease") as refused:
         forged.invoke(Command(resume="approved"), config, durability="sync")
     assert refused.type.__name__ in {"NoRun", "RunTakenOver"}

@@ -2,17 +2,19 @@
 
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from langgraph_control.audit.drives import RUN_KEY, drive_name
 from langgraph_control.errors import NoRun
 from langgraph_control.guards.policy import Policy
 from langgraph_control.nodes.action import Action
+from langgraph_control.nodes.bubbles import RunTakenOver
 from langgraph_control.nodes.contexts import (
-    RUN_KEY,
     acting,
     current_action,
     current_run,
@@ -58,15 +60,15 @@ def test_a_run_is_found_by_config_before_context() -> None:
     enter_run(named)
     enter_run(surrounding)
     assert current_run({}) is None
-    with within(surrounding.run_id):
+    with within(surrounding.drive):
         assert current_run({}) is surrounding
-        assert current_run({RUN_KEY: str(named.run_id)}) is named
+        assert current_run({RUN_KEY: drive_name(named.drive)}) is named
     assert current_run({}) is None
     leave_run(named)
     leave_run(surrounding)
 
 
-@pytest.mark.parametrize("named", ["b6d0ce2e-6f0e-4a55-9d8b-0c9f6d3f7a11", "no id", 7])
+@pytest.mark.parametrize("named", [f"{RUN_ID}/1", str(RUN_ID), "no id", 7])
 def test_a_run_of_another_process_is_refused(named: Any) -> None:
     """A config that names a run this process does not drive is an error, not "no run": nothing may be done for it."""
     with pytest.raises(NoRun) as caught:
@@ -74,17 +76,49 @@ def test_a_run_of_another_process_is_refused(named: Any) -> None:
     assert caught.value.code == "run_not_here"
 
 
-def test_leaving_an_older_lease_keeps_the_newer() -> None:
-    """When this process takes a run again, the end of its older lease does not forget the newer one."""
+@pytest.fixture
+def drives() -> Iterator[tuple[RunContext, RunContext]]:
+    """Two drives of one run, entered one after the other."""
     older = context()
     newer = replace(older, token=2)
-    enter_run(older)
-    enter_run(newer)
+    for drive in (older, newer):
+        enter_run(drive)
+    yield older, newer
+    for drive in (older, newer):
+        leave_run(drive)
+
+
+def test_each_drive_of_a_run_keeps_its_own_token(drives: tuple[RunContext, RunContext]) -> None:
+    """When this process takes a run again, calls of its older drive go on with the older token."""
+    for drive in drives:
+        assert current_run({RUN_KEY: drive_name(drive.drive)}) is drive
+        with within(drive.drive):
+            assert current_run({}) is drive
+
+
+def test_leaving_an_older_drive_keeps_the_newer(drives: tuple[RunContext, RunContext]) -> None:
+    """The end of the older drive does not forget the newer one."""
+    older, newer = drives
     leave_run(older)
-    assert current_run({RUN_KEY: str(older.run_id)}) is newer
-    leave_run(newer)
-    with pytest.raises(NoRun):
-        current_run({RUN_KEY: str(older.run_id)})
+    assert current_run({RUN_KEY: drive_name(newer.drive)}) is newer
+
+
+@pytest.mark.parametrize("by", ["config", "context"])
+def test_a_drive_that_was_left_is_taken_over(drives: tuple[RunContext, RunContext], by: str) -> None:
+    """What a left drive still runs never gets the newer drive's token: it is told that the run was taken over."""
+    older, _ = drives
+    leave_run(older)
+    with within(older.drive), pytest.raises(RunTakenOver):
+        current_run({RUN_KEY: drive_name(older.drive)} if by == "config" else {})
+
+
+def test_a_config_kept_from_an_older_drive_is_refused(drives: tuple[RunContext, RunContext]) -> None:
+    """Code of the newer drive that uses a config of the older one has not lost the run: it is told of its mistake."""
+    older, newer = drives
+    leave_run(older)
+    with within(newer.drive), pytest.raises(NoRun) as caught:
+        current_run({RUN_KEY: drive_name(older.drive)})
+    assert caught.value.code == "run_not_here"
 
 
 def test_outside_a_write_there_is_no_action() -> None:

@@ -61,7 +61,7 @@ def ended(how: str, run: EnteredRun, body: Callable[..., Any], contract: Contrac
         store=run.store,
         contract=contract,
         tool="note",
-        run_id=run.context.run_id,
+        drive=run.context.drive,
         body=body if how == "sync" else async_form(body),
         given={},
         prepare=dict,

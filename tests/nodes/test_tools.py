@@ -18,9 +18,9 @@ from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command, interrupt
 
+from langgraph_control.audit.drives import RUN_KEY
 from langgraph_control.errors import ContractError, GraphRefused, KeyConflict, NoRun, WriteRefused
 from langgraph_control.nodes.bubbles import RunTakenOver
-from langgraph_control.nodes.contexts import RUN_KEY
 from langgraph_control.nodes.contracts import contract_of, reads, writes
 from langgraph_control.nodes.tools import GovernedTool
 from tests.compat.building import GO, State, Update, agent, around, chain, ids, inside, on, questions, thread
@@ -408,7 +408,7 @@ def test_a_write_outside_a_run_is_refused(how: str, run: EnteredRun, payments: P
         invoked(how, graph, given, thread())
     assert caught.value.code == "no_run"
     with pytest.raises(NoRun) as caught:
-        invoked(how, graph, given, thread(**{RUN_KEY: "7f6d1c1c-5d0b-4d3a-8b55-000000000000"}))
+        invoked(how, graph, given, thread(**{RUN_KEY: "7f6d1c1c-5d0b-4d3a-8b55-000000000000/1"}))
     assert caught.value.code == "run_not_here"
     assert payments.paid == []
 

@@ -12,6 +12,7 @@ import orjson
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 
+from langgraph_control.audit.drives import RUN_KEY, drive_name
 from langgraph_control.audit.requests import (
     PublishPolicy,
     RunAcquire,
@@ -24,7 +25,7 @@ from langgraph_control.audit.requests import (
 from langgraph_control.audit.rows import ActionRow, Release, RunState
 from langgraph_control.audit.store import Store
 from langgraph_control.guards.policy import Policy
-from langgraph_control.nodes.contexts import RUN_KEY, enter_run, leave_run
+from langgraph_control.nodes.contexts import enter_run, leave_run
 from langgraph_control.nodes.contracts import Contract, contract_of
 from langgraph_control.nodes.run_context import RunContext
 from langgraph_control.nodes.tools import govern_tool
@@ -146,7 +147,7 @@ def entered_run(database: Database, *, policy: str = POLICY, lease_ms: int = 600
             worker="test",
         )
         enter_run(context)
-        config: RunnableConfig = {"configurable": {"thread_id": thread, RUN_KEY: str(run_id)}}
+        config: RunnableConfig = {"configurable": {"thread_id": thread, RUN_KEY: drive_name(context.drive)}}
         yield EnteredRun(database=database, store=store, context=context, config=config)
         leave_run(context)
     finally:
