@@ -281,6 +281,7 @@ class Settle:
             "error": self.error,
             "call_id": self.call_id,
             "xid": self.xid,
+            "ended": self.ended,
             "body": self.body,
             "payload": self.payload,
         }

@@ -16,7 +16,7 @@ SELECT * FROM control.claim_v1(
 -- Say what came of an attempt.
 SELECT * FROM control.settle_v1(
     %(run_id)s::uuid, %(attempt)s::uuid, %(key)s::bytea, %(outcome)s::text, %(events)s::text[], %(result)s::bytea, %(error)s::text,
-    %(call_id)s::text, %(xid)s::text, %(body)s::bytea, %(payload)s::bytea);
+    %(call_id)s::text, %(xid)s::text, %(ended)s::boolean, %(body)s::bytea, %(payload)s::bytea);
 
 -- name: observe
 -- Record a read.

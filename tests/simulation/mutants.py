@@ -245,6 +245,11 @@ MUTANTS: tuple[Mutant, ...] = (
         sql={"settle_v1": (("IF v_outcome IN ('not_done', 'fail') AND a.in_doubt THEN", "IF false THEN"),)},
     ),
     Mutant(
+        name="take a call that was broken off for one that is over",
+        layer="SQL settle",
+        sql={"settle_v1": (("v_outcome = 'lose' AND p_ended THEN", "v_outcome = 'lose' THEN"),)},
+    ),
+    Mutant(
         name="lose the stored result",
         layer="SQL settle",
         sql={

@@ -33,6 +33,7 @@ __all__ = ["LEASE_SECONDS", "Parked", "Process", "opening"]
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
+LANDS_WITHIN_SECONDS = 3.9  # with the longest lag still less than what the contracts promise
 LEASE_MARGIN_SECONDS = 1.0  # the worker stops believing in its lease before the database does
 
 Point = str | float
@@ -342,11 +343,12 @@ class Process:
             yield simulation.slowness()
             return written
         fault = simulation.send_fault()
+        longest = request.not_after - simulation.clock.seconds if fault == "cut_off" else LANDS_WITHIN_SECONDS
         try:
-            value = simulation.world.receive(call.tool, request.action, fault, simulation.chance.uniform(0.1, 3.9))
+            value = simulation.world.receive(call.tool, request.action, fault, simulation.chance.uniform(0.1, longest))
         except Exception as error:  # noqa: BLE001 - a tool may raise anything
             yield "hear the failure"
-            return ask.Raised(error=error)
+            return ask.Raised(error=error, ended=fault != "cut_off")
         yield simulation.slowness()
         yield "hear the result"
         return ask.Returned(value=value)

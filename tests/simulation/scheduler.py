@@ -26,7 +26,7 @@ ROUNDS_MAX = 40
 OPERATOR_EVERY_SECONDS = (8.0, 40.0)
 TIME_MOVES = 0.2  # how often time moves between two steps of processes that are all ready
 SLOW_ODDS = 0.15
-SEND_FAULTS = ("refused", "dropped", "limited", "invalid", "broken", "late", "answer_lost")
+SEND_FAULTS = ("refused", "dropped", "limited", "invalid", "broken", "late", "cut_off", "answer_lost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ class World:
     def receive(self, tool: str, action: Action, fault: str, delay: float) -> str:
         """Take a request, misbehave as told, and answer or raise what a real client would raise."""
         now = self.now()
-        late = delay if fault == "late" else 0.0
+        late = delay if fault in ("late", "cut_off") else 0.0
         effect = Effect(
             at=now + late,
             visible_at=now + late + self.lag,
@@ -91,6 +91,9 @@ class World:
             case "late":
                 self.landing.append((effect.at, effect))
                 raise httpx.ReadTimeout("no answer", request=_REQUEST)
+            case "cut_off":  # the driver gave up on it; a thread of it goes on, and sends while its time lasts
+                self.landing.append((effect.at, effect))
+                raise TimeoutError
             case "answer_lost":
                 self._apply(effect)
                 raise httpx.RemoteProtocolError("server disconnected", request=_REQUEST)

@@ -20,6 +20,7 @@ $$;
 
 CREATE FUNCTION control.settle_v1(
     p_run uuid, p_attempt uuid, p_key bytea, p_outcome text, p_events text[], p_result bytea, p_error text, p_call text, p_xid text,
+    p_ended boolean,
     p_body bytea, p_payload bytea
 ) RETURNS control.settle_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
@@ -36,7 +37,7 @@ DECLARE
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
     IF (p_outcome IN ('succeed', 'not_done', 'fail', 'lose', 'found', 'absent', 'undetermined', 'contradict')
-        AND p_events <@ ARRAY['effect.verified', 'effect.mismatch'] AND p_attempt IS NOT NULL
+        AND p_events <@ ARRAY['effect.verified', 'effect.mismatch'] AND p_attempt IS NOT NULL AND p_ended IS NOT NULL
         AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'an outcome that is none' USING ERRCODE = 'LC002';
     END IF;
@@ -106,7 +107,8 @@ BEGIN
         a.state := control.must_step(a.state, v_outcome, v_kind);
         a.started := CASE WHEN v_outcome IN ('not_done', 'fail', 'absent') OR a.state = 'ready' THEN false ELSE a.started END;
         UPDATE control.action SET state = a.state, started = a.started, settled_attempt = p_attempt, lease_until = v_now,
-                sent_by = CASE WHEN v_outcome = 'lose' THEN v_now ELSE sent_by END,
+                -- A call that was only broken off may still send until its time is over.
+                sent_by = CASE WHEN v_outcome = 'lose' AND p_ended THEN v_now ELSE sent_by END,
                 result = coalesce(p_result, result), error = p_error,
                 call_id = CASE WHEN a.state = 'failed' THEN p_call END, last_answer = ''
             WHERE tenant = v_tenant AND key = p_key;
