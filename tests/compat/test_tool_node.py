@@ -101,10 +101,12 @@ async def test_async_siblings_go_on_after_the_node_has_raised(config: RunnableCo
 def test_the_end_of_the_loop_cancels_them_in_mid_flight(config: RunnableConfig) -> None:
     """When `asyncio.run` ends after the node has parked, such a sibling is cancelled wherever it is."""
     cancelled: list[str] = []
+    begun = asyncio.Event()
 
     @tool
     async def pay() -> str:
         """Pay, in the middle of which everything ends."""
+        begun.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -114,7 +116,8 @@ def test_the_end_of_the_loop_cancels_them_in_mid_flight(config: RunnableConfig) 
 
     @tool("ask")
     async def async_ask(question: str) -> str:
-        """Ask a person."""
+        """Ask a person, once the payment has begun."""
+        await begun.wait()
         return str(interrupt(question))
 
     graph = around(InMemorySaver(), ToolNode([pay, async_ask]), name="tools")
