@@ -151,12 +151,11 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came) -> Settle:
         ended=came.ended,
         body=call.outcome_body(
             outcome=came.outcome.value,
-            confirmation=came.confirmation.value,
+            confirmation=None if came.confirmation is Confirmation.UNASKED else came.confirmation.value,
             error=failure.error if failure else None,
             sent=failure.sent.value if failure else None,
             fault=failure.fault.value if failure else None,
             why=failure.reason if failure else came.said or None,
-            at=ticket.now.isoformat(),
         ),
     )
 

@@ -77,7 +77,7 @@ def find_out(
         events=("effect.verified",) if outcome is Outcome.FOUND else (),
         result=encode(result) if outcome is Outcome.FOUND else None,
         call_id=call.call_id,
-        body=call.outcome_body(outcome=outcome.value, sight=sight.value, at=ticket.now.isoformat()),
+        body=call.outcome_body(outcome=outcome.value, sight=sight.value),
     )
     if settled.answer is Verdict.SETTLED and outcome is Outcome.FOUND:
         return Delivered(value=decode(encode(result)), replayed=True)

@@ -21,7 +21,6 @@ from tests.support.postgres import Database, cloned, make_data_folder, template
 
 CALLS = 200
 WAL_BYTES_MAX = 2800
-WAL_BYTES_REACHED = 3100
 HOT_SHARE_MIN = 0.95
 CONTRACTS = {
     "blind": CONTRACT,
@@ -69,15 +68,9 @@ def test_an_allowed_write_is_two_commits(counts: Counts) -> None:
     assert counts.commits == pytest.approx(2, abs=1 / CALLS)
 
 
-@pytest.mark.xfail(reason="missed: 3.0 kB measured on 18 and 15; what is left is named in docs/cost.md", strict=True)
 def test_an_allowed_write_keeps_to_its_share_of_the_log(counts: Counts) -> None:
     """Two chained entries with their payload and an action cost at most 2.8 kB of write-ahead log."""
     assert counts.wal_bytes <= WAL_BYTES_MAX
-
-
-def test_the_log_does_not_grow_again(counts: Counts) -> None:
-    """Until the bar is met, what was reached is kept: at most 3.1 kB."""
-    assert counts.wal_bytes <= WAL_BYTES_REACHED
 
 
 @pytest.mark.parametrize("table", ["run_state", "action"])

@@ -75,7 +75,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 ("elif sight is _Sight.NOT_THERE and claimed.absence_counts:", "elif sight is _Sight.NOT_THERE:"),
             )
         },
-        sql={"settle_v1": (("IF v_outcome = 'absent' AND NOT a.absence_counts THEN", "IF false THEN"),)},
+        sql={"settle_any": (("IF v_outcome = 'absent' AND NOT a.absence_counts THEN", "IF false THEN"),)},
         removed=("ledger's own check of when the reader began",),
     ),
     Mutant(
@@ -119,12 +119,13 @@ MUTANTS: tuple[Mutant, ...] = (
         name="drop the run's token (zombies store checkpoints, too)",
         layer="SQL claim",
         sql={
-            "claim_v1": (
+            "claim_any": (
                 (
                     "IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN",
                     "IF s.run_id IS NULL THEN",
                 ),
-            )
+            ),
+            "claim_v1": (("AND token = p_token AND state = 'running'", ""),),
         },
         removed=("saver",),
     ),
@@ -132,7 +133,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="take a live lease away",
         layer="SQL claim",
         sql={
-            "claim_v1": (
+            "claim_any": (
                 ("ELSIF a.lease_until > v_now THEN", "ELSIF false THEN"),
                 (
                     "a.absence_counts := v_now >= a.sent_by + make_interval(secs => p_visible_ms / 1000.0);",
@@ -146,7 +147,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="believe absence at once",
         layer="SQL claim",
         sql={
-            "claim_v1": (
+            "claim_any": (
                 (
                     "a.absence_counts := v_now >= a.sent_by + make_interval(secs => p_visible_ms / 1000.0);",
                     "a.absence_counts := true;",
@@ -157,18 +158,18 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="let other arguments take over a key that has started",
         layer="SQL claim",
-        sql={"claim_v1": (("IF NOT v_fresh AND a.args_hash <> p_args_hash THEN", "IF false THEN"),)},
+        sql={"claim_any": (("IF NOT v_fresh AND a.args_hash <> p_args_hash THEN", "IF false THEN"),)},
     ),
     Mutant(
         name="use a key the provider has forgotten",
         layer="SQL claim",
-        sql={"claim_v1": (("IF v_kind = 'keyed' AND a.first_sent IS NOT NULL AND a.started", "IF false"),)},
+        sql={"claim_any": (("IF v_kind = 'keyed' AND a.first_sent IS NOT NULL AND a.started", "IF false"),)},
     ),
     Mutant(
         name="need no grant",
         layer="SQL claim",
         sql={
-            "claim_v1": (("ELSIF p_verb = 'approve' OR f.must OR a.approval_id IS NOT NULL THEN", "ELSIF false THEN"),)
+            "claim_any": (("ELSIF p_verb = 'approve' OR f.must OR a.approval_id IS NOT NULL THEN", "ELSIF false THEN"),)
         },
     ),
     Mutant(
@@ -237,26 +238,24 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="let a zombie's transaction commit",
         layer="SQL settle",
-        sql={"settle_v1": (("IF v_late AND p_xid IS NOT NULL THEN", "IF false THEN"),)},
+        sql={"settle_any": (("IF v_late AND p_xid IS NOT NULL THEN", "IF false THEN"),)},
     ),
     Mutant(
         name="take proof about the newest attempt for proof about all",
         layer="SQL settle",
-        sql={"settle_v1": (("IF v_outcome IN ('not_done', 'fail') AND a.in_doubt THEN", "IF false THEN"),)},
+        sql={"settle_any": (("IF v_outcome IN ('not_done', 'fail') AND a.in_doubt THEN", "IF false THEN"),)},
     ),
     Mutant(
         name="take a call that was broken off for one that is over",
         layer="SQL settle",
-        sql={"settle_v1": (("v_outcome = 'lose' AND p_ended THEN", "v_outcome = 'lose' THEN"),)},
+        sql={"settle_any": (("v_outcome = 'lose' AND p_ended THEN", "v_outcome = 'lose' THEN"),)},
     ),
     Mutant(
         name="lose the stored result",
         layer="SQL settle",
         sql={
-            "settle_v1": (
-                ("result = coalesce(p_result, result)", "result = NULL::bytea"),
-                ("result = p_result,", "result = NULL::bytea,"),
-            )
+            "settle_any": (("result = coalesce(p_result, result)", "result = NULL::bytea"),),
+            "settle_v1": (("result = p_result,", "result = NULL::bytea,"),),
         },
     ),
     Mutant(
@@ -268,7 +267,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="begin an attempt without an entry",
         layer="trail",
         sql={
-            "claim_v1": (
+            "claim_any": (
                 (
                     "IF v_out.seq IS NOT NULL THEN\n        PERFORM control.append",
                     "IF v_out.answer <> 'go' AND v_out.seq IS NOT NULL THEN\n        PERFORM control.append",

@@ -85,6 +85,7 @@ CREATE TABLE control.run_state (
     reason text NOT NULL DEFAULT '',
     state_since timestamptz NOT NULL,
     wake_at timestamptz,
+    deadline timestamptz,  -- the run's own, here too for the claim
     base_checkpoint text  -- newest checkpoint of the thread before this run; NULL until the first driver has looked
 ) WITH (fillfactor = 50);
 

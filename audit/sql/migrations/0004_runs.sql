@@ -120,8 +120,8 @@ BEGIN
                 VALUES (p_run, v_tenant, p_trigger, p_intent, p_graph, p_thread, p_actor, p_on_behalf_of, p_deadline, p_input, v_now)
                 ON CONFLICT DO NOTHING;
             IF FOUND THEN
-                INSERT INTO control.run_state (run_id, tenant, state, state_since, base_checkpoint)
-                    VALUES (p_run, v_tenant, 'waiting', v_now, CASE WHEN p_own_thread THEN '' END);
+                INSERT INTO control.run_state (run_id, tenant, state, state_since, deadline, base_checkpoint)
+                    VALUES (p_run, v_tenant, 'waiting', v_now, p_deadline, CASE WHEN p_own_thread THEN '' END);
                 RETURN control.take_lease(v_tenant, p_run, p_holder, p_lease_ms, true, p_body);
             END IF;
             -- Another delivery of the same trigger was first.

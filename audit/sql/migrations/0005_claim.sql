@@ -168,20 +168,20 @@ SELECT CASE WHEN jsonb_typeof(p_requirement) = 'object' AND jsonb_typeof(p_requi
     ELSE false END
 $$;
 
-CREATE FUNCTION control.claim_v1(
+-- Every case of a claim. The ordinary one has a shorter way, and comes here whenever it is not quite that.
+CREATE FUNCTION control.claim_any(
     p_run uuid, p_token bigint, p_attempt uuid, p_key bytea, p_args_hash bytea, p_scope bytea, p_digest bytea,
     p_verb text,
     p_requirement jsonb, p_tool text, p_impact text, p_kind text, p_fallback_kind text, p_lease_ms integer, p_keyed_ms bigint,
     p_visible_ms bigint, p_attempts_max integer, p_call text, p_body bytea, p_payload bytea, p_card bytea
 ) RETURNS control.claim_answer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+    LANGUAGE plpgsql AS $$
 DECLARE
     v_tenant text := (control.caller('agent')).tenant;
     s control.run_state;
     a control.action;
     f control.floor;
     g control.grant_check;
-    v_deadline timestamptz;
     v_requirement jsonb;
     v_now timestamptz;
     v_fresh boolean;
@@ -195,8 +195,6 @@ DECLARE
     v_last text;
     v_out control.claim_answer;
 BEGIN
-    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
-
     -- 0. What cannot be a claim spoils nothing: it is refused before it touches a row.
     IF (p_token IS NOT NULL AND p_attempt IS NOT NULL AND length(p_key) = 32 AND length(p_args_hash) = 32
         AND coalesce(length(p_digest), 32) = 32 AND coalesce(length(p_scope), 32) = 32 AND (p_scope IS NULL) = (p_digest IS NULL)
@@ -377,8 +375,7 @@ BEGIN
             v_out.reason := p_verb;
         END IF;
         IF v_out.answer IS NULL THEN
-            SELECT deadline INTO v_deadline FROM control.run WHERE run_id = p_run;
-            IF v_deadline <= v_now THEN
+            IF s.deadline <= v_now THEN
                 v_out.answer := 'park';
                 v_out.reason := 'deadline_passed';
             ELSIF a.attempts >= p_attempts_max THEN
@@ -510,7 +507,7 @@ BEGIN
     IF v_out.seq IS NOT NULL THEN
         PERFORM control.append(v_tenant, p_run, v_now, v_events,
             jsonb_strip_nulls(jsonb_build_object('tool', p_tool, 'key', encode(p_key, 'hex'), 'digest', encode(v_digest, 'hex'), 'attempt', p_attempt,
-                'answer', v_out.answer, 'reason', v_out.reason, 'state', a.state, 'kind', v_kind, 'fence', a.fence,
+                'answer', v_out.answer, 'reason', CASE WHEN v_out.answer <> 'go' THEN v_out.reason END, 'state', a.state, 'kind', v_kind, 'fence', a.fence,
                 'attempts', a.attempts, 'verb', p_verb, 'approval', v_out.approval_id)), p_body,
             coalesce(v_payload, p_payload));
     END IF;

@@ -18,12 +18,13 @@ SELECT CASE
 END
 $$;
 
-CREATE FUNCTION control.settle_v1(
+-- Every case of a settle. The ordinary one has a shorter way, and comes here whenever it is not quite that.
+CREATE FUNCTION control.settle_any(
     p_run uuid, p_attempt uuid, p_key bytea, p_outcome text, p_events text[], p_result bytea, p_error text, p_call text, p_xid text,
     p_ended boolean,
     p_body bytea, p_payload bytea
 ) RETURNS control.settle_answer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+    LANGUAGE plpgsql AS $$
 DECLARE
     v_tenant text := (control.caller('agent')).tenant;
     a control.action;
@@ -31,11 +32,9 @@ DECLARE
     v_outcome text := p_outcome;
     v_kind text;
     v_late boolean;
-    v_done boolean := false;
     v_events text[];
     v_out control.settle_answer;
 BEGIN
-    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
     IF (p_outcome IN ('succeed', 'not_done', 'fail', 'lose', 'found', 'absent', 'undetermined', 'contradict')
         AND p_events <@ ARRAY['effect.verified', 'effect.mismatch'] AND p_attempt IS NOT NULL AND p_ended IS NOT NULL
         AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
@@ -45,23 +44,12 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'unknown run' USING ERRCODE = 'LC002';
     END IF;
+    SELECT * INTO a FROM control.action WHERE tenant = v_tenant AND key = p_key FOR UPDATE;
     v_now := control.clock();
-    -- The ordinary case in one statement: the current attempt had its effect.
-    IF p_outcome = 'succeed' AND p_xid IS NULL THEN
-        UPDATE control.action SET state = control.must_step(state, 'succeed', kind), settled_attempt = p_attempt, result = p_result,
-                error = NULL, call_id = NULL, last_answer = ''
-            WHERE tenant = v_tenant AND key = p_key AND attempt_id = p_attempt AND state = 'executing'
-            RETURNING * INTO a;
-        v_done := FOUND;
-    END IF;
-    IF NOT v_done THEN
-        SELECT * INTO a FROM control.action WHERE tenant = v_tenant AND key = p_key FOR UPDATE;
-        v_now := control.clock();
-    END IF;
     IF a.key IS NULL THEN
         RAISE EXCEPTION 'no such action' USING ERRCODE = 'LC002';
     END IF;
-    IF a.settled_attempt = p_attempt AND NOT v_done THEN
+    IF a.settled_attempt = p_attempt THEN
         v_out.answer := 'settled';  -- a re-sent settle
         v_out.state := a.state;
         RETURN v_out;
@@ -69,8 +57,8 @@ BEGIN
     IF p_xid IS NOT NULL AND p_xid <> pg_current_xact_id()::text THEN
         RAISE EXCEPTION 'the tool ended the transaction that was to hold its effect' USING ERRCODE = 'LC003';
     END IF;
-    v_late := NOT v_done AND (a.attempt_id IS DISTINCT FROM p_attempt OR a.state NOT IN ('executing', 'verifying')
-        OR (a.state = 'verifying') <> (p_outcome IN ('found', 'absent', 'undetermined')));
+    v_late := a.attempt_id IS DISTINCT FROM p_attempt OR a.state NOT IN ('executing', 'verifying')
+        OR (a.state = 'verifying') <> (p_outcome IN ('found', 'absent', 'undetermined'));
     IF v_late AND p_xid IS NOT NULL THEN
         RAISE EXCEPTION 'this attempt is no longer the current one' USING ERRCODE = 'LC004';
     END IF;
@@ -93,9 +81,6 @@ BEGIN
         UPDATE control.action SET late = array_append(late, p_attempt), state = a.state, started = a.started
             WHERE tenant = v_tenant AND key = p_key;
         v_events := ARRAY['effect.late'];
-    ELSIF v_done THEN
-        v_events := ARRAY['action.succeeded'] || p_events;
-        v_out.answer := 'settled';
     ELSE
         v_kind := CASE WHEN a.state = 'verifying' THEN 'verified' ELSE a.kind END;
         IF v_outcome = 'absent' AND NOT a.absence_counts THEN
