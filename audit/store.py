@@ -6,26 +6,31 @@ Event loops go through one I/O thread, because a connection belongs to one loop 
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, LiteralString, TypeVar
 
 import psycopg
 
-from langgraph_control.audit.connections import AsyncConnections, Connections, connection_string
-from langgraph_control.audit.ledger import Request, Settle
+from langgraph_control.audit.combining import Combiner, LoopCombiner, columns
+from langgraph_control.audit.connections import AsyncConnections, Connections, Rows, connection_string
+from langgraph_control.audit.ledger import Claim, Request, Settle
 from langgraph_control.audit.loop_thread import LoopThread, closed
 from langgraph_control.audit.migrate import check_schema
 from langgraph_control.audit.requests import OpenSession
 from langgraph_control.audit.rows import Session
 from langgraph_control.audit.statements import REQUIRED_FUNCTIONS, statement
 from langgraph_control.audit.transactions import AsyncTransaction, Transaction
-from langgraph_control.audit.tries import PATIENCE_SECONDS, Tries
+from langgraph_control.audit.tries import PATIENCE_SECONDS, Tries, lost_a_race
 
 __all__ = ["Store"]
 
 T = TypeVar("T")
 
 CONNECTIONS_MAX: Final = 8
+
+TOGETHER: Final[Mapping[str, str]] = {Claim.statement: "claims", Settle.statement: "settles"}
+"""Statements that go out together when several are made at once → the statement that carries them."""
 
 
 class Store:
@@ -49,6 +54,14 @@ class Store:
         self._connections = Connections(self.conninfo, limit=connections_max)
         self._loop_connections = AsyncConnections(self.conninfo, limit=connections_max)
         self.thread.at_close(self._loop_connections.drop_idle)
+        self._combiners = {
+            one: Combiner(partial(self._one, statement(one)), partial(self._several, statement(several)))
+            for one, several in TOGETHER.items()
+        }
+        self._loop_combiners = {
+            one: LoopCombiner(partial(self._aone, statement(one)), partial(self._aseveral, statement(several)))
+            for one, several in TOGETHER.items()
+        }
         self._closing = threading.Event()
         self._checked = False
         self._session: Session | None = None
@@ -73,8 +86,10 @@ class Store:
         while not self._closing.is_set():
             try:
                 self._check()
-                return request.read(self._connections.run(text, parameters))
+                return request.read(self._run(request.statement, text, parameters))
             except (psycopg.Error, UnicodeEncodeError) as error:
+                if lost_a_race(error):
+                    continue
                 parameters, pause_seconds = _after(error, request, parameters, tries)
             self._connections.drop_idle()
             self._closing.wait(pause_seconds)
@@ -130,6 +145,29 @@ class Store:
         self._connections.drop_idle()
         self.thread.close()
 
+    def _run(self, name: str, text: LiteralString, parameters: Mapping[str, Any]) -> Rows:
+        if name not in self._combiners:
+            return self._connections.run(text, parameters)
+        self._connections.check_process()  # a forked process must not wait for its parent's threads
+        return [self._combiners[name].run(parameters)]
+
+    def _one(self, text: LiteralString, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return self._connections.run(text, parameters)[0]
+
+    def _several(self, text: LiteralString, crew: Sequence[Mapping[str, Any]]) -> Rows:
+        return self._connections.run(text, columns(crew))
+
+    async def _arun(self, name: str, text: LiteralString, parameters: Mapping[str, Any]) -> Rows:
+        if name not in self._loop_combiners:
+            return await self._loop_connections.run(text, parameters)
+        return [await self._loop_combiners[name].run(parameters)]
+
+    async def _aone(self, text: LiteralString, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return (await self._loop_connections.run(text, parameters))[0]
+
+    async def _aseveral(self, text: LiteralString, crew: Sequence[Mapping[str, Any]]) -> Rows:
+        return await self._loop_connections.run(text, columns(crew))
+
     def _check(self) -> None:
         """Look once whether the database offers what this release calls."""
         if not self._checked:
@@ -143,8 +181,10 @@ class Store:
             try:
                 if not self._checked:
                     await asyncio.to_thread(self._check)
-                return request.read(await self._loop_connections.run(text, parameters))
+                return request.read(await self._arun(request.statement, text, parameters))
             except (psycopg.Error, UnicodeEncodeError) as error:
+                if lost_a_race(error):
+                    continue
                 parameters, pause_seconds = _after(error, request, parameters, tries)
             await self._loop_connections.drop_idle()
             await asyncio.sleep(pause_seconds)

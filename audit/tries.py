@@ -9,12 +9,14 @@ import psycopg
 
 from langgraph_control.audit.failures import final, gave_up
 
-__all__ = ["PATIENCE_SECONDS", "Tries"]
+__all__ = ["PATIENCE_SECONDS", "Tries", "lost_a_race"]
 
 PATIENCE_SECONDS: Final = 10.0
 WARN_SECONDS: Final = 10.0
 PAUSE_SECONDS_FIRST: Final = 0.05
 PAUSE_SECONDS_MAX: Final = 1.0
+
+RACES: Final = frozenset({"40001", "40P01"})
 
 logger = logging.getLogger(__name__)
 
@@ -57,3 +59,12 @@ class Tries:
             self._warned = now
             logger.warning("A settle has not landed for %.0f s; it is sent again until it does.", now - self._began)
         return pause
+
+
+def lost_a_race(error: Exception) -> bool:
+    """Whether somebody else changed the same rows at the same moment: nothing was kept, and the next try sees it.
+
+    Args:
+        error: what came of sending a statement.
+    """
+    return isinstance(error, psycopg.Error) and error.sqlstate in RACES

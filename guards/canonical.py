@@ -18,17 +18,30 @@ from typing import Any, Final
 import orjson
 
 from langgraph_control.errors import ArgumentError
-from langgraph_control.guards.lifted import ABSENT, Absent, Json, Opaque, keep_number, lift, lower, merge_number
+from langgraph_control.guards.lifted import (
+    ABSENT,
+    Absent,
+    Json,
+    Opaque,
+    escaped,
+    keep_number,
+    lift,
+    lower,
+    merge_number,
+)
 from langgraph_control.guards.plain import Value, key_text, normalise, observed
 
 __all__ = [
     "ABSENT",
     "ARGUMENTS_BYTES_MAX",
     "Absent",
+    "Identified",
     "Opaque",
     "Value",
     "canonical_bytes",
     "from_canonical",
+    "identified",
+    "identified_bytes",
     "identity_bytes",
     "normalise",
     "observed",
@@ -67,12 +80,50 @@ def identity_bytes(value: object, *, at: str = "arguments") -> bytes:
     return _limited(_dump(lift(normalise(value, at=at), merge_number)), at)
 
 
+class Identified(dict[str, Json]):
+    """Arguments by name, each in the form in which keys and hashes see it. Made by :func:`identified`."""
+
+    __slots__ = ()
+
+
+def identified(arguments: Mapping[str, object], *, at: str = "arguments") -> Identified:
+    """Return a call's arguments in the form of :func:`identity_bytes`, once for all keys and hashes of the call.
+
+    Args:
+        arguments: anything :func:`normalise` accepts.
+        at: what they are called in an error.
+
+    Raises:
+        ArgumentError: see :func:`normalise`.
+    """
+    if isinstance(arguments, Identified):
+        return arguments
+    plain = normalise(arguments, at=at)
+    assert isinstance(plain, dict)  # noqa: S101 - a mapping's plain form
+    return Identified({name: lift(value, merge_number) for name, value in plain.items()})
+
+
+def identified_bytes(arguments: Identified, *, at: str = "arguments") -> bytes:
+    """Return what :func:`identity_bytes` returns for the same arguments.
+
+    Args:
+        arguments: all of a call's, or some.
+        at: what they are called in an error.
+
+    Raises:
+        ArgumentError: code ``arguments_too_large``, above 256 KiB.
+    """
+    return _limited(_dump({escaped(name): form for name, form in arguments.items()}), at)
+
+
 def observed_identity_bytes(value: object) -> bytes:
     """Return bytes for comparing anything that was seen, numbers by value. Never raises.
 
     Args:
         value: anything.
     """
+    if value is None:
+        return b"null"
     return _dump(lift(observed(value), merge_number))
 
 

@@ -4,13 +4,21 @@ The tenant is in the secret. Every part is framed by its length, every purpose h
 no two purposes, feed the HMAC the same bytes.
 """
 
-import hashlib
 import hmac
 from collections.abc import Collection, Mapping
 from typing import Final
 
+import orjson
+
 from langgraph_control.errors import ArgumentError
-from langgraph_control.guards.canonical import identity_bytes, observed_identity_bytes
+from langgraph_control.guards.canonical import (
+    Identified,
+    identified,
+    identified_bytes,
+    identity_bytes,
+    observed_identity_bytes,
+)
+from langgraph_control.guards.lifted import Json
 
 __all__ = ["SECRET_BYTES_MIN", "action_key", "args_hash", "digest", "scope"]
 
@@ -43,8 +51,8 @@ def action_key(
             todo="Count the equal calls before this one.",
             code="occurrence_negative",
         )
-    given = {name: value for name, value in identifying.items() if value is not None}
-    parts = (identity_bytes(intent, at="intent"), identity_bytes(tool, at="tool"), identity_bytes(given, at=tool))
+    given = Identified({name: form for name, form in identified(identifying, at=tool).items() if form is not None})
+    parts = (identity_bytes(intent, at="intent"), identity_bytes(tool, at="tool"), identified_bytes(given, at=tool))
     return _hmac(secret, _ACTION_KEY, *parts, str(occurrence).encode())
 
 
@@ -70,13 +78,18 @@ def args_hash(
         ArgumentError: an argument cannot be canonical; nothing was done.
     """
     defaults = defaults or {}
-    given = {
-        name: value
-        for name, value in arguments.items()
-        if name not in free_text
-        and not (name in defaults and identity_bytes(value, at=name) == observed_identity_bytes(defaults[name]))
-    }
-    return _hmac(secret, _ARGS_HASH, identity_bytes(given))
+    given = Identified(
+        {
+            name: form
+            for name, form in identified(arguments).items()
+            if name not in free_text
+            and not (
+                name in defaults
+                and orjson.dumps(form, option=orjson.OPT_SORT_KEYS) == observed_identity_bytes(defaults[name])
+            )
+        }
+    )
+    return _hmac(secret, _ARGS_HASH, identified_bytes(given))
 
 
 def digest(
@@ -115,13 +128,17 @@ def scope(
     return _hmac(secret, _SCOPE, *_change(tool, contract_version, arguments, before))
 
 
+def _is(form: Json, default: object) -> bool:
+    return orjson.dumps(form, option=orjson.OPT_SORT_KEYS) == observed_identity_bytes(default)
+
+
 def _change(
     tool: str, contract_version: str, arguments: Mapping[str, object], before: object
 ) -> tuple[bytes, bytes, bytes, bytes]:
     return (
         identity_bytes(tool, at="tool"),
         identity_bytes(contract_version, at="version"),
-        identity_bytes(arguments),
+        identified_bytes(identified(arguments)),
         observed_identity_bytes(before),
     )
 
@@ -130,4 +147,4 @@ def _hmac(secret: bytes, purpose: bytes, *parts: bytes) -> bytes:
     if len(secret) < SECRET_BYTES_MIN:
         raise ValueError(f"a tenant's secret has at least {SECRET_BYTES_MIN} bytes")
     framed = b"".join(len(part).to_bytes(8, "big") + part for part in (purpose, *parts))
-    return hmac.new(secret, framed, hashlib.sha256).digest()
+    return hmac.digest(secret, framed, "sha256")

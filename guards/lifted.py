@@ -9,7 +9,7 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from enum import Enum
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -19,6 +19,7 @@ from langgraph_control.errors import ArgumentError
 Json: TypeAlias = str | int | float | bool | list["Json"] | dict[str, "Json"] | None
 
 SAFE_INTEGER: Final = 2**53  # beyond it a reader that keeps numbers as doubles (most of them) would see another number
+_EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)  # nothing is rounded
 _PLAIN_EXPONENTS: Final = 64  # 1E+64 is written out with its zeros, 1E+999999 is not
 
 
@@ -54,17 +55,14 @@ def decimal_text(number: Decimal) -> str:
     Args:
         number: any Decimal. Its context is not used: nothing is rounded.
     """
-    sign, digits, exponent = number.as_tuple()
-    if not isinstance(exponent, int):  # 'n', 'N', 'F': observed, never an argument
+    if not number.is_finite():  # observed, never an argument
         return str(number)
-    end = len(digits)
-    while end > 1 and digits[end - 1] == 0:
-        end -= 1
-    if digits[:end] in ((), (0,)):
+    if not number:
         return "0"
-    exponent += len(digits) - end
-    stripped = Decimal((sign, digits[:end], exponent))
-    return format(stripped, "f") if abs(exponent) <= _PLAIN_EXPONENTS else str(stripped)
+    stripped = _EXACT.normalize(number)
+    exponent = stripped.as_tuple().exponent
+    plain = isinstance(exponent, int) and abs(exponent) <= _PLAIN_EXPONENTS
+    return format(stripped, "f") if plain else str(stripped)
 
 
 def keep_number(number: float | Decimal) -> Json:

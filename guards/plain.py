@@ -130,6 +130,8 @@ class _Walk:
         self._left = _VALUES_MAX
 
     def visit(self, value: Any, path: _Path, depth: int) -> Value:
+        if type(value) is str and value.isascii():  # most of what a model sends
+            return value
         if value is None or isinstance(value, (bool, UUID, Absent, Opaque)):
             return value
         if isinstance(value, str):
@@ -235,6 +237,8 @@ class _Walk:
 def _field(key: object) -> str | None:
     if not isinstance(key, str):
         return None
+    if key.isascii():
+        return str.__str__(key)
     try:
         key.encode()
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
 """One governed call, and everything about it that can be computed without asking anyone."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -8,8 +8,9 @@ from typing import Any, Final
 import orjson
 
 from langgraph_control.guards.canonical import (
+    Identified,
     from_canonical,
-    normalise,
+    identified,
     observed_bytes,
     observed_identity_bytes,
     plain_bytes,
@@ -93,7 +94,7 @@ class GovernedCall:
     Args:
         contract: what the tool does.
         tool: its name.
-        args: its arguments, injected ones left out, validated.
+        args: its arguments, injected ones left out, validated, in the plain form that ``normalise`` gives.
         defaults: the tool's declared defaults by argument name.
         run: the run it belongs to.
         call_id: the tool call's id; evidence, never identity.
@@ -111,20 +112,29 @@ class GovernedCall:
     where: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
+    def _identified(self) -> Identified:
+        return identified(self.args)
+
+    def _identified_but(self, left_out: Collection[str]) -> Identified:
+        return Identified({name: form for name, form in self._identified.items() if name not in left_out})
+
+    @cached_property
     def key(self) -> bytes:
         """What the action is: 32 bytes, equal for equal changes under one intent."""
         return action_key(
             self.run.secret,
             intent=self.run.intent,
             tool=self.tool,
-            identifying={name: self.args.get(name) for name in self.contract.key},
+            identifying=Identified({name: self._identified.get(name) for name in self.contract.key}),
             occurrence=self.occurrence,
         )
 
     @cached_property
     def args_hash(self) -> bytes:
         """Tells two different changes under one key apart."""
-        return args_hash(self.run.secret, arguments=self.args, free_text=self.contract.explain, defaults=self.defaults)
+        return args_hash(
+            self.run.secret, arguments=self._identified, free_text=self.contract.explain, defaults=self.defaults
+        )
 
     @property
     def target_arguments(self) -> tuple[str, ...]:
@@ -161,7 +171,7 @@ class GovernedCall:
             self.run.secret,
             tool=self.tool,
             contract_version=self.contract.version,
-            arguments=self.args,
+            arguments=self._identified,
             before=self.contract.before_image(view.before),
         )
 
@@ -177,7 +187,7 @@ class GovernedCall:
             self.run.secret,
             tool=self.tool,
             contract_version=self.contract.version,
-            arguments={name: value for name, value in self.args.items() if name not in self.contract.explain},
+            arguments=self._identified_but(self.contract.explain),
             before=self.contract.before_image(view.before),
         )
 
@@ -193,7 +203,7 @@ class GovernedCall:
             before = {name: value for name, value in before.items() if name not in self.contract.redact}
         # A record of any size stops no claim: what is too large is on record by its size and hash.
         record = None if before is None else from_canonical(observed_bytes(before, bytes_max=RECORD_BYTES_MAX))
-        return plain_bytes({"args": normalise(kept), "before": record})
+        return plain_bytes({"args": kept, "before": record})
 
     def stored(self, payload: bytes | None) -> tuple[dict[str, Any], Any]:
         """Return the arguments and the before-image of a frozen digest; redacted arguments come from this call.

@@ -18,6 +18,30 @@ SELECT * FROM control.settle_v1(
     %(run_id)s::uuid, %(attempt)s::uuid, %(key)s::bytea, %(outcome)s::text, %(events)s::text[], %(result)s::bytea, %(error)s::text,
     %(call_id)s::text, %(xid)s::text, %(ended)s::boolean, %(body)s::bytea, %(payload)s::bytea);
 
+-- name: claims
+-- Several claims in one commit, in the order given; each is the same function's answer.
+SELECT answer.* FROM unnest(
+    %(run_id)s::uuid[], %(token)s::bigint[], %(attempt)s::uuid[], %(key)s::bytea[], %(args_hash)s::bytea[], %(scope)s::bytea[],
+    %(digest)s::bytea[], %(verb)s::text[], %(requirement)s::text[], %(tool)s::text[], %(impact)s::text[], %(kind)s::text[],
+    %(fallback_kind)s::text[], %(lease_ms)s::integer[], %(keyed_ms)s::bigint[], %(visible_ms)s::bigint[], %(attempts_max)s::integer[],
+    %(call_id)s::text[], %(body)s::bytea[], %(payload)s::bytea[], %(card)s::bytea[]
+) WITH ORDINALITY AS asked (run_id, token, attempt, key, args_hash, scope, digest, verb, requirement, tool, impact, kind, fallback_kind,
+    lease_ms, keyed_ms, visible_ms, attempts_max, call_id, body, payload, card, place)
+CROSS JOIN LATERAL control.claim_v1(
+    run_id, token, attempt, key, args_hash, scope, digest, verb, requirement::jsonb, tool, impact, kind, fallback_kind, lease_ms, keyed_ms,
+    visible_ms, attempts_max, call_id, body, payload, card) AS answer
+ORDER BY place;
+
+-- name: settles
+-- Several settles in one commit, in the order given.
+SELECT answer.* FROM unnest(
+    %(run_id)s::uuid[], %(attempt)s::uuid[], %(key)s::bytea[], %(outcome)s::text[], %(events)s::text[], %(result)s::bytea[],
+    %(error)s::text[], %(call_id)s::text[], %(xid)s::text[], %(ended)s::boolean[], %(body)s::bytea[], %(payload)s::bytea[]
+) WITH ORDINALITY AS said (run_id, attempt, key, outcome, events, result, error, call_id, xid, ended, body, payload, place)
+CROSS JOIN LATERAL control.settle_v1(
+    run_id, attempt, key, outcome, string_to_array(events, ','), result, error, call_id, xid, ended, body, payload) AS answer
+ORDER BY place;
+
 -- name: observe
 -- Record a read.
 SELECT control.observe_v1(%(run_id)s::uuid, %(token)s::bigint, %(tool)s::text, %(succeeded)s::boolean, %(body)s::bytea,
