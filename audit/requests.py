@@ -269,11 +269,13 @@ class RunActions(_FieldsAreParameters):
 
     Args:
         run_id: the run.
+        only_open: leave out those that are decided.
     """
 
     statement: ClassVar[str] = "actions"
 
     run_id: UUID
+    only_open: bool = False
 
     def read(self, rows: Rows) -> tuple[ActionRow, ...]:
         """Return the answer as a value."""

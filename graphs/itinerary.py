@@ -119,7 +119,7 @@ def getting(find: FindRun) -> Steps:
         UnknownRun: there is no such run.
     """
     row = yield from _found(find)
-    actions = () if row.state is RunState.DONE else (yield RunActions(run_id=row.run_id))
+    actions = () if row.state is RunState.DONE else (yield RunActions(run_id=row.run_id, only_open=True))
     snapshot = yield Snapshot(row=row)
     known = snapshot is not None
     return run_of(

@@ -56,14 +56,14 @@ def run_of(row: RunRow, *, actions: tuple[ActionRow, ...] = (), questions: Mappi
 
     Args:
         row: the run's row.
-        actions: what it asked for or waits for.
+        actions: what it asked for or waits for and is not decided.
         questions: the graph's own pending interrupts.
         output: the graph's final values.
     """
     approvals = tuple(
         approval_name(action.approval_id)
         for action in actions
-        if action.open and action.approval_id is not None and action.state == State.NEEDS_APPROVAL
+        if action.approval_id is not None and action.state == State.NEEDS_APPROVAL
     )
     name = run_name(row.run_id)
     return Run(

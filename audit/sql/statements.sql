@@ -80,7 +80,7 @@ SELECT * FROM control.runs_v1(%(limit)s::integer);
 
 -- name: actions
 -- The actions a run asked for or waits for.
-SELECT * FROM control.actions_v1(%(run_id)s::uuid);
+SELECT * FROM control.actions_v1(%(run_id)s::uuid, %(only_open)s::boolean);
 
 -- name: entries
 -- A run's entries after a place in its chain.

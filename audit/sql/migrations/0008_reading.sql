@@ -64,19 +64,26 @@ FROM control.run r JOIN control.run_state s USING (run_id)
 WHERE r.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant AND (r.run_id = p_run OR r.trigger = p_trigger)
 $$;
 
--- The actions a run asked for, or waits for.
-CREATE FUNCTION control.actions_v1(p_run uuid)
+-- The actions a run asked for, or waits for; or only those that are not decided yet.
+CREATE FUNCTION control.actions_v1(p_run uuid, p_only_open boolean)
     RETURNS TABLE (key bytea, tool text, impact text, kind text, state text, attempts integer, approval_id uuid, open boolean,
                    reason text, wait_ms bigint)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-SELECT a.key, a.tool, a.impact, a.kind, a.state, a.attempts, a.approval_id,
-       EXISTS (SELECT 1 FROM control.waiter w WHERE w.tenant = a.tenant AND w.key = a.key AND w.run_id = p_run)
-           OR a.state IN ('executing', 'unknown', 'verifying', 'needs_approval', 'needs_human'),
-       split_part(a.last_answer, '|', 3),
-       greatest(0, extract(epoch FROM a.lease_until - control.clock()) * 1000)::bigint
-FROM control.action a
-WHERE a.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant
-  AND (a.run_id = p_run OR EXISTS (SELECT 1 FROM control.waiter w WHERE w.tenant = a.tenant AND w.key = a.key AND w.run_id = p_run))
+WITH caller AS (
+    SELECT (control.caller('agent', 'approver', 'admin', 'auditor')).tenant
+), known AS (
+    SELECT a.*, a.state IN ('executing', 'unknown', 'verifying', 'needs_approval', 'needs_human') AS undecided
+    FROM caller JOIN control.action a USING (tenant) WHERE a.run_id = p_run
+), awaited AS (
+    SELECT w.tenant, w.key FROM caller JOIN control.waiter w USING (tenant) WHERE w.run_id = p_run
+)
+SELECT a.key, a.tool, a.impact, a.kind, a.state, a.attempts, a.approval_id, a.undecided OR EXISTS (SELECT FROM awaited w WHERE w.key = a.key),
+       split_part(a.last_answer, '|', 3), greatest(0, extract(epoch FROM a.lease_until - control.clock()) * 1000)::bigint
+FROM known a WHERE NOT p_only_open OR a.undecided OR EXISTS (SELECT FROM awaited w WHERE w.key = a.key)
+UNION ALL
+SELECT a.key, a.tool, a.impact, a.kind, a.state, a.attempts, a.approval_id, true,
+       split_part(a.last_answer, '|', 3), greatest(0, extract(epoch FROM a.lease_until - control.clock()) * 1000)::bigint
+FROM awaited JOIN control.action a USING (tenant, key) WHERE a.run_id <> p_run
 $$;
 
 -- The entries of a run after a place in its chain, in order.
