@@ -61,6 +61,8 @@ class Reason(StrEnum):
     DEDUPLICATE = "deduplicate"  # the record is already as wanted
     DENY = "deny"  # the policy, or a missing piece
     DRY_RUN = "dry_run"  # described, not done
+    ABANDONED = "abandoned"  # a person closed it without knowing what happened
+    FROZEN = "frozen"  # somebody stopped writes of this tenant, agent, system or tool
     HELD = "held"  # another worker has the lease
     OUTCOME_UNKNOWN = "outcome_unknown"  # an attempt's answer was lost
     RUN_TAKEN_OVER = "run_taken_over"  # another worker drives this run
@@ -118,6 +120,7 @@ class Claim:
         verb: the decision.
         requirement: who must say yes, as :meth:`Requirement.canonical` writes it; None unless the verb is approve.
         tool: the tool's name.
+        system: the system of record written to; None where the contract names none.
         impact: the contract's impact.
         kind: the effect's kind.
         fallback_kind: what a keyed effect counts as once the provider has forgotten the key.
@@ -143,6 +146,7 @@ class Claim:
     verb: str
     requirement: Mapping[str, Any] | None
     tool: str
+    system: str | None
     impact: str
     kind: str
     fallback_kind: str
@@ -168,6 +172,7 @@ class Claim:
             "verb": self.verb,
             "requirement": None if self.requirement is None else orjson.dumps(self.requirement).decode(),
             "tool": self.tool,
+            "system": self.system,
             "impact": self.impact,
             "kind": self.kind,
             "fallback_kind": self.fallback_kind,

@@ -31,6 +31,8 @@ _REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "rejected": "not done: a person said no",
         "approval_expired": "not done: nobody approved it in time",
         "attempts_used_up": "not done: it was tried as often as allowed",
+        "abandoned": "not done: a person closed it without knowing what happened",
+        "frozen": "stopped: somebody froze such writes",
         "attempt_settled": "not done again: this attempt is over",
         "deduplicate": "not done: the record is already as wanted",
         "deny": "not done: refused by the rules",
@@ -84,6 +86,14 @@ def sentence(entry: Entry) -> tuple[str, Tone]:
     Args:
         entry: any entry, also of a kind that this release does not know.
     """
+    if entry.fact("verdict") is not None:
+        return _resolved(entry)
+    if "run.cancelled" in entry.events:
+        return "the run was cancelled by a person", Tone.BAD
+    if "freeze.set" in entry.events or "freeze.lifted" in entry.events:
+        return _frozen(entry)
+    if "approval.withdrawn" in entry.events and entry.fact("answer") is None:
+        return f"{_tool(entry)}: its request was withdrawn", Tone.PLAIN
     if entry.fact("person") is not None or entry.fact("decision") is not None:
         return _voted(entry)
     if entry.fact("outcome") is not None:
@@ -93,6 +103,24 @@ def sentence(entry: Entry) -> tuple[str, Tone]:
     if entry.fact("kind") == "read":
         return _observed(entry)
     return _ran(entry)
+
+
+def _resolved(entry: Entry) -> tuple[str, Tone]:
+    verdict = {
+        "happened": ("a person says that it happened", Tone.GOOD),
+        "did_not": ("a person says that it did not happen; it may be tried again", Tone.PLAIN),
+        "give_up": ("a person closed it; it is not tried again", Tone.BAD),
+    }
+    said, tone = verdict.get(entry.fact("verdict") or "", ("a person settled it", Tone.PLAIN))
+    if "action.resolution_refused" in entry.events:
+        return f"{_tool(entry)}: a person's word on it that does not count: {entry.fact('reason')}", Tone.BAD
+    return f"{_tool(entry)}: {said}", tone
+
+
+def _frozen(entry: Entry) -> tuple[str, Tone]:
+    scope, name = entry.fact("scope") or "", entry.fact("name") or ""
+    what = f"writes of {f'{scope} {name}' if name else 'the whole tenant'}"
+    return (f"{what} were stopped", Tone.BAD) if "freeze.set" in entry.events else (f"{what} go on", Tone.GOOD)
 
 
 def _tool(entry: Entry) -> str:

@@ -94,7 +94,9 @@ def _next_step(row: RunRow, name: str, approvals: tuple[str, ...], questions: tu
             wanted = ", ".join(f'"{question}": …' for question in questions)
             return f'control.resume("{name}", answers={{{wanted}}})'
         case RunState.NEEDS_HUMAN:
-            return f"langgraph-control show {name}"
+            return f"langgraph-control show {name}, then langgraph-control resolve {name}"
+        case RunState.BLOCKED if row.reason == "frozen":
+            return "langgraph-control freeze --list, then langgraph-control unfreeze"
         case RunState.RETRYING:
             when = f" from {row.wake_at.isoformat(timespec='seconds')}" if row.wake_at else ""
             return f"{again}{when}"

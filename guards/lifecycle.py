@@ -27,6 +27,7 @@ class State(StrEnum):
     FAILED = "failed"  # provably not done, and not worth an unasked repeat
     DENIED = "denied"  # policy or people said no
     NEEDS_HUMAN = "needs_human"  # only a person can say what happened
+    ABANDONED = "abandoned"  # a person closed it without knowing: it is not tried again
 
 
 class Event(StrEnum):
@@ -45,7 +46,14 @@ class Event(StrEnum):
     ABSENT = "absent"  # it certainly did not happen
     UNDETERMINED = "undetermined"  # the reader could not tell
     CONTRADICT = "contradict"  # two sources disagree about what happened
-    GIVE_UP = "give_up"  # attempts or time are used up while the outcome is unknown
+    GIVE_UP = "give_up"  # attempts or time are used up: from here on it is for a person
+    PERSON_DONE = "person_done"  # a person says that it happened
+    PERSON_UNDONE = "person_undone"  # a person says that it did not
+    ABANDON = "abandon"  # a person closes it without knowing
+
+
+BY_PEOPLE: Final = frozenset({Event.PERSON_DONE, Event.PERSON_UNDONE, Event.ABANDON})
+"""Events that no program may cause."""
 
 
 def _steps() -> dict[tuple[State, Event, Kind], State]:
@@ -71,6 +79,9 @@ def _steps() -> dict[tuple[State, Event, Kind], State]:
                 steps[state, Event.CONTRADICT, kind] = State.NEEDS_HUMAN
         for state in (State.READY, State.UNKNOWN):
             steps[state, Event.GIVE_UP, kind] = State.NEEDS_HUMAN
+        steps[State.NEEDS_HUMAN, Event.PERSON_DONE, kind] = State.SUCCEEDED
+        steps[State.NEEDS_HUMAN, Event.PERSON_UNDONE, kind] = State.READY
+        steps[State.NEEDS_HUMAN, Event.ABANDON, kind] = State.ABANDONED
     steps[State.UNKNOWN, Event.START, Kind.KEYED] = State.EXECUTING
     verified = Kind.VERIFIED
     steps[State.UNKNOWN, Event.VERIFY, verified] = State.VERIFYING

@@ -26,6 +26,7 @@ _OF_REASON: Final[Mapping[str, RunState]] = MappingProxyType(
         "needs_human": RunState.NEEDS_HUMAN,
         "deadline_passed": RunState.NEEDS_HUMAN,
         "escalate": RunState.NEEDS_HUMAN,
+        "frozen": RunState.BLOCKED,
         "needs_approval": RunState.NEEDS_APPROVAL,
         "retry_later": RunState.RETRYING,
         "record_unreadable": RunState.RETRYING,
@@ -34,7 +35,13 @@ _OF_REASON: Final[Mapping[str, RunState]] = MappingProxyType(
 )
 
 # Where several calls of one run wait for different things, the one that most needs a person names the state.
-_MOST_URGENT_FIRST: Final = (RunState.NEEDS_HUMAN, RunState.NEEDS_APPROVAL, RunState.RETRYING, RunState.WAITING)
+_MOST_URGENT_FIRST: Final = (
+    RunState.NEEDS_HUMAN,
+    RunState.BLOCKED,
+    RunState.NEEDS_APPROVAL,
+    RunState.RETRYING,
+    RunState.WAITING,
+)
 
 
 def parked_state(reasons: Collection[str]) -> tuple[RunState, str]:

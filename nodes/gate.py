@@ -181,6 +181,7 @@ def _claim(call: GovernedCall, view: View, decision: Decision, ticket: ask.Ticke
         verb=decision.verb.value,
         requirement=decision.requirement.canonical() if decision.requirement else None,
         tool=call.tool,
+        system=contract.system,
         impact=call.impact.value,
         kind=call.kind.value,
         fallback_kind=contract.fallback_kind.value,
@@ -251,6 +252,12 @@ def _refusal_text(call: GovernedCall, claimed: Claimed, decision: Decision) -> s
             )
         case Reason.DEDUPLICATE:
             return f"{call.tool} was not done because there is nothing to do: {why}."
+        case Reason.ABANDONED:
+            said = f" Comment: {claimed.error}" if claimed.error else ""
+            return (
+                f"{call.tool} was closed by a person who could not tell whether it happened.{said} "
+                "It will not be tried again; do not ask for the same change again."
+            )
         case Reason.ATTEMPTS_USED_UP:
             return f"{call.tool} was not done: it was tried as often as allowed. Nothing was changed; tell the user."
         case _:

@@ -8,7 +8,7 @@ SELECT tenant, secret, policies FROM control.session_v1();
 -- Ask for the right to have one effect.
 SELECT * FROM control.claim_v1(
     %(run_id)s::uuid, %(token)s::bigint, %(attempt)s::uuid, %(key)s::bytea, %(args_hash)s::bytea, %(scope)s::bytea,
-    %(digest)s::bytea, %(verb)s::text, %(requirement)s::jsonb, %(tool)s::text, %(impact)s::text, %(kind)s::text, %(fallback_kind)s::text, %(lease_ms)s::integer,
+    %(digest)s::bytea, %(verb)s::text, %(requirement)s::jsonb, %(tool)s::text, %(system)s::text, %(impact)s::text, %(kind)s::text, %(fallback_kind)s::text, %(lease_ms)s::integer,
     %(keyed_ms)s::bigint, %(visible_ms)s::bigint, %(attempts_max)s::integer, %(call_id)s::text, %(body)s::bytea, %(payload)s::bytea,
     %(card)s::bytea);
 
@@ -22,13 +22,13 @@ SELECT * FROM control.settle_v1(
 -- Several claims in one commit, in the order given; each is the same function's answer.
 SELECT answer.* FROM unnest(
     %(run_id)s::uuid[], %(token)s::bigint[], %(attempt)s::uuid[], %(key)s::bytea[], %(args_hash)s::bytea[], %(scope)s::bytea[],
-    %(digest)s::bytea[], %(verb)s::text[], %(requirement)s::text[], %(tool)s::text[], %(impact)s::text[], %(kind)s::text[],
+    %(digest)s::bytea[], %(verb)s::text[], %(requirement)s::text[], %(tool)s::text[], %(system)s::text[], %(impact)s::text[], %(kind)s::text[],
     %(fallback_kind)s::text[], %(lease_ms)s::integer[], %(keyed_ms)s::bigint[], %(visible_ms)s::bigint[], %(attempts_max)s::integer[],
     %(call_id)s::text[], %(body)s::bytea[], %(payload)s::bytea[], %(card)s::bytea[]
-) WITH ORDINALITY AS asked (run_id, token, attempt, key, args_hash, scope, digest, verb, requirement, tool, impact, kind, fallback_kind,
+) WITH ORDINALITY AS asked (run_id, token, attempt, key, args_hash, scope, digest, verb, requirement, tool, system, impact, kind, fallback_kind,
     lease_ms, keyed_ms, visible_ms, attempts_max, call_id, body, payload, card, place)
 CROSS JOIN LATERAL control.claim_v1(
-    run_id, token, attempt, key, args_hash, scope, digest, verb, requirement::jsonb, tool, impact, kind, fallback_kind, lease_ms, keyed_ms,
+    run_id, token, attempt, key, args_hash, scope, digest, verb, requirement::jsonb, tool, system, impact, kind, fallback_kind, lease_ms, keyed_ms,
     visible_ms, attempts_max, call_id, body, payload, card) AS answer
 ORDER BY place;
 
@@ -101,3 +101,24 @@ SELECT * FROM control.approval_v1(%(approval_id)s::uuid);
 -- name: policy_publish
 -- Make a policy the current one.
 SELECT control.policy_publish_v1(%(hash)s::text, %(text)s::text, %(members)s::jsonb, %(floors)s::jsonb, %(body)s::bytea) AS seq;
+
+-- name: resolve
+-- Say what became of an action that the program cannot settle.
+SELECT * FROM control.resolve_v1(%(run_id)s::uuid, %(key)s::bytea, %(verdict)s::text, %(result)s::bytea, %(person)s::text, %(comment)s::text,
+    %(body)s::bytea);
+
+-- name: run_cancel
+-- End a run that is not wanted any more.
+SELECT * FROM control.run_cancel_v1(%(run_id)s::uuid, %(person)s::text, %(comment)s::text, %(body)s::bytea);
+
+-- name: freeze
+-- Stop writes from the next claim on; the answer lists what is under way.
+SELECT * FROM control.freeze_v1(%(scope)s::text, %(name)s::text, %(person)s::text, %(comment)s::text, %(body)s::bytea);
+
+-- name: unfreeze
+-- Let writes go on.
+SELECT control.unfreeze_v1(%(scope)s::text, %(name)s::text, %(person)s::text, %(comment)s::text, %(body)s::bytea) AS woken;
+
+-- name: brakes
+-- What is stopped now.
+SELECT * FROM control.brakes_v1();

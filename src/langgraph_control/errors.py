@@ -12,6 +12,7 @@ ControlError
 ├── UnknownRun               no such run for this tenant
 ├── RunRefused               the run cannot be started, joined or resumed now; the text says why and what to do
 ├── ApprovalRefused          a vote was refused; the text says which rule refused it
+├── OperationRefused         an operator's word does not count; the text says why
 ├── TrailUnavailable         nothing was done, because nothing could be recorded; retry later
 │   └── DatabaseRefused      the server answers, but this login or this DSN may not do what is needed
 ├── SchemaMismatch           the database lacks the functions this release calls; migrate
@@ -34,6 +35,7 @@ __all__ = [
     "LocalServerError",
     "NeedsHuman",
     "NoRun",
+    "OperationRefused",
     "PolicyError",
     "RunRefused",
     "SchemaMismatch",
@@ -126,6 +128,12 @@ class ApprovalRefused(ControlError):  # noqa: N818
     """A vote was refused and the refusal recorded; the text says which rule refused it."""
 
     code = "approval_refused"
+
+
+class OperationRefused(ControlError):  # noqa: N818
+    """An operator's word does not count: not theirs to give, or not at this moment. The text says which."""
+
+    code = "operation_refused"
 
 
 class TrailUnavailable(ControlError):  # noqa: N818

@@ -4,15 +4,16 @@ from itertools import product
 
 import pytest
 
-from langgraph_control.guards.lifecycle import STEPS, Event, Kind, State, step
+from langgraph_control.guards.lifecycle import BY_PEOPLE, STEPS, Event, Kind, State, step
 
 
-def reachable(start: State, kind: Kind) -> set[State]:
-    """Return the states that some sequence of events leads to, the start included."""
+def reachable(start: State, kind: Kind, *, people: bool = False) -> set[State]:
+    """Return the states that some sequence of events leads to, the start included; people's events only if asked."""
+    events = [event for event in Event if people or event not in BY_PEOPLE]
     seen, open_states = {start}, [start]
     while open_states:
         state = open_states.pop()
-        following = {step(state, event, kind) for event in Event} - seen - {None}
+        following = {step(state, event, kind) for event in events} - seen - {None}
         new = {after for after in following if after is not None}
         seen |= new
         open_states += new
@@ -30,7 +31,7 @@ UNREACHABLE = {
 @pytest.mark.parametrize("kind", Kind)
 def test_every_state_is_reachable_where_it_means_something(kind: Kind) -> None:
     """From ready every state can be reached, except that only a verified effect is read back and a blind one is not."""
-    assert set(State) - reachable(State.READY, kind) == UNREACHABLE[kind]
+    assert set(State) - reachable(State.READY, kind, people=True) == UNREACHABLE[kind]
 
 
 def test_every_event_and_every_state_has_a_step() -> None:
@@ -59,7 +60,7 @@ def test_a_verified_effect_is_tried_again_only_after_absence() -> None:
 
 
 def test_a_blind_effect_is_never_repeated() -> None:
-    """After a blind attempt whose outcome is unknown no sequence of events leads to another attempt."""
+    """After a blind attempt whose outcome is unknown no event that a program may cause leads to another attempt."""
     lost = step(State.EXECUTING, Event.LOSE, Kind.BLIND)
     assert lost is State.NEEDS_HUMAN
     assert reachable(lost, Kind.BLIND) == {State.NEEDS_HUMAN}
@@ -84,9 +85,20 @@ def test_the_program_never_leaves_what_only_a_person_can_settle(kind: Kind) -> N
 
 
 def test_success_comes_from_an_attempt_or_from_reading_back() -> None:
-    """Two steps lead to succeeded: the attempt is known to have had its effect, or a reader found it."""
+    """Three steps lead to succeeded: the attempt had its effect, a reader found it, or a person says so."""
     into = {(state, event) for (state, event, _), after in STEPS.items() if after is State.SUCCEEDED}
-    assert into == {(State.EXECUTING, Event.SUCCEED), (State.VERIFYING, Event.FOUND)}
+    assert into == {
+        (State.EXECUTING, Event.SUCCEED),
+        (State.VERIFYING, Event.FOUND),
+        (State.NEEDS_HUMAN, Event.PERSON_DONE),
+    }
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_people_settle_only_what_was_left_to_them(kind: Kind) -> None:
+    """A person's word counts where the program has given up, and nowhere else."""
+    assert {state for state in State for event in BY_PEOPLE if step(state, event, kind)} == {State.NEEDS_HUMAN}
+    assert reachable(State.ABANDONED, kind) == {State.ABANDONED, State.NEEDS_HUMAN}
 
 
 @pytest.mark.parametrize("kind", Kind)

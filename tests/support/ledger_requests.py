@@ -42,6 +42,7 @@ def claim(run_id: UUID, token: int, *, kind: str = "keyed") -> Claim:
         verb="allow",
         requirement=None,
         tool="refund",
+        system=None,
         impact="money",
         kind=kind,
         fallback_kind="blind",

@@ -147,6 +147,7 @@ class TrailWriter:
             verb=verb,
             requirement=requirement,
             tool="refund",
+            system=None,
             impact="money",
             kind="verified",
             fallback_kind="verified",

@@ -47,6 +47,27 @@ CREATE TABLE control.floor (
     PRIMARY KEY (tenant, tool)
 );
 
+-- Who settles what the program cannot: a role for one tool, or '*' for all others. Without any, whoever is in a role may.
+CREATE TABLE control.owner (
+    tenant text NOT NULL REFERENCES control.tenant,
+    tool text NOT NULL,
+    role text NOT NULL,
+    PRIMARY KEY (tenant, tool)
+);
+
+-- What holds writes back. Usually empty: with any row of a tenant, its claims go the whole way.
+CREATE TABLE control.brake (
+    tenant text NOT NULL,
+    scope text NOT NULL CHECK (scope IN ('tenant', 'agent', 'system', 'tool')),
+    name text NOT NULL,          -- of the agent, system or tool; '' for the tenant
+    cause text NOT NULL CHECK (cause IN ('freeze')),
+    until timestamptz NOT NULL,
+    since timestamptz NOT NULL,
+    set_by text NOT NULL,
+    comment text,
+    PRIMARY KEY (tenant, scope, name, cause)
+);
+
 -- A run as it was requested; never changed.
 CREATE TABLE control.run (
     run_id uuid PRIMARY KEY,
@@ -101,6 +122,7 @@ CREATE TABLE control.action (
     key bytea NOT NULL,
     run_id uuid NOT NULL,                -- the run that first asked
     tool text NOT NULL,
+    system text,
     impact text NOT NULL,
     kind text NOT NULL,
     fallback_kind text NOT NULL,         -- what a keyed effect counts as once the provider has forgotten the key

@@ -89,8 +89,11 @@ SELECT CASE
     WHEN p_event = 'absent' THEN CASE WHEN p_kind = 'verified' AND p_state = 'verifying' THEN 'ready' END
     WHEN p_event = 'undetermined' THEN CASE WHEN p_kind = 'verified' AND p_state = 'verifying' THEN 'unknown' END
     WHEN p_event = 'contradict' THEN CASE WHEN p_state IN
-        ('ready', 'executing', 'unknown', 'verifying', 'succeeded', 'failed', 'needs_human') THEN 'needs_human' END
+        ('ready', 'executing', 'unknown', 'verifying', 'succeeded', 'failed', 'needs_human', 'abandoned') THEN 'needs_human' END
     WHEN p_event = 'give_up' THEN CASE WHEN p_state IN ('ready', 'unknown') THEN 'needs_human' END
+    WHEN p_event = 'person_done' THEN CASE WHEN p_state = 'needs_human' THEN 'succeeded' END
+    WHEN p_event = 'person_undone' THEN CASE WHEN p_state = 'needs_human' THEN 'ready' END
+    WHEN p_event = 'abandon' THEN CASE WHEN p_state = 'needs_human' THEN 'abandoned' END
 END
 $$;
 

@@ -205,7 +205,7 @@ SELECT a.tool, a.state, a.attempts, a.last_answer FROM control.action a
       AND a.state IN ('executing', 'unknown', 'verifying', 'needs_approval', 'needs_human')
 UNION
 SELECT a.tool, a.state, a.attempts, a.last_answer FROM control.waiter w JOIN control.action a USING (tenant, key)
-    WHERE w.tenant = p_tenant AND w.run_id = p_run AND a.state NOT IN ('succeeded', 'failed', 'denied')
+    WHERE w.tenant = p_tenant AND w.run_id = p_run AND a.state NOT IN ('succeeded', 'failed', 'denied', 'abandoned')
 $$;
 
 -- A graph has ended, and nobody will come back to an attempt whose outcome is open: a person must find out.

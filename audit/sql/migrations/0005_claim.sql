@@ -152,6 +152,14 @@ BEGIN
 END
 $$;
 
+-- Has somebody stopped this tenant, agent, system or tool?
+CREATE FUNCTION control.is_frozen(p_tenant text, p_run uuid, p_system text, p_tool text) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+SELECT EXISTS (SELECT FROM control.brake b WHERE b.tenant = p_tenant AND b.cause = 'freeze' AND (
+    b.scope = 'tenant' OR b.scope = 'tool' AND b.name = p_tool OR b.scope = 'system' AND b.name = p_system
+    OR b.scope = 'agent' AND b.name = (SELECT r.actor FROM control.run r WHERE r.run_id = p_run)))
+$$;
+
 -- Is this a requirement that people can meet? What an agent asserts is checked here; what it may not lower is in the floor.
 CREATE FUNCTION control.is_requirement(p_requirement jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE AS $$
@@ -172,7 +180,7 @@ $$;
 CREATE FUNCTION control.claim_any(
     p_run uuid, p_token bigint, p_attempt uuid, p_key bytea, p_args_hash bytea, p_scope bytea, p_digest bytea,
     p_verb text,
-    p_requirement jsonb, p_tool text, p_impact text, p_kind text, p_fallback_kind text, p_lease_ms integer, p_keyed_ms bigint,
+    p_requirement jsonb, p_tool text, p_system text, p_impact text, p_kind text, p_fallback_kind text, p_lease_ms integer, p_keyed_ms bigint,
     p_visible_ms bigint, p_attempts_max integer, p_call text, p_body bytea, p_payload bytea, p_card bytea
 ) RETURNS control.claim_answer
     LANGUAGE plpgsql AS $$
@@ -200,7 +208,7 @@ BEGIN
         AND coalesce(length(p_digest), 32) = 32 AND coalesce(length(p_scope), 32) = 32 AND (p_scope IS NULL) = (p_digest IS NULL)
         AND p_verb IN ('allow', 'approve', 'ask', 'retry_later', 'verify_first', 'deduplicate', 'escalate', 'dry_run', 'deny')
         AND (p_verb = 'approve') = (p_requirement IS NOT NULL) AND (p_requirement IS NULL OR control.is_requirement(p_requirement))
-        AND length(p_tool) BETWEEN 1 AND 256 AND length(p_impact) BETWEEN 1 AND 64
+        AND length(p_tool) BETWEEN 1 AND 256 AND coalesce(length(p_system), 0) <= 256 AND length(p_impact) BETWEEN 1 AND 64
         AND p_kind IN ('transaction', 'keyed', 'verified', 'blind') AND p_fallback_kind IN ('verified', 'blind')
         AND p_lease_ms BETWEEN 1 AND 86400000 AND p_keyed_ms BETWEEN 0 AND 31622400000 AND p_visible_ms BETWEEN 0 AND 31622400000
         AND p_attempts_max BETWEEN 1 AND 1000 AND coalesce(length(p_call), 0) <= 1024
@@ -248,7 +256,7 @@ BEGIN
         -- 2. Another change under the same key: a conflict once something may have happened, else it takes the place of the old one.
         IF NOT v_fresh AND a.args_hash <> p_args_hash THEN
             -- Two runs of one intent that want different things would supersede each other's requests for ever: also for a person.
-            IF a.started OR a.state IN ('executing', 'unknown', 'verifying', 'succeeded', 'needs_human') OR EXISTS (
+            IF a.started OR a.state IN ('executing', 'unknown', 'verifying', 'succeeded', 'needs_human', 'abandoned') OR EXISTS (
                 SELECT 1 FROM control.approval o JOIN control.run_state r USING (run_id)
                 WHERE o.approval_id = a.approval_id AND o.state IN ('open', 'granted') AND o.run_id <> p_run AND r.state <> 'done') THEN
                 v_out.answer := 'stop';
@@ -339,12 +347,21 @@ BEGIN
             v_out.answer := 'park';
             v_out.reason := 'needs_human';
         END IF;
+        IF v_out.answer IS NULL AND a.state = 'abandoned' THEN
+            v_out.answer := 'stop';
+            v_out.reason := 'abandoned';
+            v_out.error := a.error;
+        END IF;
         IF v_out.answer IS NULL AND a.settled_attempt = p_attempt THEN
             v_out.answer := 'stop';
             v_out.reason := 'attempt_settled';
         END IF;
 
-        -- 6. Nothing stands in the way but the decision, the run's deadline, the limits and the grant.
+        -- 6. Nothing stands in the way but a freeze, the decision, the run's deadline, the limits and the grant.
+        IF v_out.answer IS NULL AND control.is_frozen(v_tenant, p_run, p_system, p_tool) THEN
+            v_out.answer := 'park';
+            v_out.reason := 'frozen';
+        END IF;
         v_frozen := a.started;
         v_digest := CASE WHEN v_frozen THEN a.digest ELSE p_digest END;
         IF v_out.answer IS NULL AND p_digest IS NULL THEN
@@ -460,6 +477,7 @@ BEGIN
             a.args_hash := p_args_hash;
             a.digest := v_digest;
         END IF;
+        a.system := p_system;
         a.impact := p_impact;
         IF NOT v_frozen THEN
             a.kind := p_kind;
@@ -488,7 +506,7 @@ BEGIN
             END IF;
         ELSE
             UPDATE control.action SET
-                    tool = a.tool, impact = a.impact, kind = a.kind, fallback_kind = a.fallback_kind, args_hash = a.args_hash,
+                    tool = a.tool, system = a.system, impact = a.impact, kind = a.kind, fallback_kind = a.fallback_kind, args_hash = a.args_hash,
                     digest = a.digest, state = a.state, started = a.started, in_doubt = a.in_doubt, attempts = a.attempts, execution_id = a.execution_id,
                     attempt_id = a.attempt_id, lease_until = a.lease_until, fence = a.fence, sent_by = a.sent_by,
                     first_sent = a.first_sent, absence_counts = a.absence_counts, approval_id = a.approval_id, waited = a.waited,

@@ -12,7 +12,7 @@ CREATE FUNCTION control.contradicts(p_action control.action, p_attempt uuid) RET
     LANGUAGE sql IMMUTABLE AS $$
 SELECT CASE
     WHEN (p_action).state IN ('needs_human', 'needs_approval', 'denied') AND (p_action).execution_id = p_attempt THEN false
-    WHEN (p_action).state IN ('ready', 'failed', 'needs_approval', 'denied') THEN true
+    WHEN (p_action).state IN ('ready', 'failed', 'needs_approval', 'denied', 'abandoned') THEN true
     WHEN (p_action).kind IN ('keyed', 'transaction') THEN false
     ELSE (p_action).execution_id <> p_attempt
 END

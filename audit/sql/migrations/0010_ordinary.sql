@@ -20,7 +20,7 @@ $$;
 CREATE FUNCTION control.claim_v1(
     p_run uuid, p_token bigint, p_attempt uuid, p_key bytea, p_args_hash bytea, p_scope bytea, p_digest bytea,
     p_verb text,
-    p_requirement jsonb, p_tool text, p_impact text, p_kind text, p_fallback_kind text, p_lease_ms integer, p_keyed_ms bigint,
+    p_requirement jsonb, p_tool text, p_system text, p_impact text, p_kind text, p_fallback_kind text, p_lease_ms integer, p_keyed_ms bigint,
     p_visible_ms bigint, p_attempts_max integer, p_call text, p_body bytea, p_payload bytea, p_card bytea
 ) RETURNS control.claim_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
@@ -37,11 +37,12 @@ BEGIN
     SELECT l.tenant, control.clock() INTO v_tenant, v_now FROM control.login l
         WHERE l.login = session_user AND l.role = 'agent'
           AND NOT EXISTS (SELECT FROM control.action a WHERE a.tenant = l.tenant AND a.key = p_key)
+          AND NOT EXISTS (SELECT FROM control.brake b WHERE b.tenant = l.tenant)
           AND NOT coalesce((SELECT f.must FROM control.floor f WHERE f.tenant = l.tenant AND f.tool = p_tool),
                            (SELECT f.must FROM control.floor f WHERE f.tenant = l.tenant AND f.tool = '*'), false)
           AND p_verb = 'allow' AND p_requirement IS NULL AND p_token IS NOT NULL AND p_attempt IS NOT NULL
           AND length(p_key) = 32 AND length(p_args_hash) = 32 AND length(p_digest) = 32 AND length(p_scope) = 32
-          AND length(p_tool) BETWEEN 1 AND 256 AND length(p_impact) BETWEEN 1 AND 64
+          AND length(p_tool) BETWEEN 1 AND 256 AND coalesce(length(p_system), 0) <= 256 AND length(p_impact) BETWEEN 1 AND 64
           AND p_kind IN ('transaction', 'keyed', 'verified', 'blind') AND p_fallback_kind IN ('verified', 'blind')
           AND p_lease_ms BETWEEN 1 AND 86400000 AND p_keyed_ms BETWEEN 0 AND 31622400000 AND p_visible_ms BETWEEN 0 AND 31622400000
           AND p_attempts_max BETWEEN 1 AND 1000 AND coalesce(length(p_call), 0) <= 1024
@@ -60,10 +61,10 @@ BEGIN
             RETURNING seq, head INTO v_seq, v_hash;
         IF FOUND THEN
             WITH claimed AS (
-                INSERT INTO control.action (tenant, key, run_id, tool, impact, kind, fallback_kind, args_hash, digest, attempts,
+                INSERT INTO control.action (tenant, key, run_id, tool, system, impact, kind, fallback_kind, args_hash, digest, attempts,
                         in_doubt, execution_id, attempt_id, fence, first_sent, absence_counts, waited, payload_run, payload_seq,
                         sent_by, lease_until, state, started, last_answer)
-                    VALUES (v_tenant, p_key, p_run, p_tool, p_impact, p_kind, p_fallback_kind, p_args_hash, p_digest, 1,
+                    VALUES (v_tenant, p_key, p_run, p_tool, p_system, p_impact, p_kind, p_fallback_kind, p_args_hash, p_digest, 1,
                         false, p_attempt, p_attempt, 1, v_now, false, false, p_run, v_seq,
                         v_now + p_lease_ms * interval '1 ms', v_now + p_lease_ms * interval '1 ms', 'executing', true, '')
                     ON CONFLICT DO NOTHING RETURNING 1
@@ -77,7 +78,7 @@ BEGIN
             RAISE EXCEPTION 'another claim of this key was faster' USING ERRCODE = 'serialization_failure';
         END IF;
     END IF;
-    RETURN control.claim_any(p_run, p_token, p_attempt, p_key, p_args_hash, p_scope, p_digest, p_verb, p_requirement, p_tool,
+    RETURN control.claim_any(p_run, p_token, p_attempt, p_key, p_args_hash, p_scope, p_digest, p_verb, p_requirement, p_tool, p_system,
         p_impact, p_kind, p_fallback_kind, p_lease_ms, p_keyed_ms, p_visible_ms, p_attempts_max, p_call, p_body, p_payload, p_card);
 END
 $$;

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from langgraph_control.cli import approvals, export, policy, record, setup
+from langgraph_control.cli import approvals, export, operators, policy, record, setup
 from langgraph_control.cli.output import print_error
 from langgraph_control.errors import ControlError
 
@@ -38,6 +38,10 @@ app.command("export")(export.export)
 app.command("inbox")(approvals.inbox)
 app.command("approve")(approvals.approve)
 app.command("reject")(approvals.reject)
+app.command("resolve")(operators.resolve)
+app.command("cancel")(operators.cancel)
+app.command("freeze")(operators.freeze)
+app.command("unfreeze")(operators.unfreeze)
 app.command("migrate")(setup.migrate_database)
 app.command("doctor")(setup.doctor)
 app.add_typer(setup.login, name="login")

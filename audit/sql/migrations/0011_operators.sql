@@ -1,0 +1,244 @@
+-- What people do about runs: settle what the program cannot, cancel, stop writes and let them go on. Never on the agent's login.
+
+-- Who speaks: the person of an approver's login, or the admin's login by its own name.
+CREATE FUNCTION control.operator(p_login control.login, p_person text) RETURNS text
+    LANGUAGE sql STABLE AS $$
+SELECT CASE WHEN (p_login).may_name_person AND p_person IS NOT NULL THEN p_person
+            WHEN p_person IS NULL OR p_person = (p_login).person THEN coalesce((p_login).person, CASE WHEN (p_login).role = 'admin' THEN (p_login).login::text END)
+       END
+$$;
+
+-- May this person settle an action of this tool? Whoever has the owner's role; without an owner, whoever has any; an admin always.
+CREATE FUNCTION control.may_settle(p_tenant text, p_login control.login, p_person text, p_tool text) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+SELECT (p_login).role = 'admin' OR EXISTS (
+    SELECT FROM control.membership m
+    WHERE m.tenant = p_tenant AND (m.member = p_person OR m.member = ANY ((p_login).groups))
+      AND coalesce(m.role = (SELECT o.role FROM control.owner o WHERE o.tenant = p_tenant AND o.tool IN (p_tool, '*') ORDER BY o.tool = '*' LIMIT 1),
+                   true))
+$$;
+
+CREATE TYPE control.resolve_answer AS (
+    answer text,     -- resolved | refused
+    reason text,     -- why it was refused: a stable word
+    state text,
+    tool text
+);
+
+-- A person says what became of an action that the program cannot settle: it happened, it did not, or nobody will find out.
+CREATE FUNCTION control.resolve_v1(
+    p_run uuid, p_key bytea, p_verdict text, p_result bytea, p_person text, p_comment text, p_body bytea
+) RETURNS control.resolve_answer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('approver', 'admin');
+    a control.action;
+    v_person text := control.operator(l, p_person);
+    v_now timestamptz;
+    v_before text;
+    v_out control.resolve_answer;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF (p_verdict IN ('happened', 'did_not', 'give_up') AND p_run IS NOT NULL AND length(p_key) = 32 AND p_comment ~ '\S'
+        AND length(p_comment) <= 10000 AND (p_result IS NULL OR p_verdict = 'happened') AND length(p_body) <= control.body_bytes_max()
+       ) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a resolution that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
+    v_out.answer := 'refused';
+    PERFORM 1 FROM control.run_state WHERE run_id = p_run AND tenant = l.tenant AND state <> 'chain' FOR UPDATE;
+    IF NOT FOUND THEN
+        v_out.reason := 'unknown_run';
+        RETURN v_out;
+    END IF;
+    SELECT * INTO a FROM control.action WHERE tenant = l.tenant AND key = p_key FOR UPDATE;
+    v_now := control.clock();
+    IF a.key IS NULL OR NOT (a.run_id = p_run OR EXISTS (
+            SELECT FROM control.waiter w WHERE w.tenant = l.tenant AND w.key = p_key AND w.run_id = p_run)) THEN
+        v_out.reason := 'unknown_action';
+        RETURN v_out;
+    END IF;
+    v_out.tool := a.tool;
+    v_before := a.state;
+    -- What waits for a person may also be a lost attempt that nobody has looked at since.
+    IF a.state = 'executing' AND a.lease_until <= v_now THEN
+        a.state := control.must_step('executing', 'lose', a.kind);
+    ELSIF a.state = 'verifying' AND a.lease_until <= v_now THEN
+        a.state := control.must_step('verifying', 'undetermined', 'verified');
+    END IF;
+    IF a.state = 'unknown' OR a.state = 'ready' AND v_before IN ('executing', 'ready') AND p_verdict = 'give_up' THEN
+        a.state := control.must_step(a.state, 'give_up', a.kind);
+    END IF;
+    v_out.state := a.state;
+    v_out.reason := CASE
+        WHEN v_person IS NULL THEN 'not_yourself'
+        WHEN NOT control.may_settle(l.tenant, l, v_person, a.tool) THEN 'not_the_owner'
+        WHEN a.state IN ('executing', 'verifying') THEN 'in_flight'
+        WHEN a.state IN ('succeeded', 'failed', 'denied', 'abandoned') THEN 'settled'
+        WHEN a.state <> 'needs_human' THEN 'not_stuck' END;
+    IF v_out.reason IS NOT NULL THEN
+        PERFORM control.append(l.tenant, p_run, v_now, ARRAY['action.resolution_refused'],
+            jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'person', v_person, 'verdict', p_verdict, 'reason', v_out.reason),
+            p_body, NULL);
+        RETURN v_out;
+    END IF;
+    a.state := control.must_step(a.state, CASE p_verdict
+        WHEN 'happened' THEN 'person_done' WHEN 'did_not' THEN 'person_undone' ELSE 'abandon' END, a.kind);
+    UPDATE control.action SET state = a.state, started = a.state <> 'ready', in_doubt = in_doubt AND a.state <> 'ready',
+            attempts = CASE WHEN a.state = 'ready' THEN 0 ELSE attempts END, settled_attempt = coalesce(attempt_id, settled_attempt),
+            lease_until = v_now, last_answer = '', call_id = NULL,
+            result = CASE WHEN a.state = 'succeeded' THEN coalesce(p_result, result) ELSE result END,
+            error = CASE WHEN a.state = 'abandoned' THEN p_comment END
+        WHERE tenant = l.tenant AND key = p_key;
+    PERFORM control.append(l.tenant, p_run, v_now,
+        ARRAY['action.resolved', CASE a.state WHEN 'succeeded' THEN 'action.succeeded' WHEN 'ready' THEN 'action.failed' ELSE 'action.unknown' END],
+        jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'person', v_person, 'verdict', p_verdict, 'before', v_before,
+            'state', a.state, 'comment', p_comment,
+            'roles', (SELECT jsonb_agg(DISTINCT m.role) FROM control.membership m
+                      WHERE m.tenant = l.tenant AND (m.member = v_person OR m.member = ANY (l.groups)))), p_body, NULL);
+    PERFORM control.wake(l.tenant, p_key);
+    v_out.answer := 'resolved';
+    v_out.state := a.state;
+    RETURN v_out;
+END
+$$;
+
+CREATE TYPE control.cancel_answer AS (
+    answer text,        -- cancelled | refused
+    reason text,        -- unknown_run | finished | unsettled | not_yourself
+    unsettled text[]    -- tools whose outcome somebody has to settle first
+);
+
+-- End a run that is not wanted any more. What it asked for is withdrawn; what may have happened has to be settled first.
+CREATE FUNCTION control.run_cancel_v1(p_run uuid, p_person text, p_comment text, p_body bytea) RETURNS control.cancel_answer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('approver', 'admin');
+    s control.run_state;
+    a control.action;
+    v_person text := control.operator(l, p_person);
+    v_now timestamptz;
+    v_seq bigint;
+    v_out control.cancel_answer;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF (p_run IS NOT NULL AND p_comment ~ '\S' AND length(p_comment) <= 10000 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a cancellation that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
+    v_out.answer := 'refused';
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = l.tenant AND state <> 'chain' FOR UPDATE;
+    v_out.reason := CASE WHEN s.run_id IS NULL THEN 'unknown_run' WHEN v_person IS NULL THEN 'not_yourself' WHEN s.state = 'done' THEN 'finished' END;
+    IF v_out.reason IS NOT NULL THEN
+        RETURN v_out;
+    END IF;
+    PERFORM 1 FROM control.action WHERE tenant = l.tenant AND run_id = p_run ORDER BY key FOR UPDATE;
+    v_now := control.clock();
+    -- Another run that has taken an action up goes on with it.
+    SELECT array_agg(DISTINCT tool ORDER BY tool) INTO v_out.unsettled FROM control.action
+        WHERE tenant = l.tenant AND run_id = p_run AND state IN ('executing', 'unknown', 'verifying', 'needs_human');
+    IF v_out.unsettled IS NOT NULL THEN
+        v_out.reason := 'unsettled';
+        RETURN v_out;
+    END IF;
+    FOR a IN SELECT * FROM control.action x WHERE x.tenant = l.tenant AND x.run_id = p_run AND x.state IN ('ready', 'needs_approval')
+             AND NOT EXISTS (SELECT FROM control.waiter w WHERE w.tenant = x.tenant AND w.key = x.key AND w.run_id <> p_run) ORDER BY x.key
+    LOOP
+        PERFORM control.close_approval(ap.approval_id, 'withdrawn', v_now) FROM control.approval ap
+            WHERE ap.approval_id = a.approval_id AND ap.state IN ('open', 'granted');
+        IF FOUND THEN
+            PERFORM control.append(l.tenant, p_run, v_now, ARRAY['approval.withdrawn'],
+                jsonb_build_object('tool', a.tool, 'key', encode(a.key, 'hex'), 'approval', a.approval_id, 'person', v_person), p_body, NULL);
+        END IF;
+        UPDATE control.action SET state = control.must_step(state, 'deny', kind) WHERE tenant = l.tenant AND key = a.key;
+    END LOOP;
+    SELECT seq + 1 INTO v_seq FROM control.run_state WHERE run_id = p_run;
+    PERFORM control.append(l.tenant, p_run, v_now, ARRAY['run.cancelled', 'run.finished'],
+        jsonb_build_object('state', 'done', 'reason', 'cancelled', 'entries', v_seq, 'person', v_person, 'comment', p_comment), p_body, NULL);
+    -- Whoever still drives it is stale from now on.
+    UPDATE control.run_state SET token = token + 1, holder = '', lease_until = '-infinity', state = 'done', reason = 'cancelled',
+            state_since = v_now, wake_at = NULL
+        WHERE run_id = p_run;
+    DELETE FROM control.open_run WHERE run_id = p_run AND tenant = l.tenant;
+    DELETE FROM control.waiter WHERE run_id = p_run;
+    v_out.answer := 'cancelled';
+    RETURN v_out;
+END
+$$;
+
+-- What may be having its effect at this moment under a scope: a freeze stops the next claim, not these.
+CREATE FUNCTION control.in_flight(p_tenant text, p_scope text, p_name text, p_now timestamptz)
+    RETURNS TABLE (run_id uuid, key bytea, tool text, state text, lease_until timestamptz)
+    LANGUAGE sql STABLE AS $$
+SELECT a.run_id, a.key, a.tool, a.state, a.lease_until
+FROM control.open_run o JOIN control.run r ON r.run_id = o.run_id JOIN control.action a ON a.run_id = o.run_id
+WHERE o.tenant = p_tenant AND a.state IN ('executing', 'verifying') AND a.lease_until > p_now
+  AND (p_scope = 'tenant' OR p_scope = 'tool' AND a.tool = p_name OR p_scope = 'agent' AND r.actor = p_name
+       OR p_scope = 'system' AND a.system = p_name)
+ORDER BY a.lease_until
+$$;
+
+-- Stop writes of a tenant, agent, system or tool from the next claim on. Returns what is under way.
+CREATE FUNCTION control.freeze_v1(p_scope text, p_name text, p_person text, p_comment text, p_body bytea)
+    RETURNS TABLE (run_id uuid, key bytea, tool text, state text, lease_until timestamptz)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('approver', 'admin');
+    v_person text := control.operator(l, p_person);
+    v_chain uuid;
+    v_now timestamptz;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF (p_scope IN ('tenant', 'agent', 'system', 'tool') AND (p_scope = 'tenant') = (p_name = '') AND length(p_name) <= 512
+        AND p_comment ~ '\S' AND length(p_comment) <= 10000 AND v_person IS NOT NULL AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a freeze that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
+    v_chain := control.tenant_chain(l.tenant);
+    PERFORM 1 FROM control.run_state s WHERE s.run_id = v_chain FOR UPDATE;
+    v_now := control.clock();
+    INSERT INTO control.brake AS b (tenant, scope, name, cause, until, since, set_by, comment)
+        VALUES (l.tenant, p_scope, p_name, 'freeze', '9999-01-01 00:00:00+00', v_now, v_person, p_comment)
+        ON CONFLICT (tenant, scope, name, cause) DO UPDATE SET set_by = excluded.set_by, comment = excluded.comment;
+    PERFORM control.append(l.tenant, v_chain, v_now, ARRAY['freeze.set'],
+        jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'comment', p_comment), p_body, NULL);
+    RETURN QUERY SELECT * FROM control.in_flight(l.tenant, p_scope, p_name, v_now);
+END
+$$;
+
+-- Let writes go on. Returns how many runs that stood still for it are woken; -1 if nothing was frozen under this name.
+CREATE FUNCTION control.unfreeze_v1(p_scope text, p_name text, p_person text, p_comment text, p_body bytea) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('approver', 'admin');
+    v_person text := control.operator(l, p_person);
+    v_chain uuid;
+    v_woken bigint;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF (p_comment ~ '\S' AND length(p_comment) <= 10000 AND v_person IS NOT NULL AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a freeze that cannot be lifted so' USING ERRCODE = 'LC002';
+    END IF;
+    v_chain := control.tenant_chain(l.tenant);
+    PERFORM 1 FROM control.run_state s WHERE s.run_id = v_chain FOR UPDATE;
+    DELETE FROM control.brake b WHERE b.tenant = l.tenant AND b.scope = p_scope AND b.name = p_name AND b.cause = 'freeze';
+    IF NOT FOUND THEN
+        RETURN -1;
+    END IF;
+    PERFORM control.append(l.tenant, v_chain, control.clock(), ARRAY['freeze.lifted'],
+        jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'comment', p_comment), p_body, NULL);
+    INSERT INTO control.run_wake AS w (run_id, generation)
+        SELECT DISTINCT o.run_id, 1 FROM control.waiter o WHERE o.tenant = l.tenant AND split_part(o.note, '|', 3) = 'frozen' ORDER BY 1
+        ON CONFLICT (run_id) DO UPDATE SET generation = w.generation + 1;
+    GET DIAGNOSTICS v_woken = ROW_COUNT;
+    RETURN v_woken;
+END
+$$;
+
+-- What is stopped now.
+CREATE FUNCTION control.brakes_v1() RETURNS SETOF control.brake
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT * FROM control.brake b WHERE b.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant ORDER BY b.since
+$$;
+
+REVOKE EXECUTE ON FUNCTION control.operator, control.may_settle, control.resolve_v1, control.run_cancel_v1, control.in_flight, control.freeze_v1,
+    control.unfreeze_v1, control.brakes_v1 FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION control.resolve_v1, control.run_cancel_v1, control.freeze_v1, control.unfreeze_v1 TO control_approver, control_admin;
+GRANT EXECUTE ON FUNCTION control.brakes_v1 TO control_agent, control_approver, control_admin, control_auditor;
