@@ -15,6 +15,7 @@ import orjson
 from langgraph_control.audit.rows import (
     ActionRow,
     ApprovalRow,
+    ChainEnd,
     EntryRow,
     Release,
     Released,
@@ -27,8 +28,10 @@ from langgraph_control.audit.rows import (
 )
 
 __all__ = [
+    "Chains",
     "FindApproval",
     "FindRun",
+    "FindTenantChain",
     "Inbox",
     "NewestRuns",
     "OpenSession",
@@ -299,6 +302,36 @@ class RunEntries(_FieldsAreParameters):
     def read(self, rows: Rows) -> tuple[EntryRow, ...]:
         """Return the answer as a value."""
         return tuple(EntryRow(**row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindTenantChain(_FieldsAreParameters):
+    """Read where the tenant's own chain ends, which holds what belongs to no run."""
+
+    statement: ClassVar[str] = "tenant_chain"
+
+    def read(self, rows: Rows) -> ChainEnd:
+        """Return the answer as a value."""
+        return ChainEnd(**rows[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chains(_FieldsAreParameters):
+    """Read the ids of all chains of which the tenant has any trace, runs' and its own, in their order.
+
+    Args:
+        after: the last id already read; None for the start.
+        limit: at most so many.
+    """
+
+    statement: ClassVar[str] = "chains"
+
+    after: UUID | None
+    limit: int
+
+    def read(self, rows: Rows) -> tuple[UUID, ...]:
+        """Return the answer as a value."""
+        return tuple(row["run_id"] for row in rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,11 +34,17 @@ BEGIN
 END
 $$;
 
--- The chain for what belongs to no run: its id is derived from the tenant.
+-- The id of the chain for what belongs to no run: derived from the tenant, so that nobody has to find it.
+CREATE FUNCTION control.tenant_chain_id(p_tenant text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT encode(substr(sha256(convert_to('langgraph-control/tenant/' || p_tenant, 'UTF8')), 1, 16), 'hex')::uuid
+$$;
+
+-- The chain for what belongs to no run, made where it is not there yet.
 CREATE FUNCTION control.tenant_chain(p_tenant text) RETURNS uuid
     LANGUAGE plpgsql AS $$
 DECLARE
-    v_chain uuid := encode(substr(sha256(convert_to('langgraph-control/tenant/' || p_tenant, 'UTF8')), 1, 16), 'hex')::uuid;
+    v_chain uuid := control.tenant_chain_id(p_tenant);
 BEGIN
     INSERT INTO control.run_state (run_id, tenant, state, state_since) VALUES (v_chain, p_tenant, 'chain', control.clock())
         ON CONFLICT DO NOTHING;
@@ -46,6 +52,33 @@ BEGIN
         RAISE EXCEPTION 'the chain of tenant % is not its own', p_tenant USING ERRCODE = 'LC001';
     END IF;
     RETURN v_chain;
+END
+$$;
+
+-- Where the caller's tenant's own chain ends; length and head are NULL where its row is gone.
+CREATE FUNCTION control.tenant_chain_v1() RETURNS TABLE (run_id uuid, entries bigint, head bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT c.chain, s.seq, s.head
+FROM (SELECT control.tenant_chain_id((control.caller('agent', 'approver', 'admin', 'auditor')).tenant) AS chain) c
+    LEFT JOIN control.run_state s ON s.run_id = c.chain
+$$;
+
+-- The ids of all chains of which the caller's tenant has any trace, in order, after one of them: whatever row of a chain was
+-- deleted, the others still name it.
+CREATE FUNCTION control.chains_v1(p_after uuid, p_limit integer) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('agent', 'approver', 'admin', 'auditor')).tenant;
+    v_from uuid := coalesce(p_after, '00000000-0000-0000-0000-000000000000');
+BEGIN
+    RETURN QUERY SELECT c.chain FROM (
+        (SELECT s.run_id AS chain FROM control.run_state s
+            WHERE s.run_id >= v_from AND s.tenant = v_tenant ORDER BY 1 LIMIT p_limit + 1)
+        UNION (SELECT r.run_id FROM control.run r
+            WHERE r.run_id >= v_from AND r.tenant = v_tenant ORDER BY 1 LIMIT p_limit + 1)
+        UNION (SELECT DISTINCT e.run_id FROM control.entry e
+            WHERE e.run_id >= v_from AND e.tenant = v_tenant ORDER BY 1 LIMIT p_limit + 1)) c
+        WHERE c.chain IS DISTINCT FROM p_after ORDER BY 1 LIMIT p_limit;
 END
 $$;
 
