@@ -38,12 +38,8 @@ BEGIN
        OR (f.tool IS NOT NULL AND NOT v_roles && f.roles) THEN
         RETURN 'not_in_role';
     END IF;
-    -- Whoever asked, or had it asked, in any run that waits for this action, does not decide.
-    IF ((p_approval).requirement -> 'not_by' ? 'requester' OR 'requester' = ANY (f.not_by)) AND EXISTS (
-        SELECT 1 FROM control.run r
-        WHERE (r.run_id = (p_approval).run_id
-               OR r.run_id IN (SELECT w.run_id FROM control.waiter w WHERE w.tenant = p_tenant AND w.key = (p_approval).key))
-          AND lower(btrim(p_person)) IN (lower(btrim(r.actor)), lower(btrim(r.on_behalf_of)))) THEN
+    IF ((p_approval).requirement -> 'not_by' ? 'requester' OR 'requester' = ANY (f.not_by)) AND
+       control.asked_for((p_approval).approval_id, p_person) THEN
         RETURN 'is_requester';
     END IF;
     IF ((p_approval).requirement ->> 'comment_required')::boolean AND coalesce(p_comment, '') !~ '\S' THEN
