@@ -402,7 +402,8 @@ class PublishPolicy(_FieldsAreParameters):
         hash: the policy's hash.
         text: its text.
         members: ``{"role": …, "member": …}`` for everyone in a role.
-        floors: ``{"tool": …, "must": …, "roles": […], "quorum": …}`` for what no request may fall below.
+        floors: ``{"tool": …, "must": …, "roles": […], "quorum": …}`` for what no request may fall below; with
+            ``"most"`` (a requirement or None) also what can be asked for at most, for counting open requests again.
         body: the entry's body, canonical bytes.
     """
 

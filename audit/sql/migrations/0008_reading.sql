@@ -7,13 +7,15 @@ SELECT t.tenant, t.secret, ARRAY(SELECT p.hash FROM control.policy p WHERE p.ten
 FROM control.tenant t WHERE t.tenant = (control.caller('agent')).tenant
 $$;
 
--- Make a policy the current one: its text by hash, who is in which role, and the floor nothing may fall below.
+-- Make a policy the current one: its text by hash, who is in which role, and the floor nothing may fall below. Each floor may also
+-- say what can be asked for at most; open requests that have votes enough by that are granted.
 CREATE FUNCTION control.policy_publish_v1(p_hash text, p_text text, p_members jsonb, p_floors jsonb, p_body bytea) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     v_tenant text := (control.caller('admin')).tenant;
     v_chain uuid;
     v_now timestamptz;
+    v_seq bigint;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
     v_chain := control.tenant_chain(v_tenant);
@@ -30,7 +32,10 @@ BEGIN
         SELECT v_tenant, f ->> 'tool', (f ->> 'must')::boolean, ARRAY(SELECT jsonb_array_elements_text(f -> 'roles')),
                (f ->> 'quorum')::integer, ARRAY(SELECT jsonb_array_elements_text(f -> 'not_by'))
         FROM jsonb_array_elements(p_floors) f;
-    RETURN control.append(v_tenant, v_chain, v_now, ARRAY['policy.loaded'], jsonb_build_object('policy', p_hash), p_body, NULL);
+    v_seq := control.append(v_tenant, v_chain, v_now, ARRAY['policy.loaded'], jsonb_build_object('policy', p_hash), p_body, NULL);
+    PERFORM control.count_again(v_tenant,
+        (SELECT jsonb_object_agg(f ->> 'tool', f -> 'most') FROM jsonb_array_elements(p_floors) f), p_body);
+    RETURN v_seq;
 END
 $$;
 
