@@ -14,7 +14,7 @@ from psycopg.rows import DictRow, dict_row
 from langgraph_control.audit.connections import connection_string
 from langgraph_control.audit.database_errors import naming_errors, place
 from langgraph_control.audit.ledger import Request
-from langgraph_control.audit.requests import RunEntries
+from langgraph_control.audit.requests import Chains, RunEntries
 from langgraph_control.audit.rows import EntryRow
 from langgraph_control.audit.statements import statement
 from langgraph_control.errors import DatabaseRefused
@@ -75,6 +75,20 @@ class LedgerConnection:
             if len(page) < PAGE_ENTRIES:
                 return
             after = page[-1].seq
+
+    def chains(self) -> Iterator[UUID]:
+        """Read the ids of all the tenant's chains in order, a page at a time.
+
+        Raises:
+            TrailUnavailable: as for :meth:`ask`.
+        """
+        after: UUID | None = None
+        while True:
+            page = self.ask(Chains(after=after, limit=PAGE_ENTRIES))
+            yield from page
+            if len(page) < PAGE_ENTRIES:
+                return
+            after = page[-1]
 
     def close(self) -> None:
         """Close the connection. Harmless when repeated."""

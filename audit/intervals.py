@@ -100,12 +100,12 @@ class _Pairing:
 
     def _vote(self, entry: Entry) -> None:
         approval = entry.fact("approval")
-        if entry.fact("person") is None or approval is None:
+        if approval is None or entry.fact("verb") is not None:
             return
         ended = next((word for word in _ENDS_APPROVAL if f"approval.{word}" in entry.events), None)
-        if ended is not None:
+        if ended is not None:  # also where no vote did it, but a policy that was published
             self._end(Lasting.APPROVAL, approval, entry, ended)
-        elif (now := self.open.get((Lasting.APPROVAL, approval))) is not None:
+        elif entry.fact("person") is not None and (now := self.open.get((Lasting.APPROVAL, approval))) is not None:
             now.within.append(entry)
 
     def _settle(self, entry: Entry) -> None:

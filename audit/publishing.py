@@ -6,7 +6,7 @@ import orjson
 
 from langgraph_control.audit.requests import PublishPolicy
 from langgraph_control.audit.store import Store
-from langgraph_control.guards.floors import floors
+from langgraph_control.guards.floors import ceilings, floors
 from langgraph_control.guards.policy import Policy
 
 __all__ = ["publish_policy"]
@@ -16,7 +16,8 @@ def publish_policy(admin_dsn: str, policy: Policy) -> int:
     """Publish a policy for the admin login's tenant. It replaces who is in which role and the floors at once.
 
     Runs that use an earlier policy go on with it: its hash stays known. What people must approve is from now on the
-    stricter of what their runs ask for and the new floors.
+    stricter of what their runs ask for and the new floors. Open requests that have votes enough under the new policy
+    are granted, and runs that wait for a request with votes are woken.
 
     Args:
         admin_dsn: the admin login's DSN.
@@ -30,11 +31,12 @@ def publish_policy(admin_dsn: str, policy: Policy) -> int:
         TrailUnavailable: the server cannot be reached; nothing was published.
         SchemaMismatch: the database was not migrated.
     """
+    most = {tool: requirement.canonical() for tool, requirement in ceilings(policy).items()}
     request = PublishPolicy(
         hash=policy.hash,
         text=policy.text,
         members=[{"role": role, "member": member} for role, people in policy.roles.items() for member in people],
-        floors=[asdict(floor) for floor in floors(policy)],
+        floors=[{**asdict(floor), "most": most.get(floor.tool)} for floor in floors(policy)],
         body=orjson.dumps({"policy": policy.hash, "source": policy.source}, option=orjson.OPT_SORT_KEYS),
     )
     store = Store(admin_dsn)

@@ -15,6 +15,7 @@ import orjson
 from langgraph_control.audit.rows import (
     ActionRow,
     ApprovalRow,
+    ChainEnd,
     EntryRow,
     Release,
     Released,
@@ -27,8 +28,10 @@ from langgraph_control.audit.rows import (
 )
 
 __all__ = [
+    "Chains",
     "FindApproval",
     "FindRun",
+    "FindTenantChain",
     "Inbox",
     "NewestRuns",
     "OpenSession",
@@ -304,6 +307,36 @@ class RunEntries(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FindTenantChain(_FieldsAreParameters):
+    """Read where the tenant's own chain ends, which holds what belongs to no run."""
+
+    statement: ClassVar[str] = "tenant_chain"
+
+    def read(self, rows: Rows) -> ChainEnd:
+        """Return the answer as a value."""
+        return ChainEnd(**rows[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chains(_FieldsAreParameters):
+    """Read the ids of all chains of which the tenant has any trace, runs' and its own, in their order.
+
+    Args:
+        after: the last id already read; None for the start.
+        limit: at most so many.
+    """
+
+    statement: ClassVar[str] = "chains"
+
+    after: UUID | None
+    limit: int
+
+    def read(self, rows: Rows) -> tuple[UUID, ...]:
+        """Return the answer as a value."""
+        return tuple(row["run_id"] for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vote(_FieldsAreParameters):
     """Say yes or no to one request, on an approver's login.
 
@@ -371,7 +404,8 @@ class PublishPolicy(_FieldsAreParameters):
         hash: the policy's hash.
         text: its text.
         members: ``{"role": …, "member": …}`` for everyone in a role.
-        floors: ``{"tool": …, "must": …, "roles": […], "quorum": …}`` for what no request may fall below.
+        floors: ``{"tool": …, "must": …, "roles": […], "quorum": …}`` for what no request may fall below; with
+            ``"most"`` (a requirement or None) also what can be asked for at most, for counting open requests again.
         body: the entry's body, canonical bytes.
     """
 

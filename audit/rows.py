@@ -13,6 +13,7 @@ __all__ = [
     "ActionRow",
     "ApprovalRow",
     "ApprovalState",
+    "ChainEnd",
     "EntryRow",
     "Release",
     "Released",
@@ -219,6 +220,21 @@ class EntryRow:
     salt: bytes | None
     payload: bytes | None
     hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainEnd:
+    """Where the chain of what belongs to no run ends, as its row says.
+
+    Args:
+        run_id: the chain's id, in a run's place.
+        entries: how many entries it has; None where the row is gone.
+        head: hash of its newest entry; None where the row is gone.
+    """
+
+    run_id: UUID
+    entries: int | None
+    head: bytes | None
 
 
 class Voting(StrEnum):

@@ -144,6 +144,8 @@ def _ran(entry: Entry) -> tuple[str, Tone]:
         return said if why in {"", state} else f"{said}: {why}", Tone.BAD if bad else Tone.WAITING
     if "policy.loaded" in entry.events:
         return "a policy was published", Tone.PLAIN
+    if "approval.granted" in entry.events:
+        return f"{_tool(entry)}: approved: the votes are enough under a policy published now", Tone.GOOD
     return ", ".join(entry.events) or "an entry that cannot be read", Tone.PLAIN
 
 

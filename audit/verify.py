@@ -1,8 +1,8 @@
-"""Is a run's chain whole? Recomputed from the rows alone, by whoever may read them.
+"""Is a chain whole, a run's or the tenant's own? Recomputed from the rows alone, by whoever may read them.
 
 It finds every change to an entry, to the order and to the number of entries, as long as the head it is held against
-is right. Who can rewrite all rows *and* the run's head with matching hashes is found only against checkpoints that are
-kept outside the database.
+is right. Who can rewrite all rows *and* the chain's head with matching hashes is found only against checkpoints that
+are kept outside the database.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,10 +15,10 @@ import orjson
 
 from langgraph_control.audit.chain import ZERO, commitment_to, entry_hash
 from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.requests import FindRun
+from langgraph_control.audit.requests import FindRun, FindTenantChain
 from langgraph_control.audit.rows import EntryRow
 
-__all__ = ["Broken", "Verification", "verify_chain", "verify_run"]
+__all__ = ["Broken", "Verification", "verify_all", "verify_chain", "verify_run", "verify_tenant"]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -60,13 +60,13 @@ class Verification:
 
 
 def verify_chain(run_id: UUID, rows: Iterable[EntryRow], *, head: bytes, entries: int) -> Verification:
-    """Check a chain against itself and against the head and length that the run's row states. Pure.
+    """Check a chain against itself and against the head and length that its own row states. Pure.
 
     Args:
-        run_id: the run.
+        run_id: the run, or the tenant's own chain.
         rows: its entries as they were read, in the order of their places.
-        head: hash of its newest entry, as the run's row says.
-        entries: their number, as the run's row says.
+        head: hash of its newest entry, as the chain's own row says.
+        entries: their number, as the chain's own row says.
     """
     previous, checked, erased = ZERO, 0, 0
     for row in rows:
@@ -77,9 +77,11 @@ def verify_chain(run_id: UUID, rows: Iterable[EntryRow], *, head: bytes, entries
         erased += row.commitment is not None and row.payload is None
     broken = None
     if checked < entries:
-        broken = Broken(seq=checked + 1, what=f"missing, with all after it: the run's row counts {entries} entries")
+        broken = Broken(
+            seq=checked + 1, what=f"missing, with all after it: the chain's own row counts {entries} entries"
+        )
     elif previous != head:
-        broken = Broken(seq=None, what="the newest entry is not the one that the run's row names as its head")
+        broken = Broken(seq=None, what="the newest entry is not the one that the chain's own row names as its head")
     return Verification(entries=checked, erased=erased, broken=broken)
 
 
@@ -100,24 +102,68 @@ def verify_run(connection: LedgerConnection, run_id: UUID) -> Verification | Non
     # Read after the entries, so that it counts them all: an entry it does not count was never appended by the ledger.
     run = connection.ask(FindRun(run_id=run_id))
     if run is None:
-        if not first:
-            return None
-        missing = Broken(seq=None, what=f"the run's own row is missing; {len(first)} entries of it are there")
-        return Verification(entries=0, erased=0, broken=missing)
+        return _rowless(len(first), "the run's own row") if first else None
+    return _verify(connection, run_id, first, head=run.head, entries=run.entries)
+
+
+def verify_tenant(connection: LedgerConnection) -> Verification:
+    """Read the chain of what belongs to no run, such as policies published, and check it.
+
+    Args:
+        connection: of any login of the tenant.
+
+    Raises:
+        TrailUnavailable: the server cannot be reached; nothing is known.
+    """
+    chain_id = connection.ask(FindTenantChain()).run_id
+    first = list(connection.entries(chain_id))
+    end = connection.ask(FindTenantChain())
+    if end.entries is None or end.head is None:  # it is made with the tenant, before there is anything to record
+        return _rowless(len(first), "the row of the tenant's own chain")
+    return _verify(connection, chain_id, first, head=end.head, entries=end.entries)
+
+
+def verify_all(connection: LedgerConnection) -> Iterator[tuple[UUID | None, Verification]]:
+    """Check the tenant's own chain, then every run of which there is any trace, one after the other.
+
+    Args:
+        connection: of any login of the tenant.
+
+    Yields:
+        The run, None for the tenant's own chain, and what was found.
+
+    Raises:
+        TrailUnavailable: the server cannot be reached; what was not yielded yet is not known.
+    """
+    yield None, verify_tenant(connection)
+    own = connection.ask(FindTenantChain()).run_id
+    for run_id in connection.chains():
+        if run_id != own:
+            yield run_id, verify_run(connection, run_id) or _rowless(0, "the run's own row")
+
+
+def _rowless(entries: int, what: str) -> Verification:
+    missing = Broken(seq=None, what=f"{what} is missing; {entries} entries are there")
+    return Verification(entries=0, erased=0, broken=missing)
+
+
+def _verify(
+    connection: LedgerConnection, run_id: UUID, first: list[EntryRow], *, head: bytes, entries: int
+) -> Verification:
     last = first[-1].seq if first else 0
 
     def rows() -> Iterator[EntryRow]:
         yield from first
-        yield from (row for row in connection.entries(run_id, after=last) if row.seq <= run.entries)
+        yield from (row for row in connection.entries(run_id, after=last) if row.seq <= entries)
 
-    return verify_chain(run_id, rows(), head=run.head, entries=run.entries)
+    return verify_chain(run_id, rows(), head=head, entries=entries)
 
 
 def _wrong(run_id: UUID, row: EntryRow, *, place: int, previous: bytes, entries: int) -> str | None:
     if row.seq != place:
         return f"missing; the next one that is there is {row.seq}"
     if row.seq > entries:
-        return f"past the end: the run's row counts {entries} entries"
+        return f"past the end: the chain's own row counts {entries} entries"
     expected = entry_hash(
         tenant=row.tenant,
         run_id=run_id,

@@ -1,4 +1,7 @@
-"""Floors: what nothing an agent asserts may loosen. The admin publishes these rows; vote and claim hold to them."""
+"""Floors: what nothing an agent asserts may loosen. The admin publishes these rows; vote and claim hold to them.
+
+And the other end: the most that a policy asks for, by which publishing it can tell that a request has votes enough.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from langgraph_control.guards.approvals import Requirement, stricter
 from langgraph_control.guards.policy import Policy
 from langgraph_control.guards.rules import Rule, Then
 
-__all__ = ["ANY_TOOL", "Floor", "floors"]
+__all__ = ["ANY_TOOL", "Floor", "ceilings", "floors"]
 
 ANY_TOOL: Final = "*"  # the row for tools that no rule names
 
@@ -40,24 +43,44 @@ def floors(policy: Policy) -> tuple[Floor, ...]:
     Args:
         policy: the policy as the admin publishes it.
     """
-    named = sorted({tool for rule in policy.rules for tool in rule.tools})
-    return tuple(_floor(policy, tool) for tool in (*named, ANY_TOOL))
+    return tuple(_floor(policy, tool) for tool in _tools(policy))
+
+
+def ceilings(policy: Policy) -> dict[str, Requirement]:
+    """Return, by tool, what every decision about it asks for at most: whoever meets it meets each of them.
+
+    Left out are tools about which nobody is ever asked. The tools are those of :func:`floors`.
+
+    Args:
+        policy: the policy as the admin publishes it.
+    """
+    asked = {tool: _joined(_heard(policy, tool)) for tool in _tools(policy)}
+    return {tool: requirement for tool, requirement in asked.items() if requirement is not None}
+
+
+def _tools(policy: Policy) -> tuple[str, ...]:
+    return (*sorted({tool for rule in policy.rules for tool in rule.tools}), ANY_TOOL)
+
+
+def _heard(policy: Policy, tool: str) -> list[Rule]:
+    """The rules that can have a word in a decision about a tool."""
+    rules = [rule for rule in policy.rules if not rule.tools or tool in rule.tools]
+    # Where a rule always matches, `otherwise` is never heard.
+    return rules if any(_always_matches(rule) for rule in rules) else [*rules, *policy.otherwise]
 
 
 def _floor(policy: Policy, tool: str) -> Floor:
-    rules = [rule for rule in policy.rules if not rule.tools or tool in rule.tools]
-    always = [rule for rule in rules if _always_matches(rule)]
-    # Where a rule always matches, `otherwise` is never heard.
-    heard = rules if always else [*rules, *policy.otherwise]
-    strict = [rule for rule in always if rule.then is not Then.ALLOW]
+    heard = _heard(policy, tool)
+    strict = [rule for rule in heard if _always_matches(rule) and rule.then is not Then.ALLOW]
     if any(rule.then is Then.DENY for rule in strict):
         return Floor(tool=tool, must=True, roles=(), quorum=1)
     asking = [rule.requirement for rule in heard if rule.requirement is not None]
+    always = _joined(strict)
     return Floor(
         tool=tool,
         must=bool(strict) or all(rule.then is not Then.ALLOW for rule in heard),
         roles=tuple(sorted({role for requirement in asking for role in requirement.quorum})),
-        quorum=_people(strict) or min((requirement.people for requirement in asking), default=1),
+        quorum=min((requirement.people for requirement in asking), default=1) if always is None else always.people,
         not_by=tuple(sorted(frozenset[str].intersection(*(requirement.not_by for requirement in asking))))
         if asking
         else (),
@@ -68,8 +91,7 @@ def _always_matches(rule: Rule) -> bool:
     return not (rule.impacts or rule.systems or rule.conditions)
 
 
-def _people(always: Iterable[Rule]) -> int:
-    """How many people the rules that match every call ask for together."""
+def _joined(rules: Iterable[Rule]) -> Requirement | None:
+    """What rules ask for together."""
     nobody: Requirement | None = None
-    joined = reduce(stricter, (rule.requirement for rule in always), nobody)
-    return joined.people if joined is not None else 0
+    return reduce(stricter, (rule.requirement for rule in rules), nobody)

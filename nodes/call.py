@@ -17,6 +17,7 @@ from langgraph_control.guards.canonical import (
 )
 from langgraph_control.guards.keys import action_key, args_hash, digest, scope
 from langgraph_control.guards.lifecycle import Kind
+from langgraph_control.guards.redaction import left_out, paths_inside
 from langgraph_control.guards.signals import Impact
 from langgraph_control.nodes.action import ABSENT, Action
 from langgraph_control.nodes.contract_checks import template_fields
@@ -197,16 +198,16 @@ class GovernedCall:
         Args:
             view: the target as it is.
         """
-        kept = {name: value for name, value in self.args.items() if name not in self.contract.redact}
-        before = view.before
-        if isinstance(before, Mapping):
-            before = {name: value for name, value in before.items() if name not in self.contract.redact}
+        kept = left_out(self.args, self.contract.redact)
+        before = left_out(view.before, self.contract.redact)
         # A record of any size stops no claim: what is too large is on record by its size and hash.
         record = None if before is None else from_canonical(observed_bytes(before, bytes_max=RECORD_BYTES_MAX))
         return plain_bytes({"args": kept, "before": record})
 
     def stored(self, payload: bytes | None) -> tuple[dict[str, Any], Any]:
-        """Return the arguments and the before-image of a frozen digest; redacted arguments come from this call.
+        """Return the arguments and the before-image of a frozen digest.
+
+        Arguments with a redacted part come whole from this call: they are equal, or the key would be in conflict.
 
         Args:
             payload: as :meth:`payload` wrote it; None where this call's own are to run.
@@ -214,7 +215,7 @@ class GovernedCall:
         if payload is None:
             return dict(self.args), None
         kept = from_canonical(payload)
-        redacted = {name: self.args[name] for name in self.contract.redact if name in self.args}
+        redacted = {name: value for name, value in self.args.items() if paths_inside(name, self.contract.redact)}
         return {**kept["args"], **redacted}, kept["before"]
 
     def action(self, *, args: Mapping[str, Any] | None = None, **facts: Any) -> Action:

@@ -11,12 +11,11 @@ import orjson
 from langgraph_control.audit.ledger import Claimed
 from langgraph_control.audit.names import approval_name
 from langgraph_control.guards.canonical import observed_bytes, observed_identity_bytes
+from langgraph_control.guards.redaction import covered
 from langgraph_control.guards.routing import Decision
 from langgraph_control.nodes.call import GovernedCall, View
 
 __all__ = ["card_bytes", "parked_card", "presentable"]
-
-REDACTED: Final = "(redacted)"
 
 CARD_BYTES_MAX: Final = 1024 * 1024
 
@@ -57,7 +56,7 @@ def card_bytes(call: GovernedCall, view: View, decision: Decision) -> bytes:
 
 def _card(call: GovernedCall, view: View, decision: Decision) -> dict[str, Any]:
     hidden = call.contract.redact
-    shown = {name: REDACTED if name in hidden else presentable(value) for name, value in call.args.items()}
+    shown = {name: presentable(covered(name, value, hidden)) for name, value in call.args.items()}
     return {
         "what": {"tool": call.tool, "impact": call.impact.value, "arguments": shown},
         "where": {"system": call.contract.system, "target": view.target},
@@ -82,7 +81,7 @@ def _diff(view: View, hidden: frozenset[str]) -> dict[str, list[Any]]:
         if name not in before or observed_identity_bytes(before[name]) != observed_identity_bytes(value)
     }
     return {
-        name: [REDACTED, REDACTED] if name in hidden else [presentable(before.get(name)), presentable(value)]
+        name: [presentable(covered(name, was, hidden)) for was in (before.get(name), value)]
         for name, value in changed.items()
     }
 

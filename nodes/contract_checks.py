@@ -2,12 +2,14 @@
 
 import inspect
 import string
+import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.tools import BaseTool
 
 from langgraph_control.errors import ContractError
+from langgraph_control.guards.redaction import is_path, paths_inside
 from langgraph_control.guards.signals import Impact
 from langgraph_control.nodes.parameters import tool_parameters
 
@@ -194,25 +196,37 @@ def check_combination(hooks: Mapping[str, object], *, watch: object, sql: bool, 
             )
 
 
-def check_redacted(redact: Collection[str], explain: Collection[str]) -> None:
-    """Check that the words people approve are on record.
+def redacted_paths(redact: str | Sequence[str], explain: Collection[str]) -> frozenset[str]:
+    """Return the paths of what is kept out of the record, in one Unicode form.
 
-    Free text may be worded anew without a new request; what runs is then what people saw, from the record.
+    Free text may be worded anew without a new request; what runs is then what people saw, from the record: so the words
+    people approve have to be there.
 
     Args:
-        redact: the redacted fields.
+        redact: what the contract says: one path, or several.
         explain: the free-text arguments.
 
     Raises:
-        ContractError: code ``contract_redacted_words``.
+        ContractError: not a path of field names (``contract_redacted_path``), or one that leads into free text
+            (``contract_redacted_words``).
     """
-    both = sorted(set(redact) & set(explain))
+    paths = tuple(unicodedata.normalize("NFC", path) for path in names(redact, field="redact"))
+    for path in paths:
+        if not is_path(path):
+            raise ContractError(
+                f"redact names {path!r}, which is no path of field names and would hide nothing.",
+                todo='Write names joined by dots, such as "customer.iban". Lists on the way are gone through by '
+                "themselves, without an index or a wildcard.",
+                code="contract_redacted_path",
+            )
+    both = sorted(name for name in explain if paths_inside(name, paths))
     if both:
         raise ContractError(
             f"redact and explain both name {', '.join(both)}: words not on record could be swapped after approval.",
             todo="Keep the field in one of the two. A text that is itself the change is no explanation.",
             code="contract_redacted_words",
         )
+    return frozenset(paths)
 
 
 def name_of(tool: object) -> str:

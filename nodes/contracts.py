@@ -77,7 +77,7 @@ class Contract:
         sql: the effect is SQL on the ledger's own connection.
         repeatable: equal calls under one intent are different effects, counted in the message branch the model saw.
         timeout_seconds: see :data:`TIMEOUT_SECONDS`.
-        redact: arguments and record fields that are written to the record as commitments only.
+        redact: paths of arguments and record fields that are not written down, such as ``customer.iban``.
         version: part of what an approval binds to; raise it when the tool comes to mean something else.
     """
 
@@ -242,7 +242,8 @@ def writes(
         sql: the effect is SQL on the ledger's own connection: it commits with its record.
         repeatable: equal calls under one intent are different effects.
         timeout: how long one attempt may take; default 30 s.
-        redact: arguments and record fields that must not be written in clear.
+        redact: arguments and record fields that must not be written down, by name or by the path that leads to them:
+            ``"customer.iban"``. A path goes into every element of a list.
         version: raise it when the tool comes to mean something else; open approvals of the old one then lapse.
 
     Returns:
@@ -256,7 +257,6 @@ def writes(
     checks.check_target(target)
     checks.check_combination(hooks, watch=watch, sql=sql, keyed_for=keyed_for)
     explained = checks.names(explain or (), field="explain")
-    checks.check_redacted(checks.names(redact, field="redact"), explained)
     return Contract(
         effect="write",
         key=checks.check_key(key, explained),
@@ -272,7 +272,7 @@ def writes(
         sql=sql,
         repeatable=repeatable,
         timeout_seconds=seconds_of(TIMEOUT_SECONDS if timeout is None else timeout, field="timeout"),
-        redact=frozenset(checks.names(redact, field="redact")),
+        redact=checks.redacted_paths(redact, explained),
         version=version,
         **hooks,
     )

@@ -86,6 +86,14 @@ SELECT * FROM control.actions_v1(%(run_id)s::uuid, %(only_open)s::boolean);
 -- A run's entries after a place in its chain.
 SELECT * FROM control.entries_v1(%(run_id)s::uuid, %(after)s::bigint, %(limit)s::integer);
 
+-- name: tenant_chain
+-- Where the chain of what belongs to no run ends.
+SELECT * FROM control.tenant_chain_v1();
+
+-- name: chains
+-- All chains of the tenant after one of them, in order.
+SELECT run_id FROM control.chains_v1(%(after)s::uuid, %(limit)s::integer) AS t (run_id);
+
 -- name: vote
 -- One person's word on one request.
 SELECT * FROM control.vote_v1(%(approval_id)s::uuid, %(decision)s::text, %(comment)s::text, %(person)s::text, %(body)s::bytea);

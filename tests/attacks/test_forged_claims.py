@@ -10,12 +10,12 @@ import pytest
 
 from langgraph_control import Policy
 from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.ledger import Answer, Claim, Claimed
+from langgraph_control.audit.ledger import Answer, Claim, Claimed, Outcome
 from langgraph_control.audit.publishing import publish_policy
 from langgraph_control.audit.requests import FindRun, Inbox, NewestRuns, RunEntries, Vote
 from langgraph_control.audit.rows import ApprovalRow, Voted, Voting
 from langgraph_control.errors import DatabaseRefused
-from tests.support.ledger_requests import claim, run_open
+from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database
 
 POLICY: Final = Policy.parse(
@@ -287,6 +287,25 @@ def test_a_requester_of_any_waiting_run_does_not_approve(office: Office) -> None
     request = office.request(asked)
     assert request is not None
     assert office.vote("ana", request).reason == "is_requester"
+
+
+def test_who_asked_in_an_earlier_run_does_not_approve(office: Office) -> None:
+    """Who had an action asked for in a run of their own is its requester also when a later run makes the request."""
+    first = office.agent.ask(replace(run_open(), on_behalf_of="cy@acme.example"))
+    assert first.token is not None
+    assert first.run_id is not None
+    asked = replace(claim(first.run_id, first.token), tool="note", impact="record")
+    assert office.agent.ask(asked).answer is Answer.GO
+    office.agent.ask(settle(asked, outcome=Outcome.FAIL))
+    later = replace(
+        office.claimed("note", impact="record", verb="approve", requirement={**ASKED, "quorum": {"support": 1}}),
+        key=asked.key,
+        call_id="another",
+    )
+    office.again(later)
+    request = office.request(later)
+    assert request is not None
+    assert office.vote("cy", request).reason == "is_requester"
 
 
 def test_leaving_out_not_by_does_not_let_the_requester_approve(office: Office) -> None:

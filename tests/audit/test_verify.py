@@ -5,7 +5,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.verify import Broken, Verification, verify_run
+from langgraph_control.audit.requests import Chains
+from langgraph_control.audit.verify import Broken, Verification, verify_all, verify_run, verify_tenant
 from tests.support.postgres import Database
 from tests.support.trails import TrailWriter, tamper
 
@@ -16,6 +17,9 @@ def run_id(database: Database) -> UUID:
     with TrailWriter(database) as trail:
         trail.publish()
         return trail.refund().run_id
+
+
+OWN = "(SELECT run_id FROM control.run_state WHERE state = 'chain' AND tenant = 'default')"
 
 
 def verified(database: Database, run_id: UUID) -> Verification:
@@ -124,3 +128,100 @@ def test_another_tenant_sees_nothing(database: Database, run_id: UUID) -> None:
     """A login of another tenant finds no trace of the run."""
     with LedgerConnection(database.second_tenant_agent) as agent:
         assert verify_run(agent, run_id) is None
+
+
+def own(database: Database) -> Verification:
+    """Verify the tenant's own chain on the auditor's login."""
+    with LedgerConnection(database.auditor) as auditor:
+        return verify_tenant(auditor)
+
+
+def everything(database: Database) -> dict[UUID | None, Verification]:
+    """Verify all chains on the auditor's login."""
+    with LedgerConnection(database.auditor) as auditor:
+        return dict(verify_all(auditor))
+
+
+def test_what_belongs_to_no_run_has_a_chain(database: Database) -> None:
+    """Each policy published is an entry of the tenant's own chain, which is there and whole from the beginning."""
+    assert own(database) == Verification(entries=0, erased=0, broken=None)
+    with TrailWriter(database) as trail:
+        trail.publish()
+        trail.publish()
+    assert own(database) == Verification(entries=2, erased=0, broken=None)
+
+
+@pytest.mark.parametrize(
+    ("statement", "entry", "said"),
+    [
+        pytest.param(f"UPDATE control.entry SET body = '{{}} ' WHERE run_id = {OWN} AND seq = 2", 2, "hash", id="body"),
+        pytest.param(
+            f"UPDATE control.entry SET facts = replace(facts, 'policy', 'Policy') WHERE run_id = {OWN} AND seq = 1",
+            1,
+            "hash",
+            id="facts",
+        ),
+        pytest.param(f"DELETE FROM control.entry WHERE run_id = {OWN} AND seq = 1", 1, "missing", id="first deleted"),
+        pytest.param(f"DELETE FROM control.entry WHERE run_id = {OWN} AND seq = 2", 2, "missing", id="last deleted"),
+        pytest.param(f"DELETE FROM control.entry WHERE run_id = {OWN}", 1, "missing", id="all deleted"),
+        pytest.param(f"UPDATE control.run_state SET head = '\\x00' WHERE run_id = {OWN}", None, "head", id="head"),
+        pytest.param(
+            f"UPDATE control.run_state SET seq = 1 WHERE run_id = {OWN}", 2, "past the end", id="count lowered"
+        ),
+        pytest.param(
+            f"DELETE FROM control.run_state WHERE run_id = {OWN}", None, "is missing; 2 entries", id="row deleted"
+        ),
+    ],
+)
+def test_tampering_with_what_belongs_to_no_run_is_found(
+    database: Database, statement: str, entry: int | None, said: str
+) -> None:
+    """Each change to the record of published policies is found and the first broken entry named."""
+    with TrailWriter(database) as trail:
+        trail.publish()
+        trail.publish()
+    tamper(database, statement)
+    broken = own(database).broken
+    assert isinstance(broken, Broken)
+    assert broken.seq == entry
+    assert said in str(broken)
+    assert everything(database) == {None: own(database)}
+
+
+def test_all_chains_are_checked(database: Database, run_id: UUID) -> None:
+    """All means every run and what belongs to none, each once, over several pages."""
+    with TrailWriter(database) as trail:
+        others = [trail.open(f"ticket/{number}").run_id for number in range(3)]
+    found = everything(database)
+    assert set(found) == {None, run_id, *others}
+    assert all(one.ok for one in found.values())
+    with LedgerConnection(database.auditor) as auditor:
+        ids = [chain for chain in auditor.chains() if chain in found]
+        paged: list[UUID] = []
+        after: UUID | None = None
+        while page := auditor.ask(Chains(after=after, limit=2)):
+            paged += page
+            after = page[-1]
+    assert ids == sorted(ids)
+    assert [chain for chain in paged if chain in found] == ids
+    assert len(paged) == len(set(paged)) == len(found)
+
+
+@pytest.mark.parametrize(
+    "deleted",
+    [("run",), ("run_state",), ("entry",), ("run", "run_state"), ("run", "entry"), ("run_state", "entry")],
+    ids="+".join,
+)
+def test_all_finds_what_is_left_of_a_run(database: Database, run_id: UUID, deleted: tuple[str, ...]) -> None:
+    """Whichever rows of a run are deleted, the ones that are left name it, and it is found broken."""
+    for table in deleted:
+        tamper(database, f"DELETE FROM control.{table} WHERE run_id = %s", run_id)
+    found = everything(database)
+    assert not found[run_id].ok
+    assert [run for run, one in found.items() if not one.ok] == [run_id]
+
+
+def test_all_is_the_tenants_own(database: Database, run_id: UUID) -> None:
+    """A login of another tenant is shown that tenant's chains and no others."""
+    with LedgerConnection(database.second_tenant_agent) as agent:
+        assert dict(verify_all(agent)) == {None: Verification(entries=0, erased=0, broken=None)}

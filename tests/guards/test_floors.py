@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_control.guards.approvals import satisfied
-from langgraph_control.guards.floors import ANY_TOOL, Floor, floors
+from langgraph_control.guards.approvals import Requirement, satisfied, stricter
+from langgraph_control.guards.floors import ANY_TOOL, Floor, ceilings, floors
 from langgraph_control.guards.policy import Policy
 from langgraph_control.guards.routing import Verb, route
 from langgraph_control.guards.signals import Signals
@@ -48,6 +48,29 @@ def test_votes_that_satisfy_a_decision_satisfy_its_floor(
     floor, decision = floor_of(policy, call.tool), route(call, policy)
     if decision.requirement is not None and satisfied(decision.requirement, yes, roles):
         assert holds(floor, yes, roles)
+
+
+def most_of(policy: Policy, tool: str) -> Requirement | None:
+    """What SQL takes for the most: a tool without a floor of its own is among all others."""
+    named = {floor.tool for floor in floors(policy)}
+    return ceilings(policy).get(tool if tool in named else ANY_TOOL)
+
+
+@given(policies, calls())
+def test_no_decision_asks_for_more_than_the_most(policy: Policy, call: Signals) -> None:
+    """Whatever is decided about a tool, who meets what is asked for at most meets that."""
+    requirement = route(call, policy).requirement
+    if requirement is not None:
+        most = most_of(policy, call.tool)
+        assert most is not None
+        assert stricter(most, requirement) == most
+
+
+def test_the_most_of_the_refund_policy() -> None:
+    """Where several rules ask, the most is all of them together; who is never asked about is left out."""
+    asked = {tool: dict(most.quorum) for tool, most in ceilings(Policy.parse(REFUNDS, source="policy.yaml")).items()}
+    assert asked == {"refund": {"finance": 2, "support": 1}, "*": {"support": 1}}
+    assert ceilings(Policy.parse(HEAD + "  - {tool: pay, then: deny}", source="p.yaml")) == {}
 
 
 def test_the_floors_of_the_refund_policy() -> None:

@@ -210,6 +210,31 @@ def test_a_redacted_argument_is_not_stored_and_comes_from_the_call() -> None:
     assert call.stored(payload)[0]["iban"] == "DE00-1"
 
 
+def test_what_a_path_names_is_not_stored_and_comes_from_the_call() -> None:
+    """Parts of arguments and record are left out of the payload, in each element of a list; what runs is whole."""
+    secret = refunding(redact=("customer.iban", "lines.card", "order.card"))
+    customer = {"name": "Ana", "iban": "DE00-1"}
+    lines = [{"sku": "a", "card": "4111-1"}, {"sku": "b", "card": "4111-2"}]
+    call = called(secret, {**ARGS, "customer": customer, "lines": lines})
+    payload = call.payload(View(before={"order": {"paid": 80, "card": "4111-3"}, "lines": lines}))
+    assert b"DE00" not in payload
+    assert b"4111" not in payload
+    kept = from_canonical(payload)
+    assert kept["args"] == {**ARGS, "customer": {"name": "Ana"}, "lines": [{"sku": "a"}, {"sku": "b"}]}
+    assert kept["before"] == {"order": {"paid": 80}, "lines": [{"sku": "a"}, {"sku": "b"}]}
+    assert call.stored(payload)[0] == {**ARGS, "customer": customer, "lines": lines}
+
+
+def test_a_redacted_part_still_counts() -> None:
+    """What a path leaves out is part of what the approval binds to, and another value is another change."""
+    secret = refunding(redact="customer.iban")
+    one, other = (called(secret, {**ARGS, "customer": {"iban": iban}}) for iban in ("DE00-1", "DE00-2"))
+    assert one.args_hash != other.args_hash
+    assert one.digest(View()) != other.digest(View())
+    records = [View(before={"customer": {"iban": iban}}) for iban in ("DE00-1", "DE00-2")]
+    assert one.digest(records[0]) != one.digest(records[1])
+
+
 def test_a_redacted_argument_still_counts() -> None:
     """What is not written is still part of what the approval binds to: another value is another digest."""
     secret = refunding(redact="iban")

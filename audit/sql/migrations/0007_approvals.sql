@@ -1,4 +1,5 @@
--- Votes. Only these functions write approval.voted, granted and denied; only approver logins may call them.
+-- Votes. Only these functions write approval.voted, granted and denied. Only approver logins may vote; that votes which were given
+-- are enough by now can also be found when a policy is published.
 
 CREATE TYPE control.vote_answer AS (
     answer text,      -- open | granted | denied | refused
@@ -38,12 +39,8 @@ BEGIN
        OR (f.tool IS NOT NULL AND NOT v_roles && f.roles) THEN
         RETURN 'not_in_role';
     END IF;
-    -- Whoever asked, or had it asked, in any run that waits for this action, does not decide.
-    IF ((p_approval).requirement -> 'not_by' ? 'requester' OR 'requester' = ANY (f.not_by)) AND EXISTS (
-        SELECT 1 FROM control.run r
-        WHERE (r.run_id = (p_approval).run_id
-               OR r.run_id IN (SELECT w.run_id FROM control.waiter w WHERE w.tenant = p_tenant AND w.key = (p_approval).key))
-          AND lower(btrim(p_person)) IN (lower(btrim(r.actor)), lower(btrim(r.on_behalf_of)))) THEN
+    IF ((p_approval).requirement -> 'not_by' ? 'requester' OR 'requester' = ANY (f.not_by)) AND
+       control.asked_for((p_approval).approval_id, p_person) THEN
         RETURN 'is_requester';
     END IF;
     IF ((p_approval).requirement ->> 'comment_required')::boolean AND coalesce(p_comment, '') !~ '\S' THEN
@@ -54,6 +51,17 @@ BEGIN
     END IF;
     RETURN NULL;
 END
+$$;
+
+-- The votes are enough: the grant, usable until its time is over, and the action that waits for it. All three rows are locked.
+CREATE FUNCTION control.grant_request(p_approval control.approval, p_requirement jsonb, p_comment text, p_now timestamptz) RETURNS void
+    LANGUAGE sql AS $$
+SELECT control.close_approval((p_approval).approval_id, 'granted', p_now);
+UPDATE control.approval SET requirement = p_requirement, comment = p_comment,
+        execute_by = p_now + make_interval(secs => (p_requirement ->> 'execute_within_seconds')::double precision)
+    WHERE approval_id = (p_approval).approval_id;
+UPDATE control.action SET state = control.must_step(state, 'grant', kind)
+    WHERE tenant = (p_approval).tenant AND key = (p_approval).key AND approval_id = (p_approval).approval_id AND state = 'needs_approval';
 $$;
 
 -- Vote on a request. A refused vote changes nothing and is recorded.
@@ -124,16 +132,11 @@ BEGIN
             v_events := v_events || ARRAY['approval.denied'];
         ELSIF control.satisfied(l.tenant, ap.tool, p_approval, ap.requirement) THEN
             v_out.answer := 'granted';
-            PERFORM control.close_approval(p_approval, 'granted', v_now);
-            UPDATE control.approval SET comment = p_comment,
-                    execute_by = v_now + make_interval(secs => (ap.requirement ->> 'execute_within_seconds')::double precision)
-                WHERE approval_id = p_approval;
+            PERFORM control.grant_request(ap, ap.requirement, p_comment, v_now);
             v_events := v_events || ARRAY['approval.granted'];
         END IF;
-        IF v_out.answer <> 'open' AND a.approval_id = p_approval AND a.state = 'needs_approval' THEN
-            UPDATE control.action
-                SET state = control.must_step(state, CASE v_out.answer WHEN 'granted' THEN 'grant' ELSE 'deny' END, kind)
-                WHERE tenant = l.tenant AND key = v_key;
+        IF v_out.answer = 'denied' AND a.approval_id = p_approval AND a.state = 'needs_approval' THEN
+            UPDATE control.action SET state = control.must_step(state, 'deny', kind) WHERE tenant = l.tenant AND key = v_key;
         END IF;
     END IF;
     SELECT array_agg(DISTINCT m.role ORDER BY m.role) INTO v_roles FROM control.membership m
@@ -150,6 +153,60 @@ BEGIN
     v_out.expires_at := ap.expires_at;
     SELECT count(*) INTO v_out.votes FROM control.vote v WHERE v.approval_id = p_approval AND v.decision = 'approve';
     RETURN v_out;
+END
+$$;
+
+-- Do the votes on an open request meet what its tool can be asked for at most by the policy published now? Then they are enough,
+-- whatever that policy would decide about this very call. Votes count as they were given: where comments or other people than the
+-- requester are wanted only by now, they are not taken for more than they were.
+CREATE FUNCTION control.meets_most(p_approval control.approval, p_most jsonb) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+SELECT CASE WHEN control.is_requirement(p_most)
+    THEN ((p_approval).requirement -> 'not_by') @> (p_most -> 'not_by')
+     AND ((p_approval).requirement ->> 'comment_required' = 'true' OR p_most ->> 'comment_required' = 'false')
+     AND control.satisfied((p_approval).tenant, (p_approval).tool, (p_approval).approval_id, p_most)
+    ELSE false END
+$$;
+
+-- Count again after a policy was published: grant the requests that have votes enough under it, and wake every run that waits for a
+-- request with votes, so that its claim says what is required by now. p_most is what can be asked for at most, by tool.
+-- Locks in the order of everywhere, all rows of one kind before any of the next, each kind in one order.
+CREATE FUNCTION control.count_again(p_tenant text, p_most jsonb, p_body bytea) RETURNS void
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_requests uuid[];
+    v_keys bytea[];
+    v_requirement jsonb;
+    v_most jsonb;
+    v_now timestamptz;
+    ap control.approval;
+BEGIN
+    SELECT array_agg(a.approval_id), array_agg(a.key) INTO v_requests, v_keys
+        FROM control.open_approval o JOIN control.approval a USING (approval_id)
+        WHERE o.tenant = p_tenant
+          AND EXISTS (SELECT 1 FROM control.vote v WHERE v.approval_id = a.approval_id AND v.decision = 'approve');
+    PERFORM 1 FROM control.run_state WHERE run_id IN (SELECT run_id FROM control.approval WHERE approval_id = ANY (v_requests))
+        ORDER BY run_id FOR UPDATE;
+    PERFORM 1 FROM control.action WHERE tenant = p_tenant AND key = ANY (v_keys) ORDER BY key FOR UPDATE;
+    PERFORM 1 FROM control.approval WHERE approval_id = ANY (v_requests) ORDER BY approval_id FOR UPDATE;
+    v_now := control.clock();
+    FOR ap IN SELECT * FROM control.approval
+        WHERE approval_id = ANY (v_requests) AND state = 'open' AND expires_at > v_now ORDER BY requested_at, approval_id
+    LOOP
+        v_most := CASE WHEN p_most ? ap.tool THEN p_most -> ap.tool ELSE p_most -> '*' END;
+        v_requirement := CASE
+            WHEN control.satisfied(p_tenant, ap.tool, ap.approval_id, ap.requirement) THEN ap.requirement
+            WHEN control.meets_most(ap, v_most) THEN jsonb_set(ap.requirement, '{quorum}', v_most -> 'quorum') END;
+        IF v_requirement IS NOT NULL THEN
+            PERFORM control.grant_request(ap, v_requirement, NULL, v_now);
+            PERFORM control.append(p_tenant, ap.run_id, v_now, ARRAY['approval.granted'],
+                jsonb_build_object('approval', ap.approval_id, 'tool', ap.tool, 'key', encode(ap.key, 'hex'),
+                    'digest', encode(ap.digest, 'hex'), 'answer', 'granted', 'reason', 'policy_published'), p_body, NULL);
+        END IF;
+    END LOOP;
+    INSERT INTO control.run_wake AS w (run_id, generation)
+        SELECT DISTINCT run_id, 1 FROM control.waiter WHERE tenant = p_tenant AND key = ANY (v_keys) ORDER BY run_id
+        ON CONFLICT (run_id) DO UPDATE SET generation = w.generation + 1;
 END
 $$;
 

@@ -7,13 +7,15 @@ SELECT t.tenant, t.secret, ARRAY(SELECT p.hash FROM control.policy p WHERE p.ten
 FROM control.tenant t WHERE t.tenant = (control.caller('agent')).tenant
 $$;
 
--- Make a policy the current one: its text by hash, who is in which role, and the floor nothing may fall below.
+-- Make a policy the current one: its text by hash, who is in which role, and the floor nothing may fall below. Each floor may also
+-- say what can be asked for at most; open requests that have votes enough by that are granted.
 CREATE FUNCTION control.policy_publish_v1(p_hash text, p_text text, p_members jsonb, p_floors jsonb, p_body bytea) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     v_tenant text := (control.caller('admin')).tenant;
     v_chain uuid;
     v_now timestamptz;
+    v_seq bigint;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
     v_chain := control.tenant_chain(v_tenant);
@@ -30,15 +32,24 @@ BEGIN
         SELECT v_tenant, f ->> 'tool', (f ->> 'must')::boolean, ARRAY(SELECT jsonb_array_elements_text(f -> 'roles')),
                (f ->> 'quorum')::integer, ARRAY(SELECT jsonb_array_elements_text(f -> 'not_by'))
         FROM jsonb_array_elements(p_floors) f;
-    RETURN control.append(v_tenant, v_chain, v_now, ARRAY['policy.loaded'], jsonb_build_object('policy', p_hash), p_body, NULL);
+    v_seq := control.append(v_tenant, v_chain, v_now, ARRAY['policy.loaded'], jsonb_build_object('policy', p_hash), p_body, NULL);
+    PERFORM control.count_again(v_tenant,
+        (SELECT jsonb_object_agg(f ->> 'tool', f -> 'most') FROM jsonb_array_elements(p_floors) f), p_body);
+    RETURN v_seq;
 END
 $$;
 
--- The chain for what belongs to no run: its id is derived from the tenant.
+-- The id of the chain for what belongs to no run: derived from the tenant, so that nobody has to find it.
+CREATE FUNCTION control.tenant_chain_id(p_tenant text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT encode(substr(sha256(convert_to('langgraph-control/tenant/' || p_tenant, 'UTF8')), 1, 16), 'hex')::uuid
+$$;
+
+-- The chain for what belongs to no run, made where it is not there yet.
 CREATE FUNCTION control.tenant_chain(p_tenant text) RETURNS uuid
     LANGUAGE plpgsql AS $$
 DECLARE
-    v_chain uuid := encode(substr(sha256(convert_to('langgraph-control/tenant/' || p_tenant, 'UTF8')), 1, 16), 'hex')::uuid;
+    v_chain uuid := control.tenant_chain_id(p_tenant);
 BEGIN
     INSERT INTO control.run_state (run_id, tenant, state, state_since) VALUES (v_chain, p_tenant, 'chain', control.clock())
         ON CONFLICT DO NOTHING;
@@ -46,6 +57,33 @@ BEGIN
         RAISE EXCEPTION 'the chain of tenant % is not its own', p_tenant USING ERRCODE = 'LC001';
     END IF;
     RETURN v_chain;
+END
+$$;
+
+-- Where the caller's tenant's own chain ends; length and head are NULL where its row is gone.
+CREATE FUNCTION control.tenant_chain_v1() RETURNS TABLE (run_id uuid, entries bigint, head bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT c.chain, s.seq, s.head
+FROM (SELECT control.tenant_chain_id((control.caller('agent', 'approver', 'admin', 'auditor')).tenant) AS chain) c
+    LEFT JOIN control.run_state s ON s.run_id = c.chain
+$$;
+
+-- The ids of all chains of which the caller's tenant has any trace, in order, after one of them: whatever row of a chain was
+-- deleted, the others still name it.
+CREATE FUNCTION control.chains_v1(p_after uuid, p_limit integer) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('agent', 'approver', 'admin', 'auditor')).tenant;
+    v_from uuid := coalesce(p_after, '00000000-0000-0000-0000-000000000000');
+BEGIN
+    RETURN QUERY SELECT c.chain FROM (
+        (SELECT s.run_id AS chain FROM control.run_state s
+            WHERE s.run_id >= v_from AND s.tenant = v_tenant ORDER BY 1 LIMIT p_limit + 1)
+        UNION (SELECT r.run_id FROM control.run r
+            WHERE r.run_id >= v_from AND r.tenant = v_tenant ORDER BY 1 LIMIT p_limit + 1)
+        UNION (SELECT DISTINCT e.run_id FROM control.entry e
+            WHERE e.run_id >= v_from AND e.tenant = v_tenant ORDER BY 1 LIMIT p_limit + 1)) c
+        WHERE c.chain IS DISTINCT FROM p_after ORDER BY 1 LIMIT p_limit;
 END
 $$;
 

@@ -22,6 +22,8 @@ GRANT EXECUTE ON FUNCTION
     control.runs_v1,
     control.actions_v1,
     control.entries_v1,
+    control.tenant_chain_v1,
+    control.chains_v1,
     control.inbox_v1,
     control.approval_v1
     TO control_agent, control_approver, control_admin, control_auditor;

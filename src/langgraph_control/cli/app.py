@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from langgraph_control.cli import approvals, export, operators, policy, record, setup
+from langgraph_control.cli import approvals, export, operators, policy, record, setup, verify
 from langgraph_control.cli.output import print_error
 from langgraph_control.errors import ControlError
 
@@ -33,7 +33,7 @@ app = typer.Typer(
 )
 app.command("show")(record.show)
 app.command("runs")(record.runs)
-app.command("verify")(record.verify)
+app.command("verify")(verify.verify)
 app.command("export")(export.export)
 app.command("inbox")(approvals.inbox)
 app.command("approve")(approvals.approve)

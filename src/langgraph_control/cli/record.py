@@ -1,4 +1,4 @@
-"""``show``, ``runs`` and ``verify``: reading the record."""
+"""``show`` and ``runs``: reading the record."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -21,18 +21,13 @@ from langgraph_control.audit.requests import FindRun, NewestRuns, RunActions
 from langgraph_control.audit.rows import RunRow
 from langgraph_control.audit.sentences import Tone
 from langgraph_control.audit.timeline import Line, timeline
-from langgraph_control.audit.verify import verify_run
 from langgraph_control.cli.databases import Dsn, Local, database
-from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_error, print_json
-from langgraph_control.errors import ControlError, UnknownRun
+from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_json
+from langgraph_control.errors import UnknownRun
 from langgraph_control.graphs.run import run_of
 from langgraph_control.guards.run_states import RunState
 
-__all__ = ["Json", "RunArgument", "find_run", "runs", "show", "verify"]
-
-TAMPERED: Final = 1
-USAGE: Final = 2
-UNREACHABLE: Final = 3
+__all__ = ["Json", "find_run", "runs", "show", "unknown_run"]
 
 STATE_STYLES: Final[Mapping[RunState, str]] = {
     RunState.DONE: "green",
@@ -99,31 +94,6 @@ def runs(
         out.print("There are no runs yet.")
 
 
-def verify(run: RunArgument, dsn: Dsn = None, local: Local = False, as_json: Json = False) -> None:
-    """Check a run's chain.
-
-    Exit code 0: whole; 1: tampered with; 2: no such run; 3: it could not be read.
-    """
-    try:
-        with database("auditor", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
-            found = verify_run(connection, _id_of(connection, run))
-    except ControlError as error:
-        print_error(error)
-        raise typer.Exit(USAGE if isinstance(error, UnknownRun) else UNREACHABLE) from None
-    if found is None:
-        print_error(_unknown())
-        raise typer.Exit(USAGE)
-    if as_json:
-        print_json({**asdict(found), "ok": found.ok})
-    elif found.ok:
-        erased = f", {found.erased} payloads erased" if found.erased else ""
-        console().print(f"verify: OK ({found.entries} entries{erased})")
-    else:
-        console().print(f"verify: TAMPERED, {found.broken} ({found.entries} entries before it are whole)")
-    if not found.ok:
-        raise typer.Exit(TAMPERED)
-
-
 def find_run(connection: LedgerConnection, run: str) -> RunRow:
     """Return the run that a name or a trigger stands for.
 
@@ -139,19 +109,12 @@ def find_run(connection: LedgerConnection, run: str) -> RunRow:
         row = connection.ask(FindRun(run_id=id_of(run)))
     row = row or connection.ask(FindRun(trigger=run))
     if row is None:
-        raise _unknown()
+        raise unknown_run()
     return row
 
 
-def _id_of(connection: LedgerConnection, run: str) -> Any:
-    """The run's id; a name counts even where the run's row is gone, for that is a finding."""
-    try:
-        return id_of(run)
-    except UnknownRun:
-        return find_run(connection, run).run_id
-
-
-def _unknown() -> UnknownRun:
+def unknown_run() -> UnknownRun:
+    """Return the error that says that there is no such run."""
     return UnknownRun(
         "There is no such run for this login's tenant.", todo="List them: langgraph-control runs.", code="run_unknown"
     )

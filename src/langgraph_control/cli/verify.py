@@ -1,0 +1,108 @@
+"""``verify``: is what was recorded still what was recorded?"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import typer
+
+from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.names import run_id as id_of
+from langgraph_control.audit.names import run_name
+from langgraph_control.audit.verify import Verification, verify_all, verify_run, verify_tenant
+from langgraph_control.cli.databases import Dsn, Local, database
+from langgraph_control.cli.output import console, print_error, print_json
+from langgraph_control.cli.record import Json, find_run, unknown_run
+from langgraph_control.errors import ControlError, UnknownRun
+
+__all__ = ["verify"]
+
+TAMPERED: Final = 1
+USAGE: Final = 2
+UNREACHABLE: Final = 3
+
+
+def verify(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run's name (run_…), or its trigger.")] = None,
+    *,
+    tenant: Annotated[
+        bool, typer.Option("--tenant", help="What belongs to no run: which policies were published.")
+    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every run, and what belongs to none.")] = False,
+    dsn: Dsn = None,
+    local: Local = False,
+    as_json: Json = False,
+) -> None:
+    """Check the chain of a run, of what belongs to no run, or all of them.
+
+    Exit code 0: whole; 1: tampered with; 2: no such run; 3: it could not be read.
+    """
+    if [run is not None, tenant, every].count(True) != 1:
+        raise typer.BadParameter("Give a run, or --tenant, or --all.")
+    try:
+        with database("auditor", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
+            if every:
+                whole = _tell_all(verify_all(connection), as_json=as_json)
+            else:
+                whole = _tell(_one(connection, run), as_json=as_json)
+    except ControlError as error:
+        print_error(error)
+        raise typer.Exit(USAGE if isinstance(error, UnknownRun) else UNREACHABLE) from None
+    if not whole:
+        raise typer.Exit(TAMPERED)
+
+
+def _one(connection: LedgerConnection, run: str | None) -> Verification:
+    if run is None:
+        return verify_tenant(connection)
+    found = verify_run(connection, _id_of(connection, run))
+    if found is None:
+        raise unknown_run()
+    return found
+
+
+def _id_of(connection: LedgerConnection, run: str) -> UUID:
+    """The run's id; a name counts even where the run's row is gone, for that is a finding."""
+    try:
+        return id_of(run)
+    except UnknownRun:
+        return find_run(connection, run).run_id
+
+
+def _tell(found: Verification, *, as_json: bool) -> bool:
+    if as_json:
+        print_json({**asdict(found), "ok": found.ok})
+    else:
+        console().print(f"verify: {_said(found)}")
+    return found.ok
+
+
+def _said(found: Verification) -> str:
+    if found.ok:
+        return f"OK ({_counted(found.entries, found.erased)})"
+    return f"TAMPERED, {found.broken} ({found.entries} entries before it are whole)"
+
+
+def _counted(entries: int, erased: int) -> str:
+    return f"{entries} entries, {erased} payloads erased" if erased else f"{entries} entries"
+
+
+def _tell_all(chains: Iterator[tuple[UUID | None, Verification]], *, as_json: bool) -> bool:
+    out = console()
+    runs, entries, erased = -1, 0, 0  # the tenant's own chain is no run
+    broken: list[dict[str, Any]] = []
+    for run, found in chains:
+        runs, entries, erased = runs + 1, entries + found.entries, erased + found.erased
+        if not found.ok:
+            name = "tenant" if run is None else run_name(run)
+            broken.append({"chain": name, **asdict(found)})
+            if not as_json:
+                out.print(f"{name}: {_said(found)}")
+    if as_json:
+        print_json({"ok": not broken, "runs": runs, "entries": entries, "erased": erased, "broken": broken})
+    elif broken:
+        out.print(f"verify: TAMPERED, {len(broken)} of {runs + 1} chains")
+    else:
+        out.print(f"verify: OK ({runs} runs and what belongs to none, {_counted(entries, erased)})")
+    return not broken
