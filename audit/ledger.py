@@ -9,12 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import orjson
 
 __all__ = ["Answer", "Claim", "Claimed", "Observe", "Outcome", "Reason", "Request", "Settle", "Settled", "Verdict"]
+
+SAME_FAILURES_MAX: Final = 3
+GIVE_UP_MS: Final = 86_400_000
+CALLS_MAX: Final = 10_000
+RETRY_MS_MAX: Final = 7 * 86_400_000
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -63,6 +68,11 @@ class Reason(StrEnum):
     DRY_RUN = "dry_run"  # described, not done
     ABANDONED = "abandoned"  # a person closed it without knowing what happened
     FROZEN = "frozen"  # somebody stopped writes of this tenant, agent, system or tool
+    RATE_LIMITED = "rate_limited"  # the system asked everybody to slow down
+    SYSTEM_DOWN = "system_down"  # too many calls to the system failed: its breaker is open
+    CALLS_USED_UP = "calls_used_up"  # the run has made as many tool calls as it may
+    RETRY_TIME_USED_UP = "retry_time_used_up"  # the run has waited for retries as long as it may
+    LIMIT_REACHED = "limit_reached"  # a budget has no room for it
     HELD = "held"  # another worker has the lease
     OUTCOME_UNKNOWN = "outcome_unknown"  # an attempt's answer was lost
     RUN_TAKEN_OVER = "run_taken_over"  # another worker drives this run
@@ -128,6 +138,11 @@ class Claim:
         keyed_ms: how long the provider honours the key; 0 where it does not.
         visible_ms: how long an effect may take to show when read back.
         attempts_max: how many attempts the action may have.
+        same_max: that many times the same failure in a row means stop.
+        give_up_ms: since the first attempt; then a person has it.
+        calls_max: how many tool calls the run may make.
+        retry_ms_max: how long the run may wait for retries, all its actions together.
+        charges: what the call takes of which budgets: ``name``, ``amount``, ``max``, ``seconds``; None for nothing.
         call_id: the tool call's id; evidence, never identity.
         body: the entry's body, canonical bytes.
         payload: arguments and before-image, canonical bytes; kept apart from the hashed body so that it can be erased.
@@ -158,6 +173,11 @@ class Claim:
     body: bytes
     payload: bytes
     card: bytes | None
+    same_max: int = SAME_FAILURES_MAX
+    give_up_ms: int = GIVE_UP_MS
+    calls_max: int = CALLS_MAX
+    retry_ms_max: int = RETRY_MS_MAX
+    charges: Sequence[Mapping[str, Any]] | None = None
 
     def parameters(self) -> Mapping[str, Any]:
         """Return the statement's parameters by name."""
@@ -180,6 +200,11 @@ class Claim:
             "keyed_ms": self.keyed_ms,
             "visible_ms": self.visible_ms,
             "attempts_max": self.attempts_max,
+            "same_max": self.same_max,
+            "give_up_ms": self.give_up_ms,
+            "calls_max": self.calls_max,
+            "retry_ms_max": self.retry_ms_max,
+            "charges": orjson.dumps(self.charges).decode() if self.charges else None,
             "call_id": self.call_id,
             "body": self.body,
             "payload": self.payload,
@@ -252,6 +277,7 @@ class Settle:
         events: further facts of the same commit: ``effect.verified`` or ``effect.mismatch``.
         result: the encoded result; None where there is none.
         error: what a repeat of the same tool call is told; None unless it failed.
+        failure: what kind of failure it was, so that the same one again is noticed; None where there was none.
         call_id: the tool call's id; evidence, never identity.
         xid: the transaction that held the effect, for a ``transaction`` effect; None otherwise.
         body: the entry's body, canonical bytes.
@@ -268,6 +294,7 @@ class Settle:
     events: tuple[str, ...] = ()
     result: bytes | None = None
     error: str | None = None
+    failure: str | None = None
     call_id: str | None = None
     xid: str | None = None
     body: bytes = b"{}"
@@ -284,6 +311,7 @@ class Settle:
             "events": list(self.events),
             "result": self.result,
             "error": self.error,
+            "failure": self.failure,
             "call_id": self.call_id,
             "xid": self.xid,
             "ended": self.ended,

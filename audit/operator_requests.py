@@ -234,6 +234,9 @@ class Brakes(_Said):
     def read(self, rows: Rows) -> tuple[Brake, ...]:
         """Return the answer as a value."""
         return tuple(
-            Brake(**{name: row[name] for name in row if name != "tenant"} | {"scope": Scope(row["scope"])})
+            Brake(
+                scope=Scope(row["scope"]),
+                **{name: row[name] for name in ("name", "cause", "until", "since", "set_by", "comment")},
+            )
             for row in rows
         )

@@ -9,14 +9,15 @@ SELECT tenant, secret, policies FROM control.session_v1();
 SELECT * FROM control.claim_v1(
     %(run_id)s::uuid, %(token)s::bigint, %(attempt)s::uuid, %(key)s::bytea, %(args_hash)s::bytea, %(scope)s::bytea,
     %(digest)s::bytea, %(verb)s::text, %(requirement)s::jsonb, %(tool)s::text, %(system)s::text, %(impact)s::text, %(kind)s::text, %(fallback_kind)s::text, %(lease_ms)s::integer,
-    %(keyed_ms)s::bigint, %(visible_ms)s::bigint, %(attempts_max)s::integer, %(call_id)s::text, %(body)s::bytea, %(payload)s::bytea,
+    %(keyed_ms)s::bigint, %(visible_ms)s::bigint, %(attempts_max)s::integer, %(same_max)s::integer, %(give_up_ms)s::bigint,
+    %(calls_max)s::integer, %(retry_ms_max)s::bigint, %(charges)s::jsonb, %(call_id)s::text, %(body)s::bytea, %(payload)s::bytea,
     %(card)s::bytea);
 
 -- name: settle
 -- Say what came of an attempt.
 SELECT * FROM control.settle_v1(
     %(run_id)s::uuid, %(attempt)s::uuid, %(key)s::bytea, %(outcome)s::text, %(events)s::text[], %(result)s::bytea, %(error)s::text,
-    %(call_id)s::text, %(xid)s::text, %(ended)s::boolean, %(body)s::bytea, %(payload)s::bytea);
+    %(failure)s::text, %(call_id)s::text, %(xid)s::text, %(ended)s::boolean, %(body)s::bytea, %(payload)s::bytea);
 
 -- name: claims
 -- Several claims in one commit, in the order given; each is the same function's answer.
@@ -24,22 +25,23 @@ SELECT answer.* FROM unnest(
     %(run_id)s::uuid[], %(token)s::bigint[], %(attempt)s::uuid[], %(key)s::bytea[], %(args_hash)s::bytea[], %(scope)s::bytea[],
     %(digest)s::bytea[], %(verb)s::text[], %(requirement)s::text[], %(tool)s::text[], %(system)s::text[], %(impact)s::text[], %(kind)s::text[],
     %(fallback_kind)s::text[], %(lease_ms)s::integer[], %(keyed_ms)s::bigint[], %(visible_ms)s::bigint[], %(attempts_max)s::integer[],
+    %(same_max)s::integer[], %(give_up_ms)s::bigint[], %(calls_max)s::integer[], %(retry_ms_max)s::bigint[], %(charges)s::text[],
     %(call_id)s::text[], %(body)s::bytea[], %(payload)s::bytea[], %(card)s::bytea[]
 ) WITH ORDINALITY AS asked (run_id, token, attempt, key, args_hash, scope, digest, verb, requirement, tool, system, impact, kind, fallback_kind,
-    lease_ms, keyed_ms, visible_ms, attempts_max, call_id, body, payload, card, place)
+    lease_ms, keyed_ms, visible_ms, attempts_max, same_max, give_up_ms, calls_max, retry_ms_max, charges, call_id, body, payload, card, place)
 CROSS JOIN LATERAL control.claim_v1(
     run_id, token, attempt, key, args_hash, scope, digest, verb, requirement::jsonb, tool, system, impact, kind, fallback_kind, lease_ms, keyed_ms,
-    visible_ms, attempts_max, call_id, body, payload, card) AS answer
+    visible_ms, attempts_max, same_max, give_up_ms, calls_max, retry_ms_max, charges::jsonb, call_id, body, payload, card) AS answer
 ORDER BY place;
 
 -- name: settles
 -- Several settles in one commit, in the order given.
 SELECT answer.* FROM unnest(
     %(run_id)s::uuid[], %(attempt)s::uuid[], %(key)s::bytea[], %(outcome)s::text[], %(events)s::text[], %(result)s::bytea[],
-    %(error)s::text[], %(call_id)s::text[], %(xid)s::text[], %(ended)s::boolean[], %(body)s::bytea[], %(payload)s::bytea[]
-) WITH ORDINALITY AS said (run_id, attempt, key, outcome, events, result, error, call_id, xid, ended, body, payload, place)
+    %(error)s::text[], %(failure)s::text[], %(call_id)s::text[], %(xid)s::text[], %(ended)s::boolean[], %(body)s::bytea[], %(payload)s::bytea[]
+) WITH ORDINALITY AS said (run_id, attempt, key, outcome, events, result, error, failure, call_id, xid, ended, body, payload, place)
 CROSS JOIN LATERAL control.settle_v1(
-    run_id, attempt, key, outcome, string_to_array(events, ','), result, error, call_id, xid, ended, body, payload) AS answer
+    run_id, attempt, key, outcome, string_to_array(events, ','), result, error, failure, call_id, xid, ended, body, payload) AS answer
 ORDER BY place;
 
 -- name: observe
@@ -130,3 +132,12 @@ SELECT control.unfreeze_v1(%(scope)s::text, %(name)s::text, %(person)s::text, %(
 -- name: brakes
 -- What is stopped now.
 SELECT * FROM control.brakes_v1();
+
+-- name: report
+-- Tell how calls to a system came out.
+SELECT control.report_v1(%(system)s::text, %(calls)s::integer, %(failed)s::integer, %(took_ms)s::bigint, %(rate_limited_ms)s::bigint,
+    %(error_rate)s::numeric, %(window_ms)s::bigint, %(calls_min)s::integer, %(open_ms)s::bigint, %(probes)s::integer) AS event;
+
+-- name: systems
+-- How the systems are doing.
+SELECT * FROM control.systems_v1(%(window_ms)s::bigint);

@@ -60,13 +60,51 @@ CREATE TABLE control.brake (
     tenant text NOT NULL,
     scope text NOT NULL CHECK (scope IN ('tenant', 'agent', 'system', 'tool')),
     name text NOT NULL,          -- of the agent, system or tool; '' for the tenant
-    cause text NOT NULL CHECK (cause IN ('freeze')),
-    until timestamptz NOT NULL,
+    cause text NOT NULL CHECK (cause IN ('freeze', 'rate_limit', 'breaker')),
+    until timestamptz NOT NULL,  -- of a breaker: when the next probe may go through
     since timestamptz NOT NULL,
     set_by text NOT NULL,
     comment text,
+    open_ms bigint NOT NULL DEFAULT 0,    -- of a breaker: how long it stays open, and between two probes
+    probes_left integer NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, scope, name, cause)
 );
+
+-- How calls to a system came out lately, in buckets of time. Written for failures at once, for successes now and then.
+CREATE TABLE control.health (
+    tenant text NOT NULL,
+    system text NOT NULL,
+    bucket bigint NOT NULL,      -- number of the bucket since 1970
+    calls integer NOT NULL,
+    failed integer NOT NULL,
+    took_ms bigint NOT NULL,     -- all calls together
+    PRIMARY KEY (tenant, system, bucket)
+) WITH (fillfactor = 50);
+
+-- Whose budget is counted where, one row to be locked; and what each action holds of it.
+CREATE TABLE control.budget (
+    tenant text NOT NULL,
+    name text NOT NULL,          -- the limit and whose it is
+    PRIMARY KEY (tenant, name)
+);
+CREATE TABLE control.charge (
+    tenant text NOT NULL,
+    name text NOT NULL,
+    key bytea NOT NULL,
+    amount numeric NOT NULL,
+    at timestamptz NOT NULL,
+    PRIMARY KEY (tenant, name, key)
+);
+CREATE INDEX charge_at ON control.charge (tenant, name, at);
+CREATE INDEX charge_key ON control.charge (tenant, key);
+
+-- How often a run has seen the same answer to the same question.
+CREATE TABLE control.seen (
+    run_id uuid NOT NULL,
+    fingerprint bytea NOT NULL,
+    times integer NOT NULL,
+    PRIMARY KEY (run_id, fingerprint)
+) WITH (fillfactor = 50);
 
 -- A run as it was requested; never changed.
 CREATE TABLE control.run (
@@ -107,6 +145,8 @@ CREATE TABLE control.run_state (
     state_since timestamptz NOT NULL,
     wake_at timestamptz,
     deadline timestamptz,  -- the run's own, here too for the claim
+    calls integer NOT NULL DEFAULT 0,           -- tool calls so far
+    retrying_ms bigint NOT NULL DEFAULT 0,      -- waited for retries so far
     base_checkpoint text  -- newest checkpoint of the thread before this run; NULL until the first driver has looked
 ) WITH (fillfactor = 50);
 
@@ -140,6 +180,10 @@ CREATE TABLE control.action (
     payload_run uuid,                    -- the entry that holds the arguments of the frozen digest
     payload_seq bigint,
     late uuid[],
+    first_at timestamptz,                -- of the first attempt, over all retries
+    last_failure text,                   -- what kind of failure the last attempt met, if it met one
+    same_failures integer NOT NULL DEFAULT 0,
+    charged boolean NOT NULL DEFAULT false,  -- it holds a part of some budget
     -- From here on what a settle changes, so that its log record is short.
     sent_by timestamptz,                 -- the last instant at which the newest attempt can have been sent
     lease_until timestamptz,

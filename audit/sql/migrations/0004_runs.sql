@@ -86,6 +86,7 @@ BEGIN
     UPDATE control.run_state SET token = v_out.token, holder = p_holder,
             lease_until = v_now + make_interval(secs => p_lease_ms / 1000.0),
             state = 'running', reason = '', wake_at = NULL,
+            retrying_ms = retrying_ms + CASE WHEN state = 'retrying' THEN (extract(epoch FROM v_now - state_since) * 1000)::bigint ELSE 0 END,
             state_since = CASE WHEN state = 'running' THEN state_since ELSE v_now END
         WHERE run_id = p_run;
     v_out.answer := 'acquired';

@@ -152,12 +152,52 @@ BEGIN
 END
 $$;
 
--- Has somebody stopped this tenant, agent, system or tool?
-CREATE FUNCTION control.is_frozen(p_tenant text, p_run uuid, p_system text, p_tool text) RETURNS boolean
+-- What holds this write back now: a freeze before all, else whatever lasts longest. A breaker is told even when its time is over.
+CREATE FUNCTION control.brake_on(p_tenant text, p_run uuid, p_system text, p_tool text, p_now timestamptz) RETURNS SETOF control.brake
     LANGUAGE sql STABLE AS $$
-SELECT EXISTS (SELECT FROM control.brake b WHERE b.tenant = p_tenant AND b.cause = 'freeze' AND (
+SELECT b.* FROM control.brake b WHERE b.tenant = p_tenant AND (b.until > p_now OR b.cause = 'breaker') AND (
     b.scope = 'tenant' OR b.scope = 'tool' AND b.name = p_tool OR b.scope = 'system' AND b.name = p_system
-    OR b.scope = 'agent' AND b.name = (SELECT r.actor FROM control.run r WHERE r.run_id = p_run)))
+    OR b.scope = 'agent' AND b.name = (SELECT r.actor FROM control.run r WHERE r.run_id = p_run))
+ORDER BY b.cause = 'freeze' DESC, b.until DESC LIMIT 1
+$$;
+
+-- Are these charges that can be counted? Each says which limit, whose, how much, of how much, in how many seconds (null: for ever).
+CREATE FUNCTION control.are_charges(p_charges jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE AS $$
+SELECT jsonb_typeof(p_charges) = 'array' AND jsonb_array_length(p_charges) BETWEEN 1 AND 100 AND NOT EXISTS (
+    SELECT FROM jsonb_array_elements(p_charges) c
+    WHERE (length(c ->> 'name') BETWEEN 1 AND 2000 AND c ->> 'amount' ~ '^[0-9]{1,400}(\.[0-9]{1,400})?$'
+           AND c ->> 'max' ~ '^[0-9]{1,400}(\.[0-9]{1,400})?$'
+           AND (c -> 'seconds' = 'null' OR c ->> 'seconds' ~ '^[1-9][0-9]{0,8}$')) IS NOT TRUE)
+$$;
+
+-- Take an action's part of each budget, all or none. NULL: taken. Else how long until there may be room, in milliseconds; 0: never.
+-- An action counts once, however often it is tried; an unknown outcome keeps its part.
+CREATE FUNCTION control.charge_for(p_tenant text, p_run uuid, p_key bytea, p_charges jsonb, p_now timestamptz) RETURNS bigint
+    LANGUAGE plpgsql AS $$
+DECLARE
+    c record;
+    v_spent numeric;
+    v_oldest timestamptz;
+BEGIN
+    FOR c IN SELECT x ->> 'name' AS name, (x ->> 'amount')::numeric AS amount, (x ->> 'max')::numeric AS most,
+                    (x ->> 'seconds')::integer * interval '1 s' AS span
+             FROM jsonb_array_elements(p_charges) x ORDER BY 1
+    LOOP
+        INSERT INTO control.budget (tenant, name) VALUES (p_tenant, c.name) ON CONFLICT DO NOTHING;
+        PERFORM 1 FROM control.budget WHERE tenant = p_tenant AND name = c.name FOR UPDATE;
+        SELECT coalesce(sum(amount), 0), min(at) INTO v_spent, v_oldest FROM control.charge
+            WHERE tenant = p_tenant AND name = c.name AND key <> p_key AND (c.span IS NULL OR at > p_now - c.span);
+        IF v_spent + c.amount > c.most THEN
+            DELETE FROM control.charge WHERE tenant = p_tenant AND key = p_key AND at = p_now;
+            RETURN CASE WHEN c.span IS NULL OR c.amount > c.most THEN 0
+                        ELSE greatest(1, ceil(extract(epoch FROM v_oldest + c.span - p_now) * 1000))::bigint END;
+        END IF;
+        INSERT INTO control.charge AS h (tenant, name, key, amount, at) VALUES (p_tenant, c.name, p_key, c.amount, p_now)
+            ON CONFLICT (tenant, name, key) DO UPDATE SET amount = excluded.amount;
+    END LOOP;
+    RETURN NULL;
+END
 $$;
 
 -- Is this a requirement that people can meet? What an agent asserts is checked here; what it may not lower is in the floor.
@@ -181,7 +221,8 @@ CREATE FUNCTION control.claim_any(
     p_run uuid, p_token bigint, p_attempt uuid, p_key bytea, p_args_hash bytea, p_scope bytea, p_digest bytea,
     p_verb text,
     p_requirement jsonb, p_tool text, p_system text, p_impact text, p_kind text, p_fallback_kind text, p_lease_ms integer, p_keyed_ms bigint,
-    p_visible_ms bigint, p_attempts_max integer, p_call text, p_body bytea, p_payload bytea, p_card bytea
+    p_visible_ms bigint, p_attempts_max integer, p_same_max integer, p_give_up_ms bigint, p_calls_max integer, p_retry_ms_max bigint,
+    p_charges jsonb, p_call text, p_body bytea, p_payload bytea, p_card bytea
 ) RETURNS control.claim_answer
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -190,6 +231,8 @@ DECLARE
     a control.action;
     f control.floor;
     g control.grant_check;
+    v_brake control.brake;
+    v_over text;
     v_requirement jsonb;
     v_now timestamptz;
     v_fresh boolean;
@@ -211,7 +254,9 @@ BEGIN
         AND length(p_tool) BETWEEN 1 AND 256 AND coalesce(length(p_system), 0) <= 256 AND length(p_impact) BETWEEN 1 AND 64
         AND p_kind IN ('transaction', 'keyed', 'verified', 'blind') AND p_fallback_kind IN ('verified', 'blind')
         AND p_lease_ms BETWEEN 1 AND 86400000 AND p_keyed_ms BETWEEN 0 AND 31622400000 AND p_visible_ms BETWEEN 0 AND 31622400000
-        AND p_attempts_max BETWEEN 1 AND 1000 AND coalesce(length(p_call), 0) <= 1024
+        AND p_attempts_max BETWEEN 1 AND 1000 AND p_same_max BETWEEN 1 AND 1000 AND p_give_up_ms BETWEEN 1 AND 31622400000
+        AND p_calls_max BETWEEN 1 AND 1000000 AND p_retry_ms_max BETWEEN 1 AND 31622400000
+        AND (p_charges IS NULL OR control.are_charges(p_charges)) AND coalesce(length(p_call), 0) <= 1024
         AND length(p_body) <= control.body_bytes_max() AND length(p_payload) <= 4194304 AND coalesce(length(p_card), 0) <= 2097152
        ) IS NOT TRUE THEN
         RAISE EXCEPTION 'a claim that cannot be one' USING ERRCODE = 'LC002';
@@ -249,6 +294,8 @@ BEGIN
             a.fence := 0;
             a.absence_counts := false;
             a.waited := false;
+            a.same_failures := 0;
+            a.charged := false;
             a.last_answer := '';
             v_events := ARRAY['action.proposed'];
         END IF;
@@ -272,6 +319,8 @@ BEGIN
             ELSE
                 v_events := ARRAY['action.proposed'];
                 a.attempts := 0;
+                a.first_at := NULL;
+                a.same_failures := 0;
                 a.state := 'ready';
                 a.call_id := NULL;
             END IF;
@@ -358,9 +407,22 @@ BEGIN
         END IF;
 
         -- 6. Nothing stands in the way but a freeze, the decision, the run's deadline, the limits and the grant.
-        IF v_out.answer IS NULL AND control.is_frozen(v_tenant, p_run, p_system, p_tool) THEN
-            v_out.answer := 'park';
-            v_out.reason := 'frozen';
+        IF v_out.answer IS NULL THEN
+            SELECT * INTO v_brake FROM control.brake_on(v_tenant, p_run, p_system, p_tool, v_now);
+            IF v_brake.cause = 'breaker' AND v_brake.until <= v_now THEN
+                -- Half open: this one finds out, the others wait until it has.
+                UPDATE control.brake SET until = v_now + open_ms * interval '1 ms'
+                    WHERE tenant = v_tenant AND scope = 'system' AND name = p_system AND cause = 'breaker' AND until <= v_now;
+                v_brake := NULL;
+            END IF;
+            IF v_brake.cause IS NOT NULL THEN
+                v_out.answer := 'park';
+                v_out.reason := CASE v_brake.cause WHEN 'freeze' THEN 'frozen' WHEN 'rate_limit' THEN 'rate_limited' ELSE 'system_down' END;
+                v_out.wait_ms := CASE WHEN v_brake.cause <> 'freeze' THEN ceil(extract(epoch FROM v_brake.until - v_now) * 1000) END;
+            ELSIF s.calls >= p_calls_max OR s.retrying_ms >= p_retry_ms_max THEN
+                v_out.answer := 'park';
+                v_out.reason := CASE WHEN s.calls >= p_calls_max THEN 'calls_used_up' ELSE 'retry_time_used_up' END;
+            END IF;
         END IF;
         v_frozen := a.started;
         v_digest := CASE WHEN v_frozen THEN a.digest ELSE p_digest END;
@@ -395,14 +457,17 @@ BEGIN
             IF s.deadline <= v_now THEN
                 v_out.answer := 'park';
                 v_out.reason := 'deadline_passed';
-            ELSIF a.attempts >= p_attempts_max THEN
-                IF v_frozen THEN
+            ELSE
+                v_over := CASE WHEN a.attempts >= p_attempts_max THEN 'attempts_used_up'
+                               WHEN a.same_failures >= p_same_max THEN 'same_failure'
+                               WHEN a.first_at + p_give_up_ms * interval '1 ms' <= v_now THEN 'gave_up' END;
+                IF v_over IS NOT NULL AND a.state = 'failed' THEN
+                    v_out.answer := 'stop';  -- provably not done, and not worth a repeat: the model is told
+                    v_out.reason := 'attempts_used_up';
+                ELSIF v_over IS NOT NULL THEN
                     a.state := control.must_step(a.state, 'give_up', v_kind);
                     v_out.answer := 'park';
                     v_out.reason := 'needs_human';
-                ELSE
-                    v_out.answer := 'stop';
-                    v_out.reason := 'attempts_used_up';
                 END IF;
             END IF;
         END IF;
@@ -442,6 +507,19 @@ BEGIN
             END IF;
         END IF;
 
+        IF v_out.answer IS NULL AND p_charges IS NOT NULL THEN
+            v_out.wait_ms := control.charge_for(v_tenant, p_run, p_key, p_charges, v_now);
+            IF v_out.wait_ms IS NULL THEN
+                a.charged := true;
+            ELSIF v_frozen THEN
+                v_out.answer := 'park';  -- what has begun is finished once there is room again
+                v_out.reason := 'limit_reached';
+            ELSE
+                v_out.answer := 'stop';
+                v_out.reason := 'limit_reached';
+            END IF;
+        END IF;
+
         -- 7. Go: the lease, the fencing token, the digest that will really run.
         IF v_out.answer IS NULL THEN
             -- The same key again, while nobody knows about the last attempt: what this one proves, it proves of itself alone.
@@ -453,6 +531,7 @@ BEGIN
             a.fence := a.fence + 1;
             a.lease_until := v_now + make_interval(secs => p_lease_ms / 1000.0);
             a.sent_by := a.lease_until;
+            a.first_at := coalesce(a.first_at, v_now);
             a.first_sent := CASE WHEN v_frozen THEN a.first_sent ELSE v_now END;
             a.started := true;
             v_out.answer := 'go';
@@ -510,7 +589,8 @@ BEGIN
                     digest = a.digest, state = a.state, started = a.started, in_doubt = a.in_doubt, attempts = a.attempts, execution_id = a.execution_id,
                     attempt_id = a.attempt_id, lease_until = a.lease_until, fence = a.fence, sent_by = a.sent_by,
                     first_sent = a.first_sent, absence_counts = a.absence_counts, approval_id = a.approval_id, waited = a.waited,
-                    payload_run = a.payload_run, payload_seq = a.payload_seq, call_id = a.call_id, last_answer = a.last_answer
+                    payload_run = a.payload_run, payload_seq = a.payload_seq, call_id = a.call_id, last_answer = a.last_answer,
+                    first_at = a.first_at, same_failures = a.same_failures, charged = a.charged
                 WHERE tenant = v_tenant AND key = p_key AND v_out.reason <> 'resent';
         END IF;
         EXIT;
@@ -526,8 +606,11 @@ BEGIN
         PERFORM control.append(v_tenant, p_run, v_now, v_events,
             jsonb_strip_nulls(jsonb_build_object('tool', p_tool, 'key', encode(p_key, 'hex'), 'digest', encode(v_digest, 'hex'), 'attempt', p_attempt,
                 'answer', v_out.answer, 'reason', CASE WHEN v_out.answer <> 'go' THEN v_out.reason END, 'state', a.state, 'kind', v_kind, 'fence', a.fence,
-                'attempts', a.attempts, 'verb', p_verb, 'approval', v_out.approval_id)), p_body,
+                'attempts', a.attempts, 'verb', p_verb, 'because', v_over, 'approval', v_out.approval_id)), p_body,
             coalesce(v_payload, p_payload));
+    END IF;
+    IF v_out.answer = 'go' THEN
+        UPDATE control.run_state SET calls = calls + 1 WHERE run_id = p_run;
     END IF;
     IF v_listed THEN
         INSERT INTO control.waiter AS w (tenant, key, run_id, note) VALUES (v_tenant, p_key, p_run, v_note)

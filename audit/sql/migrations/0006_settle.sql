@@ -20,8 +20,8 @@ $$;
 
 -- Every case of a settle. The ordinary one has a shorter way, and comes here whenever it is not quite that.
 CREATE FUNCTION control.settle_any(
-    p_run uuid, p_attempt uuid, p_key bytea, p_outcome text, p_events text[], p_result bytea, p_error text, p_call text, p_xid text,
-    p_ended boolean,
+    p_run uuid, p_attempt uuid, p_key bytea, p_outcome text, p_events text[], p_result bytea, p_error text, p_failure text, p_call text,
+    p_xid text, p_ended boolean,
     p_body bytea, p_payload bytea
 ) RETURNS control.settle_answer
     LANGUAGE plpgsql AS $$
@@ -37,7 +37,7 @@ DECLARE
 BEGIN
     IF (p_outcome IN ('succeed', 'not_done', 'fail', 'lose', 'found', 'absent', 'undetermined', 'contradict')
         AND p_events <@ ARRAY['effect.verified', 'effect.mismatch'] AND p_attempt IS NOT NULL AND p_ended IS NOT NULL
-        AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        AND coalesce(length(p_failure), 0) <= 256 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'an outcome that is none' USING ERRCODE = 'LC002';
     END IF;
     PERFORM 1 FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain' FOR UPDATE;
@@ -95,8 +95,16 @@ BEGIN
                 -- A call that was only broken off may still send until its time is over.
                 sent_by = CASE WHEN v_outcome = 'lose' AND p_ended THEN v_now ELSE sent_by END,
                 result = coalesce(p_result, result), error = p_error,
-                call_id = CASE WHEN a.state = 'failed' THEN p_call END, last_answer = ''
+                call_id = CASE WHEN a.state = 'failed' THEN p_call END, last_answer = '',
+                -- The same failure again and again is not worth another try. Reading back says nothing of it.
+                last_failure = CASE WHEN p_outcome IN ('absent', 'undetermined') THEN last_failure ELSE p_failure END,
+                same_failures = CASE WHEN p_outcome IN ('absent', 'undetermined') THEN same_failures
+                                     WHEN p_failure IS NULL THEN 0 WHEN p_failure = last_failure THEN same_failures + 1 ELSE 1 END,
+                charged = charged AND v_outcome NOT IN ('not_done', 'fail', 'absent')
             WHERE tenant = v_tenant AND key = p_key;
+        IF a.charged AND v_outcome IN ('not_done', 'fail', 'absent') THEN
+            DELETE FROM control.charge WHERE tenant = v_tenant AND key = p_key;  -- what was not done takes nothing of any budget
+        END IF;
         v_events := ARRAY[CASE
             WHEN v_outcome IN ('succeed', 'found') THEN 'action.succeeded'
             WHEN v_outcome IN ('not_done', 'fail', 'absent') THEN 'action.failed'

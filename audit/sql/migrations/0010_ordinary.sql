@@ -21,7 +21,8 @@ CREATE FUNCTION control.claim_v1(
     p_run uuid, p_token bigint, p_attempt uuid, p_key bytea, p_args_hash bytea, p_scope bytea, p_digest bytea,
     p_verb text,
     p_requirement jsonb, p_tool text, p_system text, p_impact text, p_kind text, p_fallback_kind text, p_lease_ms integer, p_keyed_ms bigint,
-    p_visible_ms bigint, p_attempts_max integer, p_call text, p_body bytea, p_payload bytea, p_card bytea
+    p_visible_ms bigint, p_attempts_max integer, p_same_max integer, p_give_up_ms bigint, p_calls_max integer, p_retry_ms_max bigint,
+    p_charges jsonb, p_call text, p_body bytea, p_payload bytea, p_card bytea
 ) RETURNS control.claim_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
@@ -45,7 +46,9 @@ BEGIN
           AND length(p_tool) BETWEEN 1 AND 256 AND coalesce(length(p_system), 0) <= 256 AND length(p_impact) BETWEEN 1 AND 64
           AND p_kind IN ('transaction', 'keyed', 'verified', 'blind') AND p_fallback_kind IN ('verified', 'blind')
           AND p_lease_ms BETWEEN 1 AND 86400000 AND p_keyed_ms BETWEEN 0 AND 31622400000 AND p_visible_ms BETWEEN 0 AND 31622400000
-          AND p_attempts_max BETWEEN 1 AND 1000 AND coalesce(length(p_call), 0) <= 1024
+          AND p_attempts_max BETWEEN 1 AND 1000 AND p_same_max BETWEEN 1 AND 1000 AND p_give_up_ms BETWEEN 1 AND 31622400000
+          AND p_calls_max BETWEEN 1 AND 1000000 AND p_retry_ms_max BETWEEN 1 AND 31622400000 AND p_charges IS NULL
+          AND coalesce(length(p_call), 0) <= 1024
           AND length(p_body) <= control.body_bytes_max() AND length(p_payload) <= 4194304 AND coalesce(length(p_card), 0) <= 2097152;
     IF FOUND THEN
         v_facts := format('{"at":%s,"events":["action.proposed","action.decided","action.attempt_started"],"login":%s,"tool":%s,"key":"%s",'
@@ -54,18 +57,18 @@ BEGIN
             encode(p_digest, 'hex'), p_attempt, p_kind);
         v_salt := uuid_send(gen_random_uuid());
         v_commitment := sha256(v_salt || p_payload);
-        UPDATE control.run_state SET seq = seq + 1,
+        UPDATE control.run_state SET seq = seq + 1, calls = calls + 1,
                 head = control.linked(v_tenant, p_run, seq + 1, head, v_facts, v_commitment, p_body)
             WHERE run_id = p_run AND tenant = v_tenant AND token = p_token AND state = 'running'
-              AND (deadline IS NULL OR deadline > v_now)
+              AND (deadline IS NULL OR deadline > v_now) AND calls < p_calls_max AND retrying_ms < p_retry_ms_max
             RETURNING seq, head INTO v_seq, v_hash;
         IF FOUND THEN
             WITH claimed AS (
                 INSERT INTO control.action (tenant, key, run_id, tool, system, impact, kind, fallback_kind, args_hash, digest, attempts,
-                        in_doubt, execution_id, attempt_id, fence, first_sent, absence_counts, waited, payload_run, payload_seq,
+                        in_doubt, execution_id, attempt_id, fence, first_at, first_sent, absence_counts, waited, payload_run, payload_seq,
                         sent_by, lease_until, state, started, last_answer)
                     VALUES (v_tenant, p_key, p_run, p_tool, p_system, p_impact, p_kind, p_fallback_kind, p_args_hash, p_digest, 1,
-                        false, p_attempt, p_attempt, 1, v_now, false, false, p_run, v_seq,
+                        false, p_attempt, p_attempt, 1, v_now, v_now, false, false, p_run, v_seq,
                         v_now + p_lease_ms * interval '1 ms', v_now + p_lease_ms * interval '1 ms', 'executing', true, '')
                     ON CONFLICT DO NOTHING RETURNING 1
             )
@@ -79,13 +82,14 @@ BEGIN
         END IF;
     END IF;
     RETURN control.claim_any(p_run, p_token, p_attempt, p_key, p_args_hash, p_scope, p_digest, p_verb, p_requirement, p_tool, p_system,
-        p_impact, p_kind, p_fallback_kind, p_lease_ms, p_keyed_ms, p_visible_ms, p_attempts_max, p_call, p_body, p_payload, p_card);
+        p_impact, p_kind, p_fallback_kind, p_lease_ms, p_keyed_ms, p_visible_ms, p_attempts_max, p_same_max, p_give_up_ms,
+        p_calls_max, p_retry_ms_max, p_charges, p_call, p_body, p_payload, p_card);
 END
 $$;
 
 CREATE FUNCTION control.settle_v1(
-    p_run uuid, p_attempt uuid, p_key bytea, p_outcome text, p_events text[], p_result bytea, p_error text, p_call text, p_xid text,
-    p_ended boolean,
+    p_run uuid, p_attempt uuid, p_key bytea, p_outcome text, p_events text[], p_result bytea, p_error text, p_failure text, p_call text,
+    p_xid text, p_ended boolean,
     p_body bytea, p_payload bytea
 ) RETURNS control.settle_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
@@ -128,7 +132,7 @@ BEGIN
             RAISE EXCEPTION 'this action has changed meanwhile' USING ERRCODE = 'serialization_failure';
         END IF;
     END IF;
-    RETURN control.settle_any(p_run, p_attempt, p_key, p_outcome, p_events, p_result, p_error, p_call, p_xid, p_ended, p_body, p_payload);
+    RETURN control.settle_any(p_run, p_attempt, p_key, p_outcome, p_events, p_result, p_error, p_failure, p_call, p_xid, p_ended, p_body, p_payload);
 END
 $$;
 

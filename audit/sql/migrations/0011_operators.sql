@@ -84,11 +84,15 @@ BEGIN
     a.state := control.must_step(a.state, CASE p_verdict
         WHEN 'happened' THEN 'person_done' WHEN 'did_not' THEN 'person_undone' ELSE 'abandon' END, a.kind);
     UPDATE control.action SET state = a.state, started = a.state <> 'ready', in_doubt = in_doubt AND a.state <> 'ready',
-            attempts = CASE WHEN a.state = 'ready' THEN 0 ELSE attempts END, settled_attempt = coalesce(attempt_id, settled_attempt),
+            attempts = CASE WHEN a.state = 'ready' THEN 0 ELSE attempts END, first_at = CASE WHEN a.state <> 'ready' THEN first_at END,
+            same_failures = 0, last_failure = NULL, charged = charged AND a.state <> 'ready', settled_attempt = coalesce(attempt_id, settled_attempt),
             lease_until = v_now, last_answer = '', call_id = NULL,
             result = CASE WHEN a.state = 'succeeded' THEN coalesce(p_result, result) ELSE result END,
             error = CASE WHEN a.state = 'abandoned' THEN p_comment END
         WHERE tenant = l.tenant AND key = p_key;
+    IF a.charged AND a.state = 'ready' THEN
+        DELETE FROM control.charge WHERE tenant = l.tenant AND key = p_key;
+    END IF;
     PERFORM control.append(l.tenant, p_run, v_now,
         ARRAY['action.resolved', CASE a.state WHEN 'succeeded' THEN 'action.succeeded' WHEN 'ready' THEN 'action.failed' ELSE 'action.unknown' END],
         jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'person', v_person, 'verdict', p_verdict, 'before', v_before,
