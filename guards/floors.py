@@ -1,4 +1,8 @@
-"""Floors: what nothing an agent asserts may loosen. The admin publishes these rows; vote and claim hold to them."""
+"""Floors: what nothing an agent asserts may loosen. The admin publishes these rows; vote and claim hold to them.
+
+A policy in ``mode: observe`` lets its tools run, so publishing it publishes floors that ask for nothing. An agent
+cannot do that: its own file decides what it asserts, and the published floor holds against it.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +25,8 @@ class Floor:
     Args:
         tool: the tool's name, or ``*`` for every tool that no rule names.
         must: the tool is never allowed without approval.
-        roles: every role that some rule lets approve it, sorted. A vote by anyone else never counts.
+        roles: every role that some rule lets approve it, at once or when others did not answer, sorted. A vote by
+            anyone else never counts.
         quorum: at least so many distinct people of these roles must say yes to any request. 1 where no rule lets
             anyone approve: nobody is in no roles, so the comparison fails by itself.
         not_by: who may not vote on any request, because every rule that asks says so: ``requester`` or nobody.
@@ -46,30 +51,26 @@ def floors(policy: Policy) -> tuple[Floor, ...]:
 
 def _floor(policy: Policy, tool: str) -> Floor:
     rules = [rule for rule in policy.rules if not rule.tools or tool in rule.tools]
-    always = [rule for rule in rules if _always_matches(rule)]
+    always = [rule for rule in rules if rule.is_about_a_tool_only]
     # Where a rule always matches, `otherwise` is never heard.
     heard = rules if always else [*rules, *policy.otherwise]
     strict = [rule for rule in always if rule.then is not Then.ALLOW]
-    if any(rule.then is Then.DENY for rule in strict):
-        return Floor(tool=tool, must=True, roles=(), quorum=1)
+    if any(not rule.then.lets_through for rule in strict):
+        return Floor(tool=tool, must=not policy.observes, roles=(), quorum=1)
     asking = [rule.requirement for rule in heard if rule.requirement is not None]
     return Floor(
         tool=tool,
-        must=bool(strict) or all(rule.then is not Then.ALLOW for rule in heard),
-        roles=tuple(sorted({role for requirement in asking for role in requirement.quorum})),
-        quorum=_people(strict) or min((requirement.people for requirement in asking), default=1),
+        must=not policy.observes and (bool(strict) or all(rule.then is not Then.ALLOW for rule in heard)),
+        roles=tuple(sorted({role for requirement in asking for role in requirement.roles})),
+        quorum=_people(strict) or min((requirement.fewest_people for requirement in asking), default=1),
         not_by=tuple(sorted(frozenset[str].intersection(*(requirement.not_by for requirement in asking))))
         if asking
         else (),
     )
 
 
-def _always_matches(rule: Rule) -> bool:
-    return not (rule.impacts or rule.systems or rule.conditions)
-
-
 def _people(always: Iterable[Rule]) -> int:
-    """How many people the rules that match every call ask for together."""
+    """How many people the rules that match every call ask for together, whoever is asked in the end."""
     nobody: Requirement | None = None
     joined = reduce(stricter, (rule.requirement for rule in always), nobody)
-    return joined.people if joined is not None else 0
+    return joined.fewest_people if joined is not None else 0
