@@ -4,11 +4,11 @@ The vote functions in SQL decide the same questions again with the same rules; t
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Literal, Self
 
-__all__ = ["REQUESTER", "Refusal", "Requirement", "may_vote", "satisfied", "stricter"]
+__all__ = ["REQUESTER", "Escalation", "Refusal", "Requirement", "may_vote", "satisfied", "stricter"]
 
 REQUESTER: Final = "requester"  # the one word `not_by` knows: the actor, and the person it acts for
 
@@ -26,6 +26,32 @@ class Refusal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Escalation:
+    """Who is asked when nobody answered in time: others, with a time of their own, and once.
+
+    Args:
+        quorum: role → how many distinct people of that role.
+        within_seconds: how long they have.
+
+    Raises:
+        ValueError: nobody is asked, or a number is not positive.
+    """
+
+    quorum: Mapping[str, int]
+    within_seconds: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "quorum", _sorted_quorum(self.quorum))
+        if self.within_seconds < 1:
+            raise ValueError("a requirement's times are at least one second")
+
+    @property
+    def people(self) -> int:
+        """How many distinct people must say yes in all."""
+        return sum(self.quorum.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
     """Who must say yes before an action may run, and for how long a yes counts.
 
@@ -34,7 +60,7 @@ class Requirement:
         not_by: who may not vote; ``{"requester"}`` or empty.
         within_seconds: the request expires that many seconds after it was opened.
         execute_within_seconds: a grant is usable for that many seconds after the last vote.
-        on_expiry: what an unanswered request becomes. It is denied, never granted.
+        on_expiry: what an unanswered request becomes: denied, or put to others. It is never granted.
         comment_required: each vote needs a comment.
 
     Raises:
@@ -45,30 +71,49 @@ class Requirement:
     not_by: frozenset[str]
     within_seconds: int
     execute_within_seconds: int
-    on_expiry: Literal["deny"]
+    on_expiry: Literal["deny"] | Escalation
     comment_required: bool
 
     def __post_init__(self) -> None:
-        if not self.quorum or any(count < 1 for count in self.quorum.values()):
-            raise ValueError("a requirement names at least one role, and at least one person of each")
+        object.__setattr__(self, "quorum", _sorted_quorum(self.quorum))
         if self.within_seconds < 1 or self.execute_within_seconds < 1:
             raise ValueError("a requirement's times are at least one second")
-        # A sorted copy: equal requirements have equal bytes, and the caller's dict may change without changing this.
-        object.__setattr__(self, "quorum", dict(sorted(self.quorum.items())))
 
     @property
     def people(self) -> int:
         """How many distinct people must say yes in all."""
         return sum(self.quorum.values())
 
+    @property
+    def fewest_people(self) -> int:
+        """How many distinct people must say yes at least, whoever is asked in the end."""
+        later = self.on_expiry
+        return min(self.people, later.people) if isinstance(later, Escalation) else self.people
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Every role that may come to be asked."""
+        later = self.on_expiry
+        return frozenset(self.quorum) | frozenset(later.quorum if isinstance(later, Escalation) else ())
+
+    def expired(self) -> Self | None:
+        """Return what is asked once nobody answered in time, or None where the request is denied then."""
+        later = self.on_expiry
+        if not isinstance(later, Escalation):
+            return None
+        return replace(self, quorum=later.quorum, within_seconds=later.within_seconds, on_expiry="deny")
+
     def canonical(self) -> dict[str, Any]:
         """Return the requirement as JSON primitives, sorted, as SQL gets and stores it."""
+        later = self.on_expiry
         return {
             "quorum": dict(self.quorum),
             "not_by": sorted(self.not_by),
             "within_seconds": self.within_seconds,
             "execute_within_seconds": self.execute_within_seconds,
-            "on_expiry": self.on_expiry,
+            "on_expiry": {"escalate": dict(later.quorum), "within_seconds": later.within_seconds}
+            if isinstance(later, Escalation)
+            else later,
             "comment_required": self.comment_required,
         }
 
@@ -83,12 +128,15 @@ class Requirement:
             KeyError: a part is missing; the row was not written by this library.
             ValueError: as for the constructor.
         """
+        later = stored["on_expiry"]
         return cls(
             quorum=stored["quorum"],
             not_by=frozenset(stored["not_by"]),
             within_seconds=stored["within_seconds"],
             execute_within_seconds=stored["execute_within_seconds"],
-            on_expiry=stored["on_expiry"],
+            on_expiry="deny"
+            if later == "deny"
+            else Escalation(quorum=later["escalate"], within_seconds=later["within_seconds"]),
             comment_required=stored["comment_required"],
         )
 
@@ -96,7 +144,9 @@ class Requirement:
 def stricter(one: Requirement | None, other: Requirement | None) -> Requirement | None:
     """Join two requirements: whoever satisfies the result satisfies both.
 
-    A join of a lattice, so it does not matter in which order or how often rules are joined; None asks for nobody.
+    A join of a lattice, so it does not matter in which order or how often rules are joined; None asks for nobody. A
+    request of which one part is denied when nobody answers is denied as a whole; where both parts are put to others, it
+    is put to the others of both.
 
     Args:
         one: a requirement, or None.
@@ -104,15 +154,32 @@ def stricter(one: Requirement | None, other: Requirement | None) -> Requirement 
     """
     if one is None or other is None:
         return one or other
-    roles = one.quorum.keys() | other.quorum.keys()
     return Requirement(
-        quorum={role: max(one.quorum.get(role, 0), other.quorum.get(role, 0)) for role in roles},
+        quorum=_larger(one.quorum, other.quorum),
         not_by=one.not_by | other.not_by,
         within_seconds=min(one.within_seconds, other.within_seconds),
         execute_within_seconds=min(one.execute_within_seconds, other.execute_within_seconds),
-        on_expiry="deny",
+        on_expiry=_later(one.on_expiry, other.on_expiry),
         comment_required=one.comment_required or other.comment_required,
     )
+
+
+def _later(one: Literal["deny"] | Escalation, other: Literal["deny"] | Escalation) -> Literal["deny"] | Escalation:
+    if isinstance(one, Escalation) and isinstance(other, Escalation):
+        quorum = _larger(one.quorum, other.quorum)
+        return Escalation(quorum=quorum, within_seconds=min(one.within_seconds, other.within_seconds))
+    return "deny"
+
+
+def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {role: max(one.get(role, 0), other.get(role, 0)) for role in one.keys() | other.keys()}
+
+
+def _sorted_quorum(quorum: Mapping[str, int]) -> Mapping[str, int]:
+    """A sorted copy: equal requirements have equal bytes, and the caller's dict may change without changing this."""
+    if not quorum or any(count < 1 for count in quorum.values()):
+        raise ValueError("a requirement names at least one role, and at least one person of each")
+    return dict(sorted(quorum.items()))
 
 
 def may_vote(

@@ -1,19 +1,39 @@
 """Conditions of a rule: closed operators over named fields, answered in three ways because a field can be missing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from operator import eq, ge, gt, le, lt, ne
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
+from langgraph_control.guards.globs import glob
 from langgraph_control.guards.signals import Signals
 
-__all__ = ["LOWER", "ORDERING", "UPPER", "Condition", "Operand", "Operator", "Scalar", "Truth", "judge"]
+__all__ = [
+    "ABSENT",
+    "ENVIRONMENT",
+    "LOWER",
+    "ORDERING",
+    "PATTERNS",
+    "UPPER",
+    "Condition",
+    "Facts",
+    "Operand",
+    "Operator",
+    "Scalar",
+    "Test",
+    "Truth",
+    "judge",
+    "tests_of",
+    "would_hold",
+]
 
 Scalar: TypeAlias = str | int | bool | Decimal | None
 Operand: TypeAlias = Scalar | tuple[Scalar, ...]
+
+ENVIRONMENT: Final = ".environment"  # no field that a file can name starts with a dot
 
 
 class Operator(StrEnum):
@@ -27,6 +47,8 @@ class Operator(StrEnum):
     NE = "ne"  # another text, or another number
     IN = "in"  # one of the listed texts or numbers
     NOT_IN = "not_in"  # none of the listed texts or numbers
+    LIKE = "like"  # a text that fits a pattern, in which * stands for any characters
+    NOT_LIKE = "not_like"  # a text that does not fit it
     IS = "is"  # true, false or null
 
 
@@ -36,7 +58,7 @@ class Truth(StrEnum):
     HOLDS = "holds"  # the field is there and the comparison holds
     FAILS = "fails"  # the field is there and the comparison does not hold
     MISSING = "missing"  # there is no such field, or it is null
-    MISTYPED = "mistyped"  # the field is there, but but not of the kind the policy compares it with
+    MISTYPED = "mistyped"  # the field is there, but not of the kind the policy compares it with
 
     @property
     def known(self) -> bool:
@@ -49,7 +71,7 @@ class Condition:
     """One comparison: ``amount: {lte: 100}``.
 
     Args:
-        field: an argument's name, or ``record.<field>``; further dots go into nested values.
+        field: an argument's name, ``record.<field>`` or ``risk.<field>``; further dots go into nested values.
         operator: how to compare.
         operand: what to compare with; a tuple for ``in`` and ``not_in``.
     """
@@ -62,6 +84,9 @@ class Condition:
 LOWER: Final = frozenset({Operator.GT, Operator.GTE})
 UPPER: Final = frozenset({Operator.LT, Operator.LTE})
 ORDERING: Final = LOWER | UPPER
+PATTERNS: Final = frozenset({Operator.LIKE, Operator.NOT_LIKE})
+
+Test: TypeAlias = Callable[[Any], Truth]
 
 _COMPARE: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = MappingProxyType(
     {
@@ -73,57 +98,161 @@ _COMPARE: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = MappingProxyTyp
         Operator.NE: ne,
         Operator.IN: lambda value, operand: value in operand,
         Operator.NOT_IN: lambda value, operand: value not in operand,
+        Operator.LIKE: lambda value, matches: matches(value),
+        Operator.NOT_LIKE: lambda value, matches: not matches(value),
     }
 )
-_ABSENT: Final = object()
 
 
-def judge(condition: Condition, signals: Signals) -> Truth:
+class _Absent:
+    """What a field is that is not there; None is null."""
+
+
+ABSENT: Final = _Absent()
+
+# How a field is looked at, as the first character of its key in Facts: texts compare with texts and numbers with
+# numbers. A text that looks like a number is none, nor is true a 1; what does not fit is kept as why it does not.
+_NUMBER: Final = "#"
+_TEXT: Final = "'"
+_AS_IT_IS: Final = "="
+
+
+class Facts(dict[str, Any]):
+    """The fields of one call, each looked up once and only where some rule asks for it.
+
+    Args:
+        signals: the call.
+        risk: the ``risk.`` fields by name; what is not in it is missing.
+    """
+
+    __slots__ = ("_risk", "_signals")
+
+    def __init__(self, signals: Signals, risk: Mapping[str, object] = MappingProxyType({})) -> None:
+        super().__init__()
+        self._signals = signals
+        self._risk = risk
+
+    def value(self, field: str) -> Any:
+        """Return a field's value, :data:`ABSENT` where it is not there.
+
+        Args:
+            field: its name, as a condition has it.
+        """
+        return self[_AS_IT_IS + field]
+
+    def __missing__(self, key: str) -> Any:
+        """Look a field up in one of the ways and remember it."""
+        view, field = key[0], key[1:]
+        if view == _AS_IT_IS:
+            value = _exact(self._look_up(field))
+        else:
+            value = self[_AS_IT_IS + field]
+            if not (isinstance(value, str) if view == _TEXT else _is_number(value)):
+                value = Truth.MISSING if value is None or value is ABSENT else Truth.MISTYPED
+        self[key] = value
+        return value
+
+    def _look_up(self, field: str) -> object:
+        if field == ENVIRONMENT:
+            return self._signals.environment
+        head, *rest = field.split(".")
+        if head == "risk" and rest:
+            return self._risk.get(".".join(rest), ABSENT)
+        if head == "record" and rest:
+            value: object = self._signals.record
+        else:
+            value = self._signals.arguments.get(head, ABSENT)
+        for part in rest:
+            if not isinstance(value, Mapping) or part not in value:
+                return ABSENT
+            value = value[part]
+        return value
+
+
+def judge(condition: Condition, facts: Facts) -> Truth:
     """Return what is known of one condition. Total: never raises, whatever the fields hold.
 
     Args:
         condition: what to compare.
-        signals: where the field is looked up.
+        facts: where the field is looked up.
     """
-    value = _exact(_look_up(condition.field, signals))
-    if value is _ABSENT:
-        return Truth.MISSING
-    if condition.operator is Operator.IS:
-        return _judge_is(value, condition.operand)
-    if value is None:
-        return Truth.MISSING
-    sample = condition.operand[0] if isinstance(condition.operand, tuple) else condition.operand
-    if not _comparable(value, sample):
-        return Truth.MISTYPED
-    return Truth.HOLDS if _COMPARE[condition.operator](value, condition.operand) else Truth.FAILS
+    key, test = _ready(condition)
+    return test(facts[key])
 
 
-def _judge_is(value: object, operand: Operand) -> Truth:
-    if operand is None or value is operand:
-        return Truth.HOLDS if value is operand else Truth.FAILS
-    if value is None:
-        return Truth.MISSING
-    return Truth.FAILS if isinstance(value, bool) else Truth.MISTYPED
+def would_hold(condition: Condition, value: Scalar) -> bool:
+    """Whether a condition holds for a value of the policy's own.
+
+    Args:
+        condition: what to compare.
+        value: what its field would hold.
+    """
+    key, test = _ready(condition)
+    kind = _AS_IT_IS if isinstance(value, bool | None) else _TEXT if isinstance(value, str) else _NUMBER
+    return key[0] == kind and test(value) is Truth.HOLDS
 
 
-def _look_up(field: str, signals: Signals) -> object:
-    head, *rest = field.split(".")
-    if head == "record" and rest:
-        value: object = signals.record
-    else:
-        value = signals.arguments.get(head, _ABSENT)
-    for part in rest:
-        if not isinstance(value, Mapping) or part not in value:
-            return _ABSENT
-        value = value[part]
-    return value
+def tests_of(conditions: Sequence[Condition]) -> tuple[tuple[str, Test], ...]:
+    """Return conditions made ready to be asked often: keys of :class:`Facts`, each with a test of what is there.
+
+    The two ends of a range become one test.
+
+    Args:
+        conditions: of one rule.
+    """
+    tests: list[tuple[str, Test]] = []
+    for name in dict.fromkeys(condition.field for condition in conditions):
+        of_field = [condition for condition in conditions if condition.field == name]
+        lower = [condition for condition in of_field if condition.operator in LOWER]
+        upper = [condition for condition in of_field if condition.operator in UPPER]
+        if len(lower) == len(upper) == 1:
+            tests.append((_NUMBER + name, _between(lower[0], upper[0])))
+            of_field = [condition for condition in of_field if condition.operator not in ORDERING]
+        tests += map(_ready, of_field)
+    return tuple(tests)
 
 
-def _comparable(value: object, sample: Scalar) -> bool:
-    """Texts compare with texts and numbers with numbers: a text that looks like a number is none, nor is true a 1."""
-    if isinstance(sample, str):
-        return isinstance(value, str)
-    return _is_number(value)
+def _ready(condition: Condition) -> tuple[str, Test]:
+    operator, operand = condition.operator, condition.operand
+    if operator is Operator.IS:
+        return _AS_IT_IS + condition.field, _is(operand)
+    sample = operand[0] if isinstance(operand, tuple) else operand
+    against: Any = glob(operand) if operator in PATTERNS and isinstance(operand, str) else operand
+    return (_TEXT if isinstance(sample, str) else _NUMBER) + condition.field, _compared(_COMPARE[operator], against)
+
+
+def _compared(compare: Callable[[Any, Any], bool], operand: Any) -> Test:
+    def test(value: Any) -> Truth:
+        if value.__class__ is Truth:
+            return value
+        return Truth.HOLDS if compare(value, operand) else Truth.FAILS
+
+    return test
+
+
+def _between(lower: Condition, upper: Condition) -> Test:
+    low, high = cast("Any", lower.operand), cast("Any", upper.operand)
+    holds, fails = Truth.HOLDS, Truth.FAILS  # a rule with a range is the common one, and asked most often
+    if (lower.operator, upper.operator) == (Operator.GT, Operator.LTE):
+        return lambda value: value if value.__class__ is Truth else holds if low < value <= high else fails
+    if (lower.operator, upper.operator) == (Operator.GTE, Operator.LTE):
+        return lambda value: value if value.__class__ is Truth else holds if low <= value <= high else fails
+    if (lower.operator, upper.operator) == (Operator.GT, Operator.LT):
+        return lambda value: value if value.__class__ is Truth else holds if low < value < high else fails
+    return lambda value: value if value.__class__ is Truth else holds if low <= value < high else fails
+
+
+def _is(operand: Operand) -> Test:
+    def test(value: Any) -> Truth:
+        if value is ABSENT:
+            return Truth.MISSING
+        if operand is None or value is operand:
+            return Truth.HOLDS if value is operand else Truth.FAILS
+        if value is None:
+            return Truth.MISSING
+        return Truth.FAILS if isinstance(value, bool) else Truth.MISTYPED
+
+    return test
 
 
 def _exact(value: object) -> object:

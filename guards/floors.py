@@ -1,6 +1,9 @@
 """Floors: what nothing an agent asserts may loosen. The admin publishes these rows; vote and claim hold to them.
 
 And the other end: the most that a policy asks for, by which publishing it can tell that a request has votes enough.
+
+A policy in ``mode: observe`` lets its tools run, so publishing it publishes floors that ask for nothing. An agent
+cannot do that: its own file decides what it asserts, and the published floor holds against it.
 """
 
 from collections.abc import Iterable
@@ -24,7 +27,8 @@ class Floor:
     Args:
         tool: the tool's name, or ``*`` for every tool that no rule names.
         must: the tool is never allowed without approval.
-        roles: every role that some rule lets approve it, sorted. A vote by anyone else never counts.
+        roles: every role that some rule lets approve it, at once or when others did not answer, sorted. A vote by
+            anyone else never counts.
         quorum: at least so many distinct people of these roles must say yes to any request. 1 where no rule lets
             anyone approve: nobody is in no roles, so the comparison fails by itself.
         not_by: who may not vote on any request, because every rule that asks says so: ``requester`` or nobody.
@@ -66,29 +70,27 @@ def _heard(policy: Policy, tool: str) -> list[Rule]:
     """The rules that can have a word in a decision about a tool."""
     rules = [rule for rule in policy.rules if not rule.tools or tool in rule.tools]
     # Where a rule always matches, `otherwise` is never heard.
-    return rules if any(_always_matches(rule) for rule in rules) else [*rules, *policy.otherwise]
+    return rules if any(rule.is_about_a_tool_only for rule in rules) else [*rules, *policy.otherwise]
 
 
 def _floor(policy: Policy, tool: str) -> Floor:
     heard = _heard(policy, tool)
-    strict = [rule for rule in heard if _always_matches(rule) and rule.then is not Then.ALLOW]
-    if any(rule.then is Then.DENY for rule in strict):
-        return Floor(tool=tool, must=True, roles=(), quorum=1)
+    strict = [rule for rule in heard if rule.is_about_a_tool_only and rule.then is not Then.ALLOW]
+    if any(not rule.then.lets_through for rule in strict):
+        return Floor(tool=tool, must=not policy.observes, roles=(), quorum=1)
     asking = [rule.requirement for rule in heard if rule.requirement is not None]
     always = _joined(strict)
     return Floor(
         tool=tool,
-        must=bool(strict) or all(rule.then is not Then.ALLOW for rule in heard),
-        roles=tuple(sorted({role for requirement in asking for role in requirement.quorum})),
-        quorum=min((requirement.people for requirement in asking), default=1) if always is None else always.people,
+        must=not policy.observes and (bool(strict) or all(rule.then is not Then.ALLOW for rule in heard)),
+        roles=tuple(sorted({role for requirement in asking for role in requirement.roles})),
+        quorum=min((requirement.fewest_people for requirement in asking), default=1)
+        if always is None
+        else always.fewest_people,
         not_by=tuple(sorted(frozenset[str].intersection(*(requirement.not_by for requirement in asking))))
         if asking
         else (),
     )
-
-
-def _always_matches(rule: Rule) -> bool:
-    return not (rule.impacts or rule.systems or rule.conditions)
 
 
 def _joined(rules: Iterable[Rule]) -> Requirement | None:

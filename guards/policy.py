@@ -2,76 +2,56 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Final, Self
 
 from langgraph_control.errors import PolicyError
-from langgraph_control.guards.lifecycle import Kind
-from langgraph_control.guards.policy_reader import MONEY_NEEDS_BOUNDS, read_policy
+from langgraph_control.guards.conditions import Facts
+from langgraph_control.guards.judging import RuleIndex
+from langgraph_control.guards.limits import Charge, charge
+from langgraph_control.guards.policy_parts import Mode, Owners, PolicyParts
+from langgraph_control.guards.policy_reader import read_policy
+from langgraph_control.guards.policy_rules import MONEY_NEEDS_BOUNDS
 from langgraph_control.guards.policy_text import Problem
-from langgraph_control.guards.routing import Decision, route
-from langgraph_control.guards.rules import ApprovalDefaults, PolicyTest, Rule, Then
+from langgraph_control.guards.risk import assess
+from langgraph_control.guards.rule_cover import DeadRule, dead_rules
+from langgraph_control.guards.rule_tests import TestFailure, failures
 from langgraph_control.guards.signals import Impact, Signals
 
-__all__ = ["Policy", "TestFailure"]
+__all__ = ["Mode", "Owners", "Policy", "TestFailure"]
 
 _LISTED_PROBLEMS: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestFailure:
-    """An inline test that came out otherwise.
-
-    Args:
-        place: the test's place in the file.
-        tool: the tool it calls.
-        expected: what the test expects.
-        got: what the rules decide.
-        reasons: why they do.
-    """
-
-    __test__ = False  # pytest would take the name for a test class
-
-    place: str
-    tool: str
-    expected: str
-    got: str
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(PolicyParts):
     """A policy file that was read and found correct. Build one with :meth:`parse`.
 
     Args:
         text: the file's canonical text: no byte order mark, line feeds, NFC.
         hash: SHA-256 of the canonical text's UTF-8 bytes, in hex.
         source: the file's name.
-        roles: role → its members: people, or ``group:<name>``.
-        owner: the role that settles what nobody else is named for, None where the file names none.
-        approve: the defaults of rules that ask people.
-        rules: the rules in the file's order; the order decides nothing.
-        otherwise: the rules for calls that no rule matches.
-        tests: the file's own tests.
     """
 
     text: str
     hash: str
     source: str
-    roles: Mapping[str, tuple[str, ...]]
-    owner: str | None
-    approve: ApprovalDefaults
-    rules: tuple[Rule, ...]
-    otherwise: tuple[Rule, ...]
-    tests: tuple[PolicyTest, ...]
+    index: RuleIndex = field(init=False, repr=False, compare=False)
+    otherwise_index: RuleIndex = field(init=False, repr=False, compare=False)
+    records_index: RuleIndex = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", RuleIndex(self.rules))
+        object.__setattr__(self, "otherwise_index", RuleIndex(self.otherwise))
+        object.__setattr__(self, "records_index", RuleIndex(self.records))
 
     @classmethod
     def parse(cls, text: str, *, source: str) -> Self:
         """Read a policy from its text. Pure: opening the file is the caller's.
 
         Args:
-            text: YAML 1.2, as DESIGN section 7 describes.
+            text: YAML 1.2, as docs/policy.md describes.
             source: the file's name; it stands in every error and in the places of rules.
 
         Raises:
@@ -86,17 +66,28 @@ class Policy:
             text=canonical,
             hash=hashlib.sha256(canonical.encode()).hexdigest(),
             source=source,
-            roles=parts.roles,
-            owner=parts.owner,
-            approve=parts.approve,
-            rules=parts.rules,
-            otherwise=parts.otherwise,
-            tests=parts.tests,
+            **{part.name: getattr(parts, part.name) for part in fields(parts)},
         )
+
+    def charges(self, signals: Signals) -> tuple[Charge, ...]:
+        """Return what a call takes of the budgets, for the ledger to count.
+
+        What cannot be counted is left out: :func:`route` has denied such a call already.
+
+        Args:
+            signals: everything known about the call.
+        """
+        facts = Facts(signals, assess(signals, self.risk).fields)
+        limits = self.limits_for(signals.tool, signals.impact, signals.system)
+        return tuple(one for limit in limits if (one := charge(limit, signals, facts)) is not None)
 
     def run_tests(self) -> tuple[TestFailure, ...]:
         """Run the file's own tests through :func:`route` and return those that came out otherwise."""
-        return tuple(failure for test in self.tests if (failure := self._failure(test)) is not None)
+        return failures(self)
+
+    def dead_rules(self) -> tuple[DeadRule, ...]:
+        """Return the rules that can never make a difference, each with the rule that takes its place."""
+        return dead_rules(self.rules, self.otherwise, self.records)
 
     def check_tools(self, tools: Mapping[str, Impact]) -> None:
         """Refuse allow rules that let money pass without both bounds. The file alone cannot know a tool's impact.
@@ -120,22 +111,6 @@ class Policy:
                 code="policy_money_unbounded",
             )
 
-    def _failure(self, test: PolicyTest) -> TestFailure | None:
-        decisions = {impact: route(signals, self) for impact, signals in _test_signals(test)}
-        for decision in decisions.values():
-            got = _outcome(decision, with_roles=test.by is not None)
-            expected = _outcome_expected(test)
-            if got == expected:
-                continue
-            return TestFailure(
-                place=test.place,
-                tool=test.tool,
-                expected=expected,
-                got=got,
-                reasons=(*decision.reasons, *_hint(decisions)),
-            )
-        return None
-
 
 def _refused(problems: tuple[Problem, ...], *, source: str) -> PolicyError:
     lines = [
@@ -150,43 +125,3 @@ def _refused(problems: tuple[Problem, ...], *, source: str) -> PolicyError:
         todo="Correct it and run `langgraph-control policy check`.",
         code=problems[0].code,
     )
-
-
-def _test_signals(test: PolicyTest) -> Iterator[tuple[Impact, Signals]]:
-    """A test that names no impact must come out the same for each."""
-    for impact in Impact if test.impact is None else (test.impact,):
-        signals = Signals(
-            tool=test.tool,
-            impact=impact,
-            kind=Kind.BLIND,
-            system=test.system,
-            arguments=test.arguments,
-            record=test.record,
-            actor="policy test",
-            on_behalf_of=None,
-            tenant="policy test",
-        )
-        yield impact, signals
-
-
-def _outcome(decision: Decision, *, with_roles: bool) -> str:
-    if decision.requirement is None or not with_roles:
-        return decision.verb.value
-    return _approve_by(decision.requirement.quorum)
-
-
-def _outcome_expected(test: PolicyTest) -> str:
-    return test.expect.value if test.by is None else _approve_by(test.by)
-
-
-def _approve_by(quorum: Mapping[str, int]) -> str:
-    people = ", ".join(f"{count} of {role}" for role, count in sorted(quorum.items()))
-    return f"{Then.APPROVE} by {people}"
-
-
-def _hint(decisions: Mapping[Impact, Decision]) -> tuple[str, ...]:
-    by_verb = {decision.verb: impact for impact, decision in decisions.items()}
-    if len(by_verb) < 2:  # noqa: PLR2004 - two answers differ, one does not
-        return ()
-    answers = ", ".join(f"{impact}: {verb}" for verb, impact in by_verb.items())
-    return (f"the answer depends on the tool's impact ({answers}); name it in the test with impact",)

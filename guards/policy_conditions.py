@@ -1,40 +1,45 @@
-"""Reading a rule's ``when``: closed operators, exact values, bounded ranges."""
+"""Reading a rule's ``when``: closed operators, exact values, bounded ranges, nothing that cannot hold."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeAlias, cast
 
-from langgraph_control.guards.conditions import LOWER, ORDERING, UPPER, Condition, Operator
-from langgraph_control.guards.policy_shape import did_you_mean
+from langgraph_control.guards.conditions import LOWER, ORDERING, PATTERNS, UPPER, Condition, Operator
+from langgraph_control.guards.globs import glob_problem
 from langgraph_control.guards.policy_text import Path
+from langgraph_control.guards.policy_words import did_you_mean
+from langgraph_control.guards.risk import RISK_FIELDS, Radius
+from langgraph_control.guards.rule_cover import contradiction
 from langgraph_control.guards.rules import Then
+from langgraph_control.guards.signals import Operation
 
-__all__ = ["Finding", "range_findings", "read_conditions"]
+__all__ = ["Finding", "field_problem", "range_findings", "read_conditions"]
 
 Finding: TypeAlias = tuple[Path, str, str]  # where below `when`, stable code, what is wrong
 
 _MAX_LISTED: Final = 1000
+_WORDS_OF: Final[Mapping[str, type[Radius] | type[Operation]]] = {"risk.radius": Radius, "risk.operation": Operation}
 
 
-def read_conditions(when: Mapping[str, Any]) -> tuple[tuple[Condition, ...], tuple[Finding, ...]]:
+def read_conditions(when: Mapping[str, Any], *, inside: str = "") -> tuple[tuple[Condition, ...], tuple[Finding, ...]]:
     """Return the conditions that can be read, and what is wrong with the others.
 
     Args:
         when: field → operator → value, as the file has it.
+        inside: put before each field's name, like ``record.``.
     """
     conditions: list[Condition] = []
     findings: list[Finding] = []
-    for name, comparisons in when.items():
-        if not all(name.split(".")):
-            findings.append(
-                ((name,), "policy_field", "write an argument's name or record.<field>, without empty parts")
-            )
+    for name, comparisons in ((inside + name, comparisons) for name, comparisons in when.items()):
+        wrong = field_problem(name)
+        if wrong is not None:
+            findings.append(((name,), "policy_field", wrong))
             continue
         if not isinstance(comparisons, dict) or not comparisons:
             findings.append(((name,), "policy_value", "write operators, like {gt: 0, lte: 100} or {is: false}"))
             continue
         for word, operand in comparisons.items():
-            problem = _comparison_problem(word, operand)
+            problem = _comparison_problem(word, operand) or _word_problem(name, operand)
             if problem is not None:
                 findings.append(((name, word), *problem))
                 continue
@@ -43,25 +48,42 @@ def read_conditions(when: Mapping[str, Any]) -> tuple[tuple[Condition, ...], tup
     return tuple(conditions), tuple(findings)
 
 
+def field_problem(name: str) -> str | None:
+    """Return what is wrong with a field's name, or None.
+
+    Args:
+        name: as the file has it.
+    """
+    head, *rest = name.split(".")
+    if not head or not all(rest):
+        return "write an argument's name or record.<field>, without empty parts"
+    if head == "risk" and rest and ".".join(rest) not in RISK_FIELDS:
+        known = [f"risk.{field}" for field in RISK_FIELDS]
+        return f"{name} is not known of a call; {did_you_mean(name, known)}"
+    return None
+
+
 def range_findings(conditions: Sequence[Condition], then: Then) -> tuple[Finding, ...]:
-    """Return the ranges that are open on one side or empty.
+    """Return the ranges that are open on one side or empty, and fields of which too much is asked at once.
 
     A rule that lets something through says from where to where: without a lower end a negative amount passes as a
-    small one, without an upper end the largest amount passes as well. A deny rule may be open; it lets nothing through.
+    small one, without an upper end the largest amount passes as well. Other rules may be open: they let nothing by.
 
     Args:
         conditions: the rule's conditions.
         then: what the rule decides.
     """
     findings: list[Finding] = []
-    for name in dict.fromkeys(condition.field for condition in conditions if condition.operator in ORDERING):
-        ranged = [condition for condition in conditions if condition.field == name]
-        lower = [condition for condition in ranged if condition.operator in LOWER]
-        upper = [condition for condition in ranged if condition.operator in UPPER]
-        if then is not Then.DENY and not (lower and upper):
+    for name in dict.fromkeys(condition.field for condition in conditions):
+        of_field = [condition for condition in conditions if condition.field == name]
+        lower = [condition for condition in of_field if condition.operator in LOWER]
+        upper = [condition for condition in of_field if condition.operator in UPPER]
+        if then.lets_through and (lower or upper) and not (lower and upper):
             findings.append(((name,), "policy_open_range", _open_range(then, lower_missing=not lower)))
         elif any(_excludes(low, high) for low in lower for high in upper):
             findings.append(((name,), "policy_empty_range", "no number lies between these bounds"))
+        elif (why := contradiction(of_field)) is not None:
+            findings.append(((name,), "policy_contradiction", f"{why}, so the rule never matches"))
     return tuple(findings)
 
 
@@ -77,9 +99,22 @@ def _comparison_problem(word: str, operand: object) -> tuple[str, str] | None:
         return None if _is_number(operand) else ("policy_operand", f"{word} takes a number, written without quotes")
     if operator in {Operator.IN, Operator.NOT_IN}:
         return None if _is_list_of_one_kind(operand) else ("policy_operand", _LISTED)
+    if operator in PATTERNS:
+        wrong = glob_problem(operand) if isinstance(operand, str) else f'{word} takes a text, like "*@acme.example"'
+        return None if wrong is None else ("policy_pattern", wrong)
     if _is_number(operand) or isinstance(operand, str):
         return None
     return "policy_operand", f"{word} takes a text or a number; for true, false and null write is"
+
+
+def _word_problem(name: str, operand: object) -> tuple[str, str] | None:
+    """A radius or operation that there is not would leave a rule without effect."""
+    known = _WORDS_OF.get(name)
+    words = operand if isinstance(operand, list) else [operand]
+    wrong = [word for word in words if known is not None and word not in set(known)]
+    if known is None or not wrong:
+        return None
+    return "policy_operand", f"{name} is never that; there are: {', '.join(known)}"
 
 
 _LISTED: Final = f"write a list of texts or a list of numbers, 1 to {_MAX_LISTED} of them"

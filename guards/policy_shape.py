@@ -1,68 +1,34 @@
 """The shape of a policy file, checked by Pydantic: which keys there are and what each may hold."""
 
-import re
-from collections.abc import Callable
-from difflib import get_close_matches
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from langgraph_control.guards.approvals import REQUESTER
+from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.policy_text import Path
-from langgraph_control.guards.rules import Then
-from langgraph_control.guards.signals import Impact
-
-__all__ = [
-    "ApproveShape",
-    "OtherwiseShape",
-    "PolicyShape",
-    "RuleShape",
-    "Shape",
-    "TestShape",
-    "did_you_mean",
-    "shape_problem",
-]
-
-MAX_QUORUM: Final = 100  # the texts below say these two numbers
-MAX_SECONDS: Final = 366 * 86400
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
-
-# Words with a meaning that this version does not act on yet. Reading over them would be worse than refusing.
-_LATER_KEYS: Final = frozenset(
-    {
-        *("limits", "retries", "mode", "deadlines", "deadline", "owners", "delegation", "break_glass"),
-        *("operation", "environment", "actor", "tenant", "count", "effect", "escalate_to", "all_of", "distinct_from"),
-    }
+from langgraph_control.guards.policy_words import (
+    LATER_KEYS,
+    Decides,
+    Effects,
+    Impacts,
+    Member,
+    Name,
+    Names,
+    Operations,
+    Question,
+    Quorum,
+    RoleName,
+    Shape,
+    WholeSeconds,
+    did_you_mean,
+    not_later,
 )
-_LATER_VALUES: Final = frozenset({"ask", "escalate", "dry_run", "on_behalf_of", "approvers"})
+from langgraph_control.guards.signals import Impact, Operation
 
-
-def _not_built(word: str) -> PydanticCustomError:
-    return PydanticCustomError("policy_not_built", "{word} comes in a later version; remove it", {"word": word})
-
-
-def _one_or_more(value: object) -> object:
-    return value if isinstance(value, list) else [value]
-
-
-def _seconds(value: object) -> int:
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 0 < seconds <= MAX_SECONDS:
-        raise PydanticCustomError("policy_duration", "write a time like 30s, 15m, 24h or 7d, at most 366d")
-    return seconds
-
-
-def _quorum(value: object) -> object:
-    quorum = {value: 1} if isinstance(value, str) else value
-    if not isinstance(quorum, dict) or not quorum:
-        raise PydanticCustomError("policy_quorum", "write a role, or roles with numbers like {{finance: 2}}")
-    for count in quorum.values():
-        if type(count) is not int or not 1 <= count <= MAX_QUORUM:
-            raise PydanticCustomError("policy_quorum", "each role needs a whole number of people, 1 to 100")
-    return quorum
+__all__ = ["ApproveShape", "ExpiryShape", "OtherwiseShape", "PolicyShape", "RuleShape", "TestShape", "shape_problem"]
 
 
 def _version(value: object) -> object:
@@ -71,72 +37,55 @@ def _version(value: object) -> object:
     return value
 
 
-def _not_later(value: object) -> object:
-    if isinstance(value, str) and value in _LATER_VALUES:
-        raise _not_built(value)
-    return value
+_NotBy = Annotated[Literal["requester"], BeforeValidator(not_later)]
 
 
-def _word(allowed: str, shape: str) -> Callable[[str], str]:
-    """A validator for one word; Pydantic's own text would show the pattern."""
-    pattern = re.compile(shape)
+class ExpiryShape(Shape):
+    """``on_expiry:`` where it is not ``deny``: who is asked next, and for how long."""
 
-    def check(value: str) -> str:
-        if not pattern.fullmatch(value):
-            raise PydanticCustomError("policy_value", "write {allowed}", {"allowed": allowed})
-        return value
-
-    return check
-
-
-_Then = Annotated[Then, BeforeValidator(_not_later)]
-_Seconds = Annotated[int, BeforeValidator(_seconds)]
-_Quorum = Annotated[dict[str, int], BeforeValidator(_quorum)]
-# Exact names only: `refund*` would match nothing and silently leave a deny rule without effect.
-_Name = Annotated[str, AfterValidator(_word("exact names, without blanks, * or ?", r"[^\s*?]{1,128}"))]
-_Names = Annotated[list[_Name], BeforeValidator(_one_or_more), Field(min_length=1)]
-_Impacts = Annotated[list[Impact], BeforeValidator(_one_or_more), Field(min_length=1)]
-_RoleName = Annotated[str, AfterValidator(_word("letters, digits, _ and - only", r"[A-Za-z][A-Za-z0-9_-]{0,63}"))]
-_Member = Annotated[str, AfterValidator(_word("a person or group:<name>, without blanks", r"(?!group:$)\S{1,254}"))]
-_NotBy = Annotated[Literal["requester"], BeforeValidator(_not_later)]
-
-
-class Shape(BaseModel):
-    """A part of the file: no keys but the ones named, nothing coerced."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    escalate_to: Quorum
+    within: WholeSeconds
 
 
 class ApproveShape(Shape):
     """``approve:``, the defaults of every rule that asks people."""
 
-    within: _Seconds = 86400
-    execute_within: _Seconds | None = None
-    on_expiry: Annotated[Literal["deny"], BeforeValidator(_not_later)] = "deny"
+    within: WholeSeconds = 86400
+    execute_within: WholeSeconds | None = None
+    on_expiry: Any = "deny"
     not_by: list[_NotBy] = Field(default=[REQUESTER])
 
 
-class OtherwiseShape(Shape):
+class DecidingShape(Shape):
+    """What ``rules:`` and ``otherwise:`` have in common: a decision, and whom it names."""
+
+    then: Decides
+    by: Quorum | None = None
+    comment: Literal["required"] | None = None
+    within: WholeSeconds | None = None
+    on_expiry: Any = None
+    to: str | None = None
+    question: Question | None = None
+
+
+class OtherwiseShape(DecidingShape):
     """An item of ``otherwise:``."""
 
-    impact: _Impacts
-    then: _Then
-    by: _Quorum | None = None
-    comment: Literal["required"] | None = None
-    within: _Seconds | None = None
+    impact: Impacts
 
 
-class RuleShape(Shape):
+class RuleShape(DecidingShape):
     """An item of ``rules:``. Conditions are read elsewhere, operator by operator."""
 
-    tool: _Names = Field(default_factory=list)
-    impact: _Impacts = Field(default_factory=list)
-    system: _Names = Field(default_factory=list)
+    tool: Names = Field(default_factory=list)
+    impact: Impacts = Field(default_factory=list)
+    system: Names = Field(default_factory=list)
+    operation: Operations = Field(default_factory=list)
+    effect: Effects = Field(default_factory=list)
+    environment: Names = Field(default_factory=list)
+    actor: Names = Field(default_factory=list)
+    tenant: Names = Field(default_factory=list)
     when: dict[str, Any] = Field(default_factory=dict)
-    then: _Then
-    by: _Quorum | None = None
-    comment: Literal["required"] | None = None
-    within: _Seconds | None = None
 
 
 class TestShape(Shape):
@@ -144,35 +93,39 @@ class TestShape(Shape):
 
     __test__ = False  # pytest would take the name for a test class
 
-    call: _Name
+    call: Name
     arguments: dict[str, Any] = Field(default_factory=dict, alias="with")
-    expect: _Then
-    by: _Quorum | None = None
+    expect: Decides
+    by: Quorum | None = None
+    to: str | None = None
     impact: Impact | None = None
-    system: _Name | None = None
+    effect: Kind | None = None
+    system: Name | None = None
+    operation: Operation | None = None
+    environment: Name | None = None
+    actor: Name | None = None
+    tenant: Name | None = None
 
 
 class PolicyShape(Shape):
-    """The file. Items of its lists are read one by one, so that a wrong rule does not hide the next one's mistakes."""
+    """The file. Its sections are read one by one, so that a wrong one does not hide the next one's mistakes."""
 
     version: Annotated[int, BeforeValidator(_version)]
-    roles: dict[_RoleName, Annotated[list[_Member], Field(min_length=1)]] = Field(default_factory=dict)
+    mode: Literal["enforce", "observe"] = "enforce"
+    roles: dict[RoleName, Annotated[list[Member], Field(min_length=1)]] = Field(default_factory=dict)
     owner: str | None = None
-    approve: ApproveShape = Field(default_factory=ApproveShape)
+    owners: Any = None
+    approve: Any = None
+    risk: Annotated[list[Any], Field(max_length=100)] = Field(default_factory=list)
+    records: Annotated[list[Any], Field(max_length=100)] = Field(default_factory=list)
     rules: Annotated[list[Any], Field(max_length=1000)] = Field(default_factory=list)
     otherwise: Annotated[list[Any], Field(max_length=100)] = Field(default_factory=list)
+    limits: Annotated[list[Any], Field(max_length=100)] = Field(default_factory=list)
+    retries: Any = None
+    breakers: Any = None
+    caps: Any = None
+    deadlines: Any = None
     tests: Annotated[list[Any], Field(max_length=1000)] = Field(default_factory=list)
-
-
-def did_you_mean(word: str, known: Any) -> str:
-    """Return a hint at the nearest known word, or the list of all of them.
-
-    Args:
-        word: what was written.
-        known: what could have been meant.
-    """
-    close = get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
 
 
 def shape_problem(error: ErrorDetails, shape: type[Shape]) -> tuple[Path, str, str]:
@@ -185,10 +138,9 @@ def shape_problem(error: ErrorDetails, shape: type[Shape]) -> tuple[Path, str, s
     path: Path = tuple(part for part in error["loc"] if part != "[key]")
     if error["type"] == "extra_forbidden":
         word = str(path[-1])
-        if word in _LATER_KEYS:
+        if word in LATER_KEYS:
             return path, "policy_not_built", f"{word} comes in a later version; remove it"
-        inside: type[Shape] = ApproveShape if path[0] == "approve" and len(path) > 1 else shape
-        known = [part.alias or name for name, part in inside.model_fields.items()]
+        known = [part.alias or name for name, part in _inside(shape, path[:-1]).model_fields.items()]
         return path, "policy_unknown_key", f"there is no such key; {did_you_mean(word, known)}"
     if error["type"] == "missing":
         return path, "policy_missing_key", "this key is required"
@@ -196,3 +148,19 @@ def shape_problem(error: ErrorDetails, shape: type[Shape]) -> tuple[Path, str, s
         return path, "policy_value", "write keys with values here, in braces or indented"
     code = error["type"] if error["type"].startswith("policy_") else "policy_value"
     return path, code, error["msg"][:1].lower() + error["msg"][1:]
+
+
+def _inside(shape: type[Shape], path: Path) -> type[Shape]:
+    """The shape at a place inside a shape."""
+    for part in path:
+        field = next((one for name, one in shape.model_fields.items() if part in {name, one.alias}), None)
+        inner = next(_shapes(field.annotation), None) if field is not None else None
+        shape = inner or shape
+    return shape
+
+
+def _shapes(annotation: Any) -> Iterator[type[Shape]]:
+    if isinstance(annotation, type) and issubclass(annotation, Shape):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _shapes(part)

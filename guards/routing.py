@@ -2,84 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from langgraph_control.guards.approvals import Requirement, stricter
-from langgraph_control.guards.conditions import Condition, Truth, judge
-from langgraph_control.guards.rules import Rule, Then
+from langgraph_control.guards.conditions import Facts, Truth
+from langgraph_control.guards.decisions import Decision, Match, Verb
+from langgraph_control.guards.judging import Fit, Judgement, judge_rule
+from langgraph_control.guards.limits import charge
+from langgraph_control.guards.risk import assess
+from langgraph_control.guards.rules import Then
+from langgraph_control.guards.signal_rows import Row, row_before_rules, row_beside_rules
 
 if TYPE_CHECKING:  # policy.py runs its inline tests through route(), so the import goes the other way
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from langgraph_control.guards.policy import Policy
+    from langgraph_control.guards.risk import Assessment
+    from langgraph_control.guards.rules import Rule
     from langgraph_control.guards.signals import Signals
 
 __all__ = ["Decision", "Explanation", "Fit", "Judgement", "Verb", "explain", "route"]
 
-
-class Verb(StrEnum):
-    """What to do with a proposed write."""
-
-    ALLOW = "allow"  # run it
-    APPROVE = "approve"  # park until the people named in the requirement say yes to this exact write
-    ASK = "ask"  # a piece is missing that a person must give
-    RETRY_LATER = "retry_later"  # the record or the system cannot be looked at now
-    VERIFY_FIRST = "verify_first"  # an earlier attempt may have happened: find out before anything else
-    DEDUPLICATE = "deduplicate"  # the record is already in the target state: nothing to do
-    ESCALATE = "escalate"  # a person owns this from here
-    DRY_RUN = "dry_run"  # say what would be done, do nothing
-    DENY = "deny"  # do not run it
-
-
-class Fit(StrEnum):
-    """How a rule fits the signals."""
-
-    MATCHED = "matched"  # it is about this call and every condition holds
-    UNSURE = "unsure"  # it is about this call, no condition fails, but a field is missing or cannot be compared
-    MISSED = "missed"  # it is about this call, but a condition fails
-    ELSEWHERE = "elsewhere"  # it is about another tool, impact or system
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """How one rule fits, and why.
-
-    Args:
-        rule: the rule.
-        fit: how it fits.
-        answers: each condition with what is known of it; empty where the rule is about something else.
-    """
-
-    rule: Rule
-    fit: Fit
-    answers: tuple[tuple[Condition, Truth], ...]
-
-    @property
-    def counts(self) -> bool:
-        """Whether the rule takes part. Where a field is missing, only an allow rule stands back."""
-        return self.fit is Fit.MATCHED or (self.fit is Fit.UNSURE and self.rule.then is not Then.ALLOW)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What was decided, and why.
-
-    Args:
-        verb: what to do.
-        reasons: for people and the trail; they name rules and fields, never argument values.
-        requirement: who must say yes; only with ``approve``.
-        matched: the places of the rules that made the decision.
-        policy_hash: which policy decided.
-    """
-
-    verb: Verb
-    reasons: tuple[str, ...]
-    requirement: Requirement | None
-    matched: tuple[str, ...]
-    policy_hash: str
+OBSERVE = "OBSERVE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +34,14 @@ class Explanation:
 
     Args:
         decision: what :func:`route` decides.
-        rules: every rule in the file's order, then ``otherwise``, each with its fit and its conditions' answers.
-        nearest: of the rules about this tool that were missed, the one with the fewest failing conditions.
+        assessment: the risk of the call.
+        rules: every rule in the file's order, then ``otherwise``, then ``records``, each with its fit and its
+            conditions' answers.
+        nearest: of the rules about this call that were missed, the one with the fewest failing conditions.
     """
 
     decision: Decision
+    assessment: Assessment
     rules: tuple[Judgement, ...]
     nearest: Judgement | None
 
@@ -100,22 +49,30 @@ class Explanation:
 def route(signals: Signals, policy: Policy) -> Decision:
     """Decide about one proposed write. Pure and total: the same signals and policy always give the same decision.
 
-    What the read hook found comes first. Then the strictest matching rule wins, in whatever order rules stand; several
-    approve rules are joined. A missing field is answered on the strict side: the decision is at least as strict as for
-    any value the field could have, so allow rules stand back, approve and deny rules take part, and ``otherwise`` is
-    heard too unless some rule certainly matches.
+    First comes what makes the rules' answer pointless or premature: the state of run and action, then the record
+    (:func:`row_before_rules`). Then the strictest matching rule wins, in whatever order rules stand; several approve
+    rules are joined; what ``records:`` says of the record and what ``limits:`` cannot count make it stricter. A missing field
+    is answered on the strict side: the decision is at least as strict as for any value the field could have, so allow
+    rules stand back, all others take part, and ``otherwise`` is heard too unless some rule certainly matches. Last, a
+    system that should be left alone holds back what would be let through (:func:`row_beside_rules`).
 
     Args:
         signals: everything known about the call.
         policy: the rules.
     """
-    found = _before_rules(signals)
-    if found is not None:
-        verb, reason = found
-        return Decision(verb=verb, reasons=(reason,), requirement=None, matched=(), policy_hash=policy.hash)
-    judged = [_judge_rule(rule, signals) for rule in policy.rules if rule.is_about(signals)]
-    fallback = [_judge_rule(rule, signals) for rule in policy.otherwise if rule.is_about(signals)]
-    return _decide(judged, fallback, signals=signals, policy_hash=policy.hash)
+    row = row_before_rules(signals, policy)
+    if row is not None:
+        return _of_row(row, signals, policy)
+    assessment = assess(signals, policy.risk)
+    facts = Facts(signals, assessment.fields)
+    decision = _ruled(signals, policy, facts, assessment)
+    if policy.observes and decision.verb is not Verb.ALLOW:
+        decision = _observed(decision)
+    if decision.verb.strictness < Verb.RETRY_LATER.strictness:
+        row = row_beside_rules(signals, policy)
+        if row is not None:
+            return _held_back(decision, row, signals, policy)
+    return decision
 
 
 def explain(signals: Signals, policy: Policy) -> Explanation:
@@ -125,59 +82,104 @@ def explain(signals: Signals, policy: Policy) -> Explanation:
         signals: everything known about the call.
         policy: the rules.
     """
-    judged = tuple(
-        _judge_rule(rule, signals) if rule.is_about(signals) else Judgement(rule=rule, fit=Fit.ELSEWHERE, answers=())
-        for rule in (*policy.rules, *policy.otherwise)
+    assessment = assess(signals, policy.risk)
+    facts = Facts(signals, assessment.fields)
+    judged = tuple(judge_rule(rule, signals, facts) for rule in (*policy.rules, *policy.otherwise, *policy.records))
+    return Explanation(
+        decision=route(signals, policy),
+        assessment=assessment,
+        rules=judged,
+        nearest=_nearest(judged[: len(policy.rules)]),
     )
-    return Explanation(decision=route(signals, policy), rules=judged, nearest=_nearest(judged))
 
 
-def _before_rules(signals: Signals) -> tuple[Verb, str] | None:
-    if signals.read_failed:
-        return Verb.RETRY_LATER, "the record could not be read, so nothing can be decided about it now"
-    if signals.record_missing:
-        return Verb.DENY, "the record this write is about does not exist"
-    if signals.already_done:
-        return Verb.DEDUPLICATE, "the record is already in the target state"
-    return None
-
-
-def _judge_rule(rule: Rule, signals: Signals) -> Judgement:
-    answers = tuple((condition, judge(condition, signals)) for condition in rule.conditions)
-    truths = {truth for _, truth in answers}
-    if Truth.FAILS in truths:  # one certain no settles it, whatever else is missing
-        fit = Fit.MISSED
-    elif truths <= {Truth.HOLDS}:
-        fit = Fit.MATCHED
-    else:
-        fit = Fit.UNSURE
-    return Judgement(rule=rule, fit=fit, answers=answers)
-
-
-def _decide(
-    judged: Sequence[Judgement], fallback: Sequence[Judgement], *, signals: Signals, policy_hash: str
-) -> Decision:
-    counting = [judgement for judgement in judged if judgement.counts]
-    reasons = [_reason(judgement) for judgement in judged if judgement.counts or judgement.fit is Fit.UNSURE]
-    nothing_applies = False
-    if not any(judgement.fit is Fit.MATCHED for judgement in judged):
-        covering = [judgement for judgement in fallback if judgement.counts]
-        counting += covering
-        reasons += [f"no rule certainly matches, so otherwise applies: {_reason(judgement)}" for judgement in covering]
-        nothing_applies = not covering
-    if nothing_applies:
-        reasons.append(f"no rule certainly matches and otherwise says nothing about impact {signals.impact}: denied")
-        verb = Then.DENY
-    else:
-        verb = max((judgement.rule.then for judgement in counting), key=lambda then: then.strictness)
-    deciding = [judgement.rule for judgement in counting if judgement.rule.then is verb]
+def _of_row(row: Row, signals: Signals, policy: Policy) -> Decision:
+    applied = signals.progress.applied
+    stays = (f"{applied} other writes of the same saga are in effect",) if applied else ()
     return Decision(
-        verb=Verb(verb),
-        reasons=tuple(reasons),
-        requirement=_joined(deciding) if verb is Then.APPROVE else None,
-        matched=tuple(rule.place for rule in deciding),
-        policy_hash=policy_hash,
+        verb=row.verb,
+        reasons=(row.why, *stays),
+        requirement=None,
+        matched=(),
+        policy_hash=policy.hash,
+        source=row.source,
+        seconds=row.seconds(signals, policy),
+        owner=_owner(signals, policy) if row.verb is Verb.ESCALATE else None,
     )
+
+
+def _held_back(decision: Decision, row: Row, signals: Signals, policy: Policy) -> Decision:
+    return replace(
+        decision,
+        verb=row.verb,
+        reasons=(row.why, *decision.reasons),
+        requirement=None,
+        matched=(),
+        source=row.source,
+        seconds=row.seconds(signals, policy),
+    )
+
+
+def _observed(decision: Decision) -> Decision:
+    """What is not enforced is said first, in capitals: nobody should take this for the policy's own yes."""
+    return replace(
+        decision,
+        verb=Verb.ALLOW,
+        reasons=(f"{OBSERVE}: the policy would say {decision.spoken}, and is not enforced", *decision.reasons),
+        requirement=None,
+        owner=None,
+        question=None,
+        observed=decision,
+    )
+
+
+def _ruled(signals: Signals, policy: Policy, facts: Facts, assessment: Assessment) -> Decision:
+    judged = policy.index.hear(signals, facts)
+    counting = [judgement for judgement in judged if judgement.counts]
+    reasons = [judgement.reason for judgement in judged]
+    least = Verb.ALLOW
+    if not any(judgement.fit is Fit.MATCHED for judgement in judged):
+        covering = [judgement for judgement in policy.otherwise_index.hear(signals, facts) if judgement.counts]
+        counting += covering
+        reasons += [f"no rule certainly matches, so otherwise applies: {one.reason}" for one in covering]
+        if not covering:
+            reasons.append(
+                f"no rule certainly matches and otherwise says nothing about impact {signals.impact}: denied"
+            )
+            least = Verb.DENY
+    said_of_record = policy.records_index.hear(signals, facts) if policy.records else ()
+    counting += said_of_record
+    reasons += [judgement.reason for judgement in said_of_record]
+    for limit in policy.limits_for(signals.tool, signals.impact, signals.system) if policy.limits else ():
+        if charge(limit, signals, facts) is None:
+            reasons.append(f"{limit.place} cannot be counted, for it needs {limit.needs}: denied")
+            least = Verb.DENY
+    verb = max((least, *(_VERB[judgement.rule.then] for judgement in counting)), key=_strictness)
+    deciding = [judgement.rule for judgement in counting if _VERB[judgement.rule.then] is verb]
+    return Decision(
+        verb=verb,
+        reasons=tuple(reasons),
+        requirement=_joined(deciding) if verb is Verb.APPROVE else None,
+        matched=tuple(rule.place for rule in deciding),
+        policy_hash=policy.hash,
+        heard=tuple(_match(judgement, verb) for judgement in counting),
+        radius=assessment.radius,
+        owner=_owner(signals, policy, deciding) if verb is Verb.ESCALATE else None,
+        question=_question(deciding) if verb is Verb.ASK else None,
+    )
+
+
+_VERB: Final = {then: Verb(then) for then in Then}
+
+
+def _strictness(verb: Verb) -> int:
+    return verb.strictness
+
+
+def _match(judgement: Judgement, verb: Verb) -> Match:
+    then = judgement.rule.then
+    certain = judgement.fit is Fit.MATCHED
+    return Match(place=judgement.rule.place, then=then, certain=certain, decides=_VERB[then] is verb)
 
 
 def _joined(rules: Iterable[Rule]) -> Requirement | None:
@@ -185,26 +187,14 @@ def _joined(rules: Iterable[Rule]) -> Requirement | None:
     return reduce(stricter, (rule.requirement for rule in rules), nobody)
 
 
-def _reason(judgement: Judgement) -> str:
-    rule = judgement.rule
-    unsure = [f"{condition.field} is {_why(truth)}" for condition, truth in judgement.answers if not truth.known]
-    if not unsure:
-        return f"{rule.place} says {_says(rule)}"
-    because = " and ".join(dict.fromkeys(unsure))
-    if rule.then is Then.ALLOW:
-        return f"{rule.place} would allow, but {because}"
-    return f"{rule.place} says {_says(rule)}; {because}, which counts as matching"
+def _owner(signals: Signals, policy: Policy, rules: Iterable[Rule] = ()) -> str | None:
+    """Who owns what is escalated. Where rules name several roles, the first by name, so that their order is nothing."""
+    named = sorted({rule.to for rule in rules if rule.to is not None})
+    return named[0] if named else policy.owner_for(signals.tool, signals.system, signals.impact)
 
 
-def _says(rule: Rule) -> str:
-    if rule.requirement is None:
-        return rule.then.value
-    people = ", ".join(f"{count} of {role}" for role, count in rule.requirement.quorum.items())
-    return f"approve by {people}"
-
-
-def _why(truth: Truth) -> str:
-    return "missing" if truth is Truth.MISSING else "not of the kind the rule compares it with"
+def _question(rules: Iterable[Rule]) -> str | None:
+    return "\n".join(sorted({rule.question for rule in rules if rule.question is not None})) or None
 
 
 def _nearest(judged: Iterable[Judgement]) -> Judgement | None:

@@ -100,6 +100,10 @@ def parked_card(
     """
     shown = call if claimed.payload is None else replace(call, args=call.stored(claimed.payload)[0])
     card = {"control": call.key.hex(), "reason": claimed.reason, "wake_ms": wake_ms, **_card(shown, view, decision)}
+    if decision.owner is not None:
+        card["owner"] = decision.owner
+    if decision.question is not None:
+        card["question"] = decision.question
     if claimed.approval_id is not None:
         card["approval"] = approval_name(claimed.approval_id)
         card["expires_at"] = claimed.expires_at.astimezone(UTC).isoformat() if claimed.expires_at else None

@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from langgraph_control.audit.ledger import Answer, Claim, Claimed, Reason
+from langgraph_control.guards.decisions import Decision, Source, Verb
 from langgraph_control.guards.intent import ask_for, missing_pieces
 from langgraph_control.guards.retries import backoff_seconds
-from langgraph_control.guards.routing import Decision, Verb, route
-from langgraph_control.guards.signals import Signals
+from langgraph_control.guards.routing import route
+from langgraph_control.guards.signals import Context, Signals
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT
 from langgraph_control.nodes.attempt import attempt
@@ -49,14 +50,14 @@ def perform(call: GovernedCall) -> Gate:
     waited, with_card = 0.0, False
     while True:
         view = yield from _look(call)
-        decision = _postponed(later, call) if later else _decide(call, view)
         ticket = yield ask.NewTicket()
+        decision = _postponed(later, call) if later else _decide(call, view, ticket)
         claimed = yield _claim(call, view, decision, ticket, with_card=with_card)
         if _lacks_card(claimed, decision) and not with_card:
             with_card = True
             continue
         if claimed.answer is Answer.PARK:
-            yield ask.Park(card=parked_card(call, view, decision, claimed, wake_ms=_wake_ms(later, claimed)))
+            yield ask.Park(card=parked_card(call, view, decision, claimed, wake_ms=_wake_ms(later, claimed, decision)))
             later, waited = None, 0.0
             continue
         step = yield from _go_on(call, view, decision, claimed, ticket, waited=waited)
@@ -123,7 +124,7 @@ def _record(heard: ask.Heard | ask.AskFailed) -> Any:
     return ABSENT if heard.value is ABSENT else as_record(heard.value)
 
 
-def _decide(call: GovernedCall, view: View) -> Decision:
+def _decide(call: GovernedCall, view: View, ticket: ask.Ticket) -> Decision:
     policy = call.run.policy
     missing = missing_pieces(
         intent=call.run.intent,
@@ -133,7 +134,14 @@ def _decide(call: GovernedCall, view: View) -> Decision:
     )
     if missing:
         reasons = (ask_for(call.tool, missing),)
-        return Decision(verb=Verb.DENY, reasons=reasons, requirement=None, matched=(), policy_hash=policy.hash)
+        return Decision(
+            verb=Verb.DENY,
+            reasons=reasons,
+            requirement=None,
+            matched=(),
+            policy_hash=policy.hash,
+            source=Source.CHECKS,
+        )
     record = view.before if isinstance(view.before, Mapping) else None
     return route(
         Signals(
@@ -143,12 +151,14 @@ def _decide(call: GovernedCall, view: View) -> Decision:
             system=call.contract.system,
             arguments=call.args,
             record=record,
-            record_missing=is_missing(view.before),
-            read_failed=view.failed,
-            already_done=view.already_done,
             actor=call.run.actor,
             on_behalf_of=call.run.on_behalf_of,
             tenant=call.run.tenant,
+            now=ticket.now,
+            agent=call.run.graph,
+            context=Context(
+                read_failed=view.failed, record_missing=is_missing(view.before), already_done=view.already_done
+            ),
         ),
         policy,
     )
@@ -193,6 +203,10 @@ def _claim(call: GovernedCall, view: View, decision: Decision, ticket: ask.Ticke
         body=call.body(
             reasons=list(decision.reasons),
             rules=list(decision.matched),
+            also=[f"{one.place}: {one.then}" for one in decision.heard if not one.decides] or None,
+            observed=decision.observed.verb.value if decision.observed else None,
+            owner=decision.owner,
+            question=decision.question,
             policy=decision.policy_hash,
             target=view.target,
             at=ticket.now.isoformat(),
@@ -211,9 +225,11 @@ def _pause(step: Later, claimed: Claimed, ticket: ask.Ticket) -> float:
     return max(step.seconds, backoff)
 
 
-def _wake_ms(later: Later | None, claimed: Claimed) -> int:
+def _wake_ms(later: Later | None, claimed: Claimed, decision: Decision) -> int:
     if later is not None:
         return max(1, int(later.seconds * 1000))
+    if claimed.reason == Reason.RETRY_LATER and decision.seconds is not None:
+        return max(1, int(decision.seconds * 1000))
     return 60_000 if claimed.reason == Reason.RECORD_UNREADABLE else 0
 
 
@@ -250,6 +266,8 @@ def _refusal_text(call: GovernedCall, claimed: Claimed, decision: Decision) -> s
                 f"{call.tool} was not done: the same change ({keys}) was already asked for with other arguments and "
                 "may have happened. Do not work around this; tell the user that a person must look at it."
             )
+        case Reason.DRY_RUN:
+            return f"{call.tool} was not done: this is a dry run, and nothing was changed. {why}."
         case Reason.DEDUPLICATE:
             return f"{call.tool} was not done because there is nothing to do: {why}."
         case Reason.ABANDONED:

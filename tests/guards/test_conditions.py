@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_control.guards.conditions import Condition, Operator, Truth, judge
+from langgraph_control.guards.conditions import Condition, Facts, Operator, Truth, judge
 from langgraph_control.guards.signals import Signals
 from tests.support.policies import calls, conditions, numbers, signals, values
 
 
 def ask(value: Any, operator: Operator, operand: Any) -> Truth:
     """What is known of one comparison with an argument that is there."""
-    return judge(Condition(field="x", operator=operator, operand=operand), signals(arguments={"x": value}))
+    return judge(Condition(field="x", operator=operator, operand=operand), Facts(signals(arguments={"x": value})))
 
 
 @pytest.mark.parametrize(
@@ -77,21 +77,21 @@ def test_dots_go_into_nested_values(field: str, truth: Truth) -> None:
     call = signals(
         arguments={"order": {"country": "DE"}, "record": 7}, record={"country": "FR", "owner": {"country": "DE"}}
     )
-    assert judge(Condition(field=field, operator=Operator.EQ, operand="DE"), call) is truth
+    assert judge(Condition(field=field, operator=Operator.EQ, operand="DE"), Facts(call)) is truth
 
 
 def test_without_a_read_hook_every_record_field_is_missing() -> None:
     """Not having looked is not the same as having seen nothing."""
     condition = Condition(field="record.deleted_at", operator=Operator.IS, operand=None)
-    assert judge(condition, signals(record=None)) is Truth.MISSING
-    assert judge(condition, signals(record={})) is Truth.MISSING
-    assert judge(condition, signals(record={"deleted_at": None})) is Truth.HOLDS
+    assert judge(condition, Facts(signals(record=None))) is Truth.MISSING
+    assert judge(condition, Facts(signals(record={}))) is Truth.MISSING
+    assert judge(condition, Facts(signals(record={"deleted_at": None}))) is Truth.HOLDS
 
 
 @given(conditions(), calls())
 def test_every_condition_has_an_answer(condition: Condition, call: Signals) -> None:
     """Judging never raises, whatever a field holds."""
-    assert judge(condition, call) in set(Truth)
+    assert judge(condition, Facts(call)) in set(Truth)
 
 
 OPPOSITES = [

@@ -9,11 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langgraph_control.guards.approvals import stricter
+from langgraph_control.guards.decisions import Source
 from langgraph_control.guards.policy import Policy
 from langgraph_control.guards.routing import Fit, Verb, explain, route
 from langgraph_control.guards.rules import Rule, Then
-from langgraph_control.guards.signals import Impact, Signals
-from tests.support.policies import REFUNDS, as_strict, calls, policies, policy_of, rules, signals, values
+from langgraph_control.guards.signals import Context, Impact, Signals
+from tests.support.policies import (
+    REFUNDS,
+    as_strict,
+    calls,
+    enforced,
+    like,
+    policies,
+    policy_of,
+    rules,
+    signals,
+    surroundings,
+    values,
+)
 
 REFUND_POLICY = Policy.parse(REFUNDS, source="policy.yaml")
 
@@ -23,48 +36,53 @@ def test_the_order_of_rules_decides_nothing(policy: Policy, call: Signals, rando
     """Shuffling a file's rules never changes verb or requirement."""
     shuffled = list(policy.rules)
     random.shuffle(shuffled)
-    one, other = route(call, policy), route(call, policy_of(shuffled, policy.otherwise))
-    assert (one.verb, one.requirement, sorted(one.matched)) == (other.verb, other.requirement, sorted(other.matched))
+    one, other = route(call, policy), route(call, like(policy, shuffled))
+    assert (one.verb, one.requirement, one.owner, one.question) == (
+        other.verb,
+        other.requirement,
+        other.owner,
+        other.question,
+    )
+    assert sorted(one.matched) == sorted(other.matched)
 
 
-@given(policies, calls(), rules(then=Then.DENY))
+@given(enforced, calls(), rules(then=Then.DENY))
 def test_a_further_deny_rule_never_loosens(policy: Policy, call: Signals, rule: Rule) -> None:
     """Whatever a deny rule is about, adding it makes no decision looser."""
-    assert as_strict(route(call, policy_of([*policy.rules, rule], policy.otherwise)), route(call, policy))
+    assert as_strict(route(call, like(policy, [*policy.rules, rule])), route(call, policy))
 
 
-@given(policies, calls(), rules(then=Then.APPROVE))
-def test_a_further_approve_rule_never_loosens_what_rules_decide(policy: Policy, call: Signals, rule: Rule) -> None:
-    """Where some rule matches already, adding an approve rule makes the decision no looser.
+@given(enforced, calls(), rules().filter(lambda rule: rule.then is not Then.ALLOW))
+def test_a_further_rule_that_allows_nothing_never_loosens_what_rules_decide(
+    policy: Policy, call: Signals, rule: Rule
+) -> None:
+    """Where some rule matches already, adding any but an allow rule makes the decision no looser.
 
     (Where none matches, it takes the place of `otherwise`, as the file's author asks for.)
     """
-    if any(judgement.fit is Fit.MATCHED for judgement in explain(call, policy_of(policy.rules)).rules):
-        assert as_strict(route(call, policy_of([*policy.rules, rule], policy.otherwise)), route(call, policy))
+    if any(
+        judgement.fit is Fit.MATCHED for judgement in explain(call, policy_of(policy.rules, risk=policy.risk)).rules
+    ):
+        assert as_strict(route(call, like(policy, [*policy.rules, rule])), route(call, policy))
 
 
-@given(policies, calls(), st.sampled_from(["amount", "country"]), values)
+@given(enforced, calls(), st.sampled_from(["amount", "country"]), values)
 def test_a_missing_argument_is_answered_at_least_as_strictly_as_any_value(
     policy: Policy, call: Signals, name: str, value: Any
 ) -> None:
     """Leaving a field out gains nothing: no value it could have had would be treated more strictly."""
     without = {key: kept for key, kept in call.arguments.items() if key != name}
-    missing = signals(call.tool, arguments=without, record=call.record, impact=call.impact, system=call.system)
-    filled = signals(
-        call.tool, arguments={**without, name: value}, record=call.record, impact=call.impact, system=call.system
-    )
+    missing = replace(call, arguments=without)
+    filled = replace(call, arguments={**without, name: value})
     assert as_strict(route(missing, policy), route(filled, policy))
 
 
-@given(policies, calls(), values)
+@given(enforced, calls(), values)
 def test_an_unread_record_is_answered_at_least_as_strictly_as_any_record(
     policy: Policy, call: Signals, value: Any
 ) -> None:
     """A contract without a read hook gains nothing by it."""
-    blind = signals(call.tool, arguments=call.arguments, record=None, impact=call.impact, system=call.system)
-    seen = signals(
-        call.tool, arguments=call.arguments, record={"flagged": value}, impact=call.impact, system=call.system
-    )
+    blind, seen = replace(call, record=None), replace(call, record={"flagged": value})
     assert as_strict(route(blind, policy), route(seen, policy))
 
 
@@ -76,15 +94,18 @@ def test_a_missing_field_never_allows(drawn: list[Rule], call: Signals) -> None:
     assert route(blank, policy_of(conditional)).verb is not Verb.ALLOW
 
 
-@given(policies, calls())
-def test_a_decision_is_whole(policy: Policy, call: Signals) -> None:
+@given(policies, calls(), surroundings())
+def test_a_decision_is_whole(policy: Policy, call: Signals, around: dict[str, Any]) -> None:
     """Every decision has reasons and the policy's hash, and a requirement exactly when people are asked."""
-    decision = route(call, policy)
-    assert decision.verb in {Verb.ALLOW, Verb.APPROVE, Verb.DENY}
+    decision = route(replace(call, **around), policy)
     assert decision.reasons
     assert decision.policy_hash == policy.hash
     assert (decision.requirement is not None) == (decision.verb is Verb.APPROVE)
-    assert explain(call, policy).decision == decision
+    assert (decision.question is not None) == (decision.verb is Verb.ASK)
+    assert decision.owner is None or decision.verb is Verb.ESCALATE
+    assert decision.seconds is None or (decision.verb is Verb.RETRY_LATER and decision.seconds >= 0)
+    assert decision.observed is None or (policy.observes and decision.source is not Source.RUN_STATE)
+    assert explain(replace(call, **around), policy).decision == decision
 
 
 @given(policies, calls())
@@ -108,7 +129,7 @@ def test_what_is_approved_asks_for_everything_any_matching_rule_asks_for(policy:
 def test_what_the_read_found_comes_before_the_rules(found: dict[str, Any], verb: Verb) -> None:
     """An allowed refund is still not done when its record is unreadable, missing, or done already."""
     call = signals(arguments={"amount": 5}, record={"flagged": False})
-    decision = route(replace(call, **found), REFUND_POLICY)
+    decision = route(replace(call, context=Context(**found)), REFUND_POLICY)
     assert decision.verb is verb
     assert decision.reasons
     assert decision.policy_hash == REFUND_POLICY.hash

@@ -1,7 +1,9 @@
-"""``policy check``, ``test``, ``explain`` and ``publish``."""
+"""``policy check``, ``test``, ``explain``, ``decisions`` and ``publish``."""
 
 import json
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +16,11 @@ from langgraph_control.cli.output import console, heading, indented
 from langgraph_control.errors import PolicyError
 from langgraph_control.guards.canonical import observed
 from langgraph_control.guards.conditions import Condition, Truth
+from langgraph_control.guards.decision_table import decision_table
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.policy import Policy
-from langgraph_control.guards.routing import Fit, Judgement, explain
-from langgraph_control.guards.signals import Impact, Signals
+from langgraph_control.guards.routing import Explanation, Fit, Judgement, explain
+from langgraph_control.guards.signals import Breaker, Impact, Operation, Prior, Progress, Risk, Signals, SystemState
 
 __all__ = ["policy"]
 
@@ -28,10 +31,23 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="The policy file.", s
 
 
 @policy.command()
-def check(file: File) -> None:
-    """Read a policy file and print each problem with file, line and key."""
+def check(
+    file: File,
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="End with 1 for dead rules, too.")] = False,
+) -> None:
+    """Read a policy file and print each problem with file, line and key; then rules that make no difference."""
     found = _read(file)
-    console().print(f"{file.name}: OK, {len(found.rules)} rules, {len(found.tests)} tests, sha256 {found.hash[:12]}")
+    out = console()
+    out.print(f"{file.name}: OK, {len(found.rules)} rules, {len(found.tests)} tests, sha256 {found.hash[:12]}")
+    if found.observes:
+        heading(out, "mode: observe - decisions of the rules are recorded, and the tools run", style="yellow")
+    dead = found.dead_rules()
+    for rule in dead:
+        heading(out, f"warning: {rule.place} makes no difference", style="yellow")
+        indented(out, f"{rule.because} {rule.why}")
+    if dead and strict:
+        raise typer.Exit(1)
 
 
 @policy.command()
@@ -57,35 +73,46 @@ def explain_call(
     args: Annotated[str, typer.Option(help="The call's arguments, a JSON object.")] = "{}",
     record: Annotated[str | None, typer.Option(help="The record as read, a JSON object.", show_default=False)] = None,
     impact: Annotated[Impact, typer.Option(help="What the tool's contract says it touches.")] = Impact.RECORD,
+    effect: Annotated[Kind, typer.Option(help="What is known of the effect after a lost answer.")] = Kind.BLIND,
     system: Annotated[str | None, typer.Option(help="The tool's system of record.", show_default=False)] = None,
+    operation: Annotated[
+        Operation | None, typer.Option(help="The kind of operation, if not the impact's.", show_default=False)
+    ] = None,
+    reversible: Annotated[bool, typer.Option("--reversible", help="The contract can undo the effect.")] = False,
+    environment: Annotated[str | None, typer.Option(help="Where the agent runs.", show_default=False)] = None,
+    actor: Annotated[str, typer.Option(help="The identity the agent runs under.")] = "policy explain",
+    tenant: Annotated[str, typer.Option(help="Whose data it is.")] = "policy explain",
+    prior: Annotated[Prior, typer.Option(help="What earlier attempts of the action came to.")] = Prior.NONE,
+    attempts: Annotated[int, typer.Option(help="How many attempts there were.", min=0)] = 0,
+    breaker: Annotated[Breaker, typer.Option(help="Where the system's breaker stands.")] = Breaker.CLOSED,
 ) -> None:
-    """Say what the policy decides about a call, which rules matched, and which missed most narrowly."""
+    """Say what the policy decides about a call, which signals and rules made it so, and which missed most narrowly."""
     found = explain(
         Signals(
             tool=tool,
             impact=impact,
-            kind=Kind.BLIND,
+            kind=effect,
             system=system,
             arguments=_object(args, "--args"),
             record=None if record is None else _object(record, "--record"),
-            actor="policy explain",
+            actor=actor,
             on_behalf_of=None,
-            tenant="policy explain",
+            tenant=tenant,
+            now=datetime.now(UTC),
+            environment=environment,
+            risk=Risk(operation=operation, reversible=reversible),
+            system_state=SystemState(breaker=breaker),
+            progress=Progress(prior=prior, attempts=attempts),
         ),
         _read(file),
     )
-    out = console()
-    heading(out, f"{tool} ({impact}): {found.decision.verb}")
-    for reason in found.decision.reasons:
-        indented(out, reason)
-    out.print()
-    for judgement in found.rules:
-        _print_rule(out, judgement)
-    if found.nearest is not None:
-        out.print()
-        out.print(f"Nearest miss: {found.nearest.rule.place}")
-        for condition in _not_holding(found.nearest):
-            indented(out, condition)
+    _print_explanation(console(), f"{tool} ({impact})", found)
+
+
+@policy.command()
+def decisions() -> None:
+    """Print how signals and rules lead to a decision, as a page of Markdown."""
+    sys.stdout.write(decision_table())
 
 
 @policy.command()
@@ -122,6 +149,33 @@ def _object(text: str, option: str) -> dict[str, Any]:
     return {name: observed(item) for name, item in value.items()}
 
 
+def _print_explanation(out: Console, call: str, found: Explanation) -> None:
+    decision = found.decision
+    heading(out, f"{call}: {decision.spoken}")
+    for reason in decision.reasons:
+        indented(out, reason)
+    out.print()
+    out.print(f"Decided by: {decision.source}")
+    radius = found.assessment.radius if found.assessment.certain else "unknown, at most large"
+    known = {name: value for name, value in found.assessment.fields.items() if name != "radius"}
+    out.print(f"Risk: radius {radius}; " + ", ".join(f"{name} {_plain(value)}" for name, value in known.items()))
+    if decision.seconds is not None:
+        out.print(f"Again in: {decision.seconds:g} s")
+    if decision.owner is not None:
+        out.print(f"Owner: {decision.owner}")
+    if decision.question is not None:
+        out.print("Question:")
+        indented(out, decision.question)
+    out.print()
+    for judgement in found.rules:
+        _print_rule(out, judgement)
+    if found.nearest is not None:
+        out.print()
+        out.print(f"Nearest miss: {found.nearest.rule.place}")
+        for condition in _not_holding(found.nearest):
+            indented(out, condition)
+
+
 def _print_rule(out: Console, judgement: Judgement) -> None:
     said = {
         Fit.MATCHED: "matched",
@@ -144,6 +198,9 @@ def _not_holding(judgement: Judgement) -> Iterator[str]:
 
 def _written(condition: Condition) -> str:
     operand = condition.operand
-    many = "[" + ", ".join(map(str, operand)) + "]" if isinstance(operand, tuple) else None
-    one = {True: "true", False: "false", None: "null"}.get(operand) if isinstance(operand, bool | None) else None
-    return f"{condition.field} {condition.operator} {many or one or operand}"
+    many = "[" + ", ".join(map(str, operand)) + "]" if isinstance(operand, tuple) else _plain(operand)
+    return f"{condition.field.removeprefix('.')} {condition.operator} {many}"
+
+
+def _plain(value: object) -> str:
+    return {True: "true", False: "false", None: "null"}[value] if isinstance(value, bool | None) else str(value)

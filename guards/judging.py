@@ -1,0 +1,168 @@
+"""How rules fit a call: all at once for a decision, by an index made when the policy is read; one by one to explain."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain
+from typing import Final, TypeAlias
+
+from langgraph_control.guards.conditions import Condition, Facts, Truth, judge, tests_of
+from langgraph_control.guards.decisions import spoken
+from langgraph_control.guards.rules import Rule, Then
+from langgraph_control.guards.signals import OPERATION_OF, Signals
+
+__all__ = ["Fit", "Judgement", "RuleIndex", "judge_rule"]
+
+
+class Fit(StrEnum):
+    """How a rule fits the signals."""
+
+    MATCHED = "matched"  # it is about this call and every condition holds
+    UNSURE = "unsure"  # it is about this call, no condition fails, but a field is missing or cannot be compared
+    MISSED = "missed"  # it is about this call, but a condition fails
+    ELSEWHERE = "elsewhere"  # it is about another tool, impact, system or whatever else it names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """How one rule fits, and why.
+
+    Args:
+        rule: the rule.
+        fit: how it fits.
+        answers: each condition with what is known of it; empty where the rule is about something else.
+        reason: what the rule contributes, as one sentence that names the rule and its fields and never a value; empty
+            where it contributes nothing.
+    """
+
+    rule: Rule
+    fit: Fit
+    answers: tuple[tuple[Condition, Truth], ...]
+    reason: str
+
+    @property
+    def counts(self) -> bool:
+        """Whether the rule takes part. Where a field is missing, only an allow rule stands back."""
+        return self.fit is Fit.MATCHED or (self.fit is Fit.UNSURE and self.rule.then is not Then.ALLOW)
+
+
+def judge_rule(rule: Rule, signals: Signals, facts: Facts) -> Judgement:
+    """Return how one rule fits, with an answer for each of its conditions.
+
+    Args:
+        rule: the rule.
+        signals: the call.
+        facts: its fields.
+    """
+    if not rule.is_about(signals):
+        return Judgement(rule=rule, fit=Fit.ELSEWHERE, answers=(), reason="")
+    answers = tuple((condition, judge(condition, facts)) for condition in rule.conditions)
+    truths = {truth for _, truth in answers}
+    if Truth.FAILS in truths:  # one certain no settles it, whatever else is missing
+        return Judgement(rule=rule, fit=Fit.MISSED, answers=answers, reason="")
+    if truths <= {Truth.HOLDS}:
+        return Judgement(rule=rule, fit=Fit.MATCHED, answers=answers, reason=_said(rule))
+    return Judgement(rule=rule, fit=Fit.UNSURE, answers=answers, reason=_unsure(rule, answers))
+
+
+_Names: TypeAlias = tuple[str, ...]
+
+
+def _scopes_of_rule(rule: Rule) -> tuple[_Names, ...]:
+    return rule.tools, rule.systems, rule.impacts, rule.operations, rule.effects, rule.actors, rule.tenants
+
+
+def _scopes_of_call(signals: Signals) -> tuple[str | None, ...]:
+    operation = signals.risk.operation or OPERATION_OF[signals.impact]
+    return signals.tool, signals.system, signals.impact, operation, signals.kind, signals.actor, signals.tenant
+
+
+class _Ready:
+    """A rule with its conditions made into tests, and its match into a judgement."""
+
+    __slots__ = ("exempt", "matched", "narrowed", "place", "rule", "tests")
+
+    def __init__(self, place: int, rule: Rule, narrowed: Iterable[tuple[int, _Names]]) -> None:
+        self.place = place
+        self.rule = rule
+        self.exempt = frozenset(rule.exempt)
+        self.narrowed = tuple((scope, frozenset(names)) for scope, names in narrowed)
+        self.tests = tests_of(rule.conditions)
+        answers = tuple((condition, Truth.HOLDS) for condition in rule.conditions)
+        self.matched = Judgement(rule=rule, fit=Fit.MATCHED, answers=answers, reason=_said(rule))
+
+
+class RuleIndex:
+    """Rules by the first thing they name (tool, system, impact …), so that a call meets few that are not about it.
+
+    Args:
+        rules: in the file's order, in which they are given back; it decides nothing.
+    """
+
+    __slots__ = ("_of_any_call", "_shelves")
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._of_any_call: list[_Ready] = []
+        self._shelves: dict[int, dict[str, list[_Ready]]] = {}
+        for place, rule in enumerate(rules):
+            named = [(scope, names) for scope, names in enumerate(_scopes_of_rule(rule)) if names]
+            ready = _Ready(place, rule, named[1:])
+            if not named:
+                self._of_any_call.append(ready)
+                continue
+            scope, names = named[0]
+            shelf = self._shelves.setdefault(scope, {})
+            for name in dict.fromkeys(names):
+                shelf.setdefault(name, []).append(ready)
+
+    def hear(self, signals: Signals, facts: Facts) -> Sequence[Judgement]:
+        """Return the rules that match or may match, in the file's order.
+
+        Args:
+            signals: the call.
+            facts: its fields.
+        """
+        call = _scopes_of_call(signals)
+        heard: list[tuple[int, Judgement]] = []
+        shelves = (shelf.get(call[scope] or "", _NONE) for scope, shelf in self._shelves.items())
+        holds, fails = Truth.HOLDS, Truth.FAILS  # looked up once: this loop is most of what a decision costs
+        for ready in chain(self._of_any_call, *shelves):
+            if ready.exempt and signals.tool in ready.exempt:
+                continue
+            if ready.narrowed and not all(call[scope] in names for scope, names in ready.narrowed):
+                continue
+            sure = True
+            for key, test in ready.tests:
+                truth = test(facts[key])
+                if truth is fails:
+                    break
+                if truth is not holds:
+                    sure = False
+            else:
+                heard.append((ready.place, ready.matched if sure else judge_rule(ready.rule, signals, facts)))
+        heard.sort(key=_place)
+        return [judgement for _, judgement in heard]
+
+
+_NONE: Final[list[_Ready]] = []
+
+
+def _place(heard: tuple[int, Judgement]) -> int:
+    return heard[0]
+
+
+def _said(rule: Rule) -> str:
+    what = f" says {spoken(rule.then, rule.requirement, rule.to)}" if rule.because is None else f": {rule.because}"
+    return rule.place + what
+
+
+def _unsure(rule: Rule, answers: Iterable[tuple[Condition, Truth]]) -> str:
+    unsure = [f"{one.field.removeprefix('.')} is {_why(truth)}" for one, truth in answers if not truth.known]
+    because = " and ".join(dict.fromkeys(unsure))
+    if rule.then is Then.ALLOW:
+        return f"{rule.place} would allow, but {because}"
+    return f"{_said(rule)}; {because}, which counts as matching"
+
+
+def _why(truth: Truth) -> str:
+    return "missing" if truth is Truth.MISSING else "not of the kind the rule compares it with"

@@ -1,0 +1,170 @@
+"""Reading ``rules``, ``otherwise`` and ``tests``: what a rule decides must fit what else it says."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from langgraph_control.guards.approvals import Requirement
+from langgraph_control.guards.conditions import ENVIRONMENT, Condition, Operator
+from langgraph_control.guards.policy_reading import Reading
+from langgraph_control.guards.policy_shape import DecidingShape, OtherwiseShape, RuleShape, TestShape
+from langgraph_control.guards.policy_text import Path
+from langgraph_control.guards.rules import PolicyTest, Rule, Then
+from langgraph_control.guards.signals import Impact
+
+__all__ = ["MONEY_NEEDS_BOUNDS", "read_otherwise", "read_rule", "read_test"]
+
+MONEY_NEEDS_BOUNDS: Final = (
+    "an allow rule for money bounds an amount on both sides, like when: {amount: {gt: 0, lte: 100}}"
+)
+_SCOPES: Final = ("tool", "impact", "system", "operation", "effect", "environment", "actor", "tenant")
+_BELONGS_TO: Final[Mapping[str, Then]] = {
+    **dict.fromkeys(("by", "comment", "within", "on_expiry"), Then.APPROVE),
+    "to": Then.ESCALATE,
+    "question": Then.ASK,
+}
+
+
+def read_rule(reading: Reading, item: RuleShape, path: Path) -> Rule:
+    """Return an item of ``rules`` as a rule.
+
+    Args:
+        reading: the file.
+        item: the item.
+        path: where it stands.
+    """
+    rule = Rule(
+        place=reading.place(path),
+        tools=tuple(item.tool),
+        impacts=tuple(item.impact),
+        systems=tuple(item.system),
+        operations=tuple(item.operation),
+        effects=tuple(item.effect),
+        actors=tuple(item.actor),
+        tenants=tuple(item.tenant),
+        conditions=(*_where(item.environment), *reading.conditions(item.when, item.then, (*path, "when"))),
+        then=item.then,
+        requirement=_requirement(reading, item, path),
+        to=item.to,
+        question=item.question,
+    )
+    if not any(getattr(item, key) for key in _SCOPES):
+        reading.problem(path, "policy_rule_about_nothing", f"say what the rule is about: {', '.join(_SCOPES)}")
+    _check(reading, item, path)
+    if rule.allows_unbounded(Impact.MONEY) and rule.impacts:
+        reading.problem((*path, "then"), "policy_money_unbounded", MONEY_NEEDS_BOUNDS)
+    return rule
+
+
+def read_otherwise(reading: Reading, item: OtherwiseShape, path: Path) -> Rule:
+    """Return an item of ``otherwise`` as a rule.
+
+    Args:
+        reading: the file.
+        item: the item.
+        path: where it stands.
+    """
+    rule = Rule(
+        place=reading.place(path),
+        impacts=tuple(item.impact),
+        then=item.then,
+        requirement=_requirement(reading, item, path),
+        to=item.to,
+        question=item.question,
+    )
+    _check(reading, item, path)
+    if rule.allows_unbounded(Impact.MONEY):
+        reading.problem((*path, "then"), "policy_money_unbounded", MONEY_NEEDS_BOUNDS)
+    return rule
+
+
+def read_test(reading: Reading, item: TestShape, path: Path) -> PolicyTest:
+    """Return an item of ``tests``.
+
+    Args:
+        reading: the file.
+        item: the item.
+        path: where it stands.
+    """
+    for name in _unplaceable(item.arguments):
+        what = "give each field once, as an argument's name or record.<field>, without empty parts"
+        reading.problem((*path, "with", name), "policy_field", what)
+    arguments, record = _nested(item.arguments)
+    for key, then in (("by", Then.APPROVE), ("to", Then.ESCALATE)):
+        if getattr(item, key) is not None and item.expect is not then:
+            reading.problem((*path, key), "policy_key_unused", f"{key} means something only with `expect: {then}`")
+    reading.check_quorum(item.by, (*path, "by"))
+    reading.check_role(item.to, (*path, "to"))
+    named = {name: value for name in ("actor", "tenant") if (value := getattr(item, name)) is not None}
+    return PolicyTest(
+        place=reading.place(path),
+        tool=item.call,
+        arguments=arguments,
+        record=record,
+        impact=item.impact,
+        effect=item.effect,
+        system=item.system,
+        operation=item.operation,
+        environment=item.environment,
+        expect=item.expect,
+        by=item.by,
+        to=item.to,
+        **named,
+    )
+
+
+def _where(environments: list[str]) -> tuple[Condition, ...]:
+    """The environment is asked as a condition is: where nobody says which one it is, it may be any."""
+    if not environments:
+        return ()
+    return (Condition(field=ENVIRONMENT, operator=Operator.IN, operand=tuple(environments)),)
+
+
+def _requirement(reading: Reading, item: DecidingShape, path: Path) -> Requirement | None:
+    on_expiry = reading.expiry(item.on_expiry, (*path, "on_expiry"))
+    if item.then is not Then.APPROVE or item.by is None:
+        return None
+    return reading.approve.requirement(
+        item.by, within_seconds=item.within, comment=item.comment is not None, on_expiry=on_expiry
+    )
+
+
+def _check(reading: Reading, item: DecidingShape, path: Path) -> None:
+    if item.then is Then.APPROVE and item.by is None:
+        reading.problem(path, "policy_missing_key", "approve needs `by`: a role, or roles with numbers")
+    if item.then is Then.ASK and item.question is None:
+        reading.problem(path, "policy_missing_key", "ask needs `question`: what the user is asked")
+    if item.then is Then.ESCALATE and item.to is None and reading.owner is None:
+        reading.problem(path, "policy_missing_key", "escalate needs `to`: a role; or the file needs an `owner`")
+    for key, then in _BELONGS_TO.items():
+        if item.then is not then and getattr(item, key) is not None:
+            reading.problem((*path, key), "policy_key_unused", f"{key} means something only with `then: {then}`")
+    reading.check_quorum(item.by, (*path, "by"))
+    reading.check_role(item.to, (*path, "to"))
+
+
+def _unplaceable(given: Mapping[str, Any]) -> list[str]:
+    """Names with empty parts, of what is computed, or that reach into a value which the test gives whole."""
+    reaching = {name: name.split(".") for name in given}
+    return [
+        name
+        for name, parts in reaching.items()
+        if not all(parts)
+        or (parts[0] == "risk" and len(parts) > 1)
+        or any(".".join(parts[:length]) in given for length in range(1, len(parts)))
+    ]
+
+
+def _nested(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Split a test's `with` into arguments and record, turning dots into nesting as conditions look them up."""
+    top: dict[str, Any] = {}
+    unplaceable = _unplaceable(given)
+    for name, value in given.items():
+        if name in unplaceable:  # reported; the result is not used
+            continue
+        *outer, last = name.split(".")
+        place = top
+        for part in outer:
+            place = place.setdefault(part, {})
+        place[last] = value
+    record = top.pop("record", None) if any(name.startswith("record.") for name in given) else None
+    return top, record
