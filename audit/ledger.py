@@ -68,6 +68,7 @@ class Reason(StrEnum):
     DRY_RUN = "dry_run"  # described, not done
     ABANDONED = "abandoned"  # a person closed it without knowing what happened
     FROZEN = "frozen"  # somebody stopped writes of this tenant, agent, system or tool
+    PROBE = "probe"  # go: this call finds out whether a system works again
     RATE_LIMITED = "rate_limited"  # the system asked everybody to slow down
     SYSTEM_DOWN = "system_down"  # too many calls to the system failed: its breaker is open
     CALLS_USED_UP = "calls_used_up"  # the run has made as many tool calls as it may

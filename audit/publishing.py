@@ -1,5 +1,6 @@
 """Making a policy the one that holds: its text by hash, who is in which role, and the floor nothing may fall below."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 import orjson
@@ -8,6 +9,7 @@ from langgraph_control.audit.requests import PublishPolicy
 from langgraph_control.audit.store import Store
 from langgraph_control.guards.floors import ceilings, floors
 from langgraph_control.guards.policy import Policy
+from langgraph_control.guards.policy_parts import Owners
 
 __all__ = ["publish_policy"]
 
@@ -37,6 +39,7 @@ def publish_policy(admin_dsn: str, policy: Policy) -> int:
         text=policy.text,
         members=[{"role": role, "member": member} for role, people in policy.roles.items() for member in people],
         floors=[{**asdict(floor), "most": most.get(floor.tool)} for floor in floors(policy)],
+        owners=[*_owners(policy.owners)],
         body=orjson.dumps({"policy": policy.hash, "source": policy.source}, option=orjson.OPT_SORT_KEYS),
     )
     store = Store(admin_dsn)
@@ -44,3 +47,15 @@ def publish_policy(admin_dsn: str, policy: Policy) -> int:
         return store.call(request)
     finally:
         store.close()
+
+
+def _owners(owners: Owners) -> Iterator[dict[str, str]]:
+    named: dict[str, Mapping[str, str]] = {
+        "tool": owners.tools,
+        "system": owners.systems,
+        "impact": {impact.value: role for impact, role in owners.impacts.items()},
+        "default": {"": owners.default} if owners.default is not None else {},
+    }
+    for scope, roles in named.items():
+        for name, role in roles.items():
+            yield {"scope": scope, "name": name, "role": role}

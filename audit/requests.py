@@ -407,6 +407,8 @@ class PublishPolicy(_FieldsAreParameters):
         floors: ``{"tool": …, "must": …, "roles": […], "quorum": …}`` for what no request may fall below; with
             ``"most"`` (a requirement or None) also what can be asked for at most, for counting open requests again.
         body: the entry's body, canonical bytes.
+        owners: ``{"scope": …, "name": …, "role": …}`` for who settles what the program cannot; scope is ``tool``,
+            ``system``, ``impact`` or ``default`` (with the name "").
     """
 
     statement: ClassVar[str] = "policy_publish"
@@ -416,6 +418,7 @@ class PublishPolicy(_FieldsAreParameters):
     members: Sequence[Mapping[str, Any]]
     floors: Sequence[Mapping[str, Any]]
     body: bytes
+    owners: Sequence[Mapping[str, str]] = ()
 
     def parameters(self) -> Mapping[str, Any]:
         """Return the statement's parameters by name."""
@@ -424,6 +427,7 @@ class PublishPolicy(_FieldsAreParameters):
             "text": self.text,
             "members": orjson.dumps(self.members).decode(),
             "floors": orjson.dumps(self.floors).decode(),
+            "owners": orjson.dumps(self.owners).decode(),
             "body": self.body,
         }
 

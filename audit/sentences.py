@@ -32,6 +32,11 @@ _REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "approval_expired": "not done: nobody approved it in time",
         "attempts_used_up": "not done: it was tried as often as allowed",
         "abandoned": "not done: a person closed it without knowing what happened",
+        "rate_limited": "put off: its system asked everybody to slow down",
+        "system_down": "put off: too many calls to its system failed",
+        "calls_used_up": "stopped: the run has made as many tool calls as it may",
+        "retry_time_used_up": "stopped: the run has waited for retries as long as it may",
+        "limit_reached": "not done: a limit that the policy sets is reached",
         "frozen": "stopped: somebody froze such writes",
         "attempt_settled": "not done again: this attempt is over",
         "deduplicate": "not done: the record is already as wanted",
@@ -88,12 +93,9 @@ def sentence(entry: Entry) -> tuple[str, Tone]:
     """
     if entry.fact("verdict") is not None:
         return _resolved(entry)
-    if "run.cancelled" in entry.events:
-        return "the run was cancelled by a person", Tone.BAD
-    if "freeze.set" in entry.events or "freeze.lifted" in entry.events:
-        return _frozen(entry)
-    if "approval.withdrawn" in entry.events and entry.fact("answer") is None:
-        return f"{_tool(entry)}: its request was withdrawn", Tone.PLAIN
+    stopped = _stopped(entry)
+    if stopped is not None:
+        return stopped
     if entry.fact("person") is not None or entry.fact("decision") is not None:
         return _voted(entry)
     if entry.fact("outcome") is not None:
@@ -115,6 +117,18 @@ def _resolved(entry: Entry) -> tuple[str, Tone]:
     if "action.resolution_refused" in entry.events:
         return f"{_tool(entry)}: a person's word on it that does not count: {entry.fact('reason')}", Tone.BAD
     return f"{_tool(entry)}: {said}", tone
+
+
+def _stopped(entry: Entry) -> tuple[str, Tone] | None:
+    if "run.cancelled" in entry.events:
+        return "the run was cancelled by a person", Tone.BAD
+    if "breaker.opened" in entry.events:
+        return f"calls to {entry.fact('system')} are held back: too many failed", Tone.BAD
+    if "breaker.closed" in entry.events:
+        return f"calls to {entry.fact('system')} go through again", Tone.GOOD
+    if "approval.withdrawn" in entry.events and entry.fact("answer") is None:
+        return f"{_tool(entry)}: its request was withdrawn", Tone.PLAIN
+    return _frozen(entry) if {"freeze.set", "freeze.lifted"} & set(entry.events) else None
 
 
 def _frozen(entry: Entry) -> tuple[str, Tone]:

@@ -14,6 +14,7 @@ import psycopg
 
 from langgraph_control.audit.combining import Combiner, LoopCombiner, columns
 from langgraph_control.audit.connections import AsyncConnections, Connections, Rows, connection_string
+from langgraph_control.audit.health import Health
 from langgraph_control.audit.ledger import Claim, Request, Settle
 from langgraph_control.audit.loop_thread import LoopThread, closed
 from langgraph_control.audit.migrate import check_schema
@@ -50,6 +51,7 @@ class Store:
     ) -> None:
         self.dsn = dsn
         self.thread = LoopThread()
+        self.health = Health()
         self.conninfo = connection_string(dsn, application_name=application_name)
         self._connections = Connections(self.conninfo, limit=connections_max)
         self._loop_connections = AsyncConnections(self.conninfo, limit=connections_max)

@@ -393,6 +393,7 @@ class Control:
             stream_mode=stream_mode,
             subgraphs=subgraphs,
         )
+        order = order.over_within(self.policy.deadline_seconds)
         opening = order.opening(graph.name, policy_hash=self.policy.hash, lease_ms=runs.leases.lease_ms)
         return trip, running(trip, opening, self.policy)
 

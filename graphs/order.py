@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 from uuid import UUID, uuid4
@@ -85,6 +85,16 @@ class Order:
             thread=None if thread is None else _name(thread, "thread"),
             input=encode_input(given),
         )
+
+    def over_within(self, seconds: int | None) -> "Order":
+        """Return this order with a deadline, where it names none.
+
+        Args:
+            seconds: from now, as the policy says; None: it says nothing.
+        """
+        if seconds is None or self.deadline is not None:
+            return self
+        return replace(self, deadline=datetime.now(UTC) + timedelta(seconds=seconds))
 
     def opening(self, graph: str, *, policy_hash: str, lease_ms: int) -> RunOpen:
         """Return the request that registers this run or joins the one its trigger has.

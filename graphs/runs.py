@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, aclosing, closing
@@ -36,6 +37,9 @@ TELL_SECONDS: Final = 10.0
 # How a caller stops driving: closing the stream, cancelling the task, Ctrl-C.
 _STOPPED: Final = (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt)
 _END: Final = object()
+
+ENVIRONMENT_VARIABLE: Final = "LANGGRAPH_CONTROL_ENVIRONMENT"
+"""Says where agents run, such as production; the policy's rules may ask for it."""
 
 logger = logging.getLogger(__name__)
 
@@ -210,6 +214,7 @@ class Runs:
             deadline=take.deadline,
             policy=self.policy,
             worker=worker_name(),
+            environment=os.environ.get(ENVIRONMENT_VARIABLE) or None,
         )
         self.leases.hold(take.run_id, take.token, lease_ms=take.lease_ms, started=trip.started)
         leaving.callback(self.leases.drop, take.run_id, take.token)

@@ -11,7 +11,7 @@ from langgraph_control.guards.conditions import Condition
 from langgraph_control.guards.policy_conditions import range_findings, read_conditions
 from langgraph_control.guards.policy_shape import ExpiryShape, shape_problem
 from langgraph_control.guards.policy_text import Document, Path, Problem, key_of
-from langgraph_control.guards.policy_words import UNWIRED, Shape, did_you_mean
+from langgraph_control.guards.policy_words import Shape, did_you_mean
 from langgraph_control.guards.rules import ApprovalDefaults, Then
 
 __all__ = ["Reading"]
@@ -69,9 +69,6 @@ class Reading:
             value: what is written.
             path: where.
         """
-        for word in value if isinstance(value, dict) else ():
-            if word in UNWIRED:
-                self.problem((*path, word), "policy_not_built", f"{word} comes in a later version; remove it")
         try:
             return shape.model_validate(value)
         except ValidationError as error:
@@ -88,7 +85,7 @@ class Reading:
             shape: what its items look like.
         """
         listed = self.document.tree.get(section)
-        for index, item in enumerate(listed if isinstance(listed, list) and section not in UNWIRED else ()):
+        for index, item in enumerate(listed if isinstance(listed, list) else ()):
             read = self.shape(shape, item, (section, index))
             if read is not None:
                 yield read, (section, index)
@@ -101,7 +98,7 @@ class Reading:
             shape: what it looks like.
         """
         value = self.document.tree.get(section)
-        if value is None or section in UNWIRED:
+        if value is None:
             return shape()
         return self.shape(shape, value, (section,)) or shape()
 
@@ -113,7 +110,7 @@ class Reading:
             shape: what each name's part looks like.
         """
         value = self.document.tree.get(section)
-        if value is None or section in UNWIRED:
+        if value is None:
             return
         if not isinstance(value, dict):
             self.problem((section,), "policy_value", "write names with keys and values, and `default` for all others")

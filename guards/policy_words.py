@@ -15,7 +15,6 @@ from langgraph_control.guards.signals import Impact, Operation
 
 __all__ = [
     "LATER_KEYS",
-    "UNWIRED",
     "Decides",
     "Duration",
     "Effects",
@@ -43,15 +42,6 @@ MAX_SECONDS: Final = 366 * 86400
 MAX_WHOLE: Final = 1_000_000
 _UNITS: Final[Mapping[str, int | Decimal]] = {"ms": Decimal("0.001"), "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})(ms|s|m|h|d)")
-
-UNWIRED: Final = frozenset(
-    {
-        # Sections and keys that are read and checked here, but that gate and ledger do not act on yet. A file that uses
-        # one is refused (policy_not_built): reading over it would be worse. A word leaves this set in the change that
-        # makes it act; when the set is empty, it goes.
-        *("limits", "retries", "breakers", "caps", "deadlines", "owners", "environment", "escalate_to"),
-    }
-)
 
 # Words with a meaning to come that nothing here reads.
 LATER_KEYS: Final = frozenset({"delegation", "break_glass", "all_of", "distinct_from"})

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, TypeVar
@@ -17,17 +18,21 @@ from langgraph_control.nodes.contexts import acting, within
 from langgraph_control.nodes.reading import Consult, Looked
 from langgraph_control.nodes.surroundings import (
     LOST,
+    NOTE_SECONDS,
     Surroundings,
     as_answer,
+    due_report,
     must_settle_again,
     new_ticket,
     swallowed_error,
 )
-from langgraph_control.nodes.wakes import park, replay_wakes, untouched
+from langgraph_control.nodes.wakes import at_langgraph, untouched
 
 __all__ = ["adrive"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 HOOK_SECONDS_MAX: Final = 30.0
 """How long a hook may take. A settle may be waiting for it, and a cancelled caller with it."""
@@ -69,12 +74,13 @@ async def adrive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
 class _AsyncDriver:
     """The state of one asynchronous drive."""
 
-    __slots__ = ("_at", "_in_hand", "_stop", "_transaction")
+    __slots__ = ("_at", "_in_hand", "_stop", "_took_seconds", "_transaction")
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._at = surroundings
         self._stop: asyncio.CancelledError | None = None
         self._in_hand = False  # a tool may have been called, and no settle was answered yet
+        self._took_seconds = 0.0  # the last call of the tool
         self._transaction: transactions.AsyncTransaction | None = None
 
     async def answer(self, request: Any) -> Any:
@@ -86,17 +92,20 @@ class _AsyncDriver:
             case ask.Ask():
                 return await self._ask(request)
             case ask.Send():
-                return await self._send(request)
+                began = time.monotonic()
+                answer = await self._send(request)
+                self._took_seconds = time.monotonic() - began
+                return answer
             case Consult():
                 return await self._consult()
-            case ask.ReplayWakes(key=key):
-                return replay_wakes(key)
-            case ask.Park(card=card):
-                return park(card)
+            case ask.ReplayWakes() | ask.Park():
+                return at_langgraph(request)
             case ask.Sleep(seconds=seconds):
                 return await self._sleep(seconds)
             case Settle():
                 return await self._settle(request)
+            case ask.Noted():
+                return await self._note(request)
             case _:
                 return await self._tell(request)
 
@@ -236,6 +245,15 @@ class _AsyncDriver:
             return await self._finish_again(lambda: awas_committed(self._at.store, transaction))
         except LOST as error:
             raise TrailLost.during(self._at.tool, error) from error
+
+    async def _note(self, request: ask.Noted) -> None:
+        report = due_report(self._at.store, request, took_seconds=self._took_seconds)
+        if report is None:
+            return
+        try:
+            await self._at.store.acall(report, patience_seconds=NOTE_SECONDS)
+        except LOST as error:  # what is lost is knowledge, no effect; the next report brings it back
+            logger.warning("The ledger was not told how %s is doing: %s", request.system, error.__class__.__name__)
 
     async def _settle(self, request: Settle) -> Any:
         if self._transaction is not None and request.xid is not None:

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 from langgraph_control.audit import ledger
-from langgraph_control.audit.ledger import Claimed, Outcome, Settle
+from langgraph_control.audit.ledger import Claimed, Outcome, Reason, Settle
 from langgraph_control.guards.lifecycle import Kind, State
-from langgraph_control.guards.retries import Failure, Verdict, classify
+from langgraph_control.guards.retries import Failure, Fault, Verdict, classify
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action, Done, NotDone, Unknown
 from langgraph_control.nodes.call import GovernedCall, View
@@ -18,6 +18,11 @@ from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused
 from langgraph_control.nodes.texts import said
 
 __all__ = ["attempt"]
+
+LIMITED_SECONDS: Final = 1.0
+"""How long everybody stays away from a system that says "too many requests" and not for how long."""
+
+FAILURE_CHARS_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,8 @@ def attempt(
     )
     came = yield from _judge(call, action, answer, ticket)
     settled = yield _settle(call, ticket, came)
+    if call.contract.system is not None and not isinstance(answer, ask.NotSent | ask.Cancelled):
+        yield _noted(call, call.contract.system, came, probe=claimed.reason == Reason.PROBE)
     if isinstance(answer, ask.Cancelled):
         return Abandoned()
     if isinstance(settled, ask.RolledBack):
@@ -67,6 +74,22 @@ def attempt(
     if came.outcome is Outcome.FAIL and settled.state != State.FAILED:
         return Later(seconds=0.0, why="this attempt did nothing, but an earlier one may have")
     return _next(call, came)
+
+
+def _noted(call: GovernedCall, system: str, came: _Came, *, probe: bool) -> ask.Noted:
+    """What the call says of the system it went to. What it refuses for good, it has answered all the same."""
+    failure = came.failure
+    fault = failure.fault if failure else None
+    lost = came.outcome is Outcome.LOSE and failure is None
+    asked = failure.retry_after_seconds if failure and failure.retry_after_seconds else 0.0
+    limited = max(asked, LIMITED_SECONDS) if fault is Fault.RATE_LIMITED else 0.0
+    return ask.Noted(
+        system=system,
+        failed=lost or fault is Fault.TRANSIENT,
+        rate_limited_seconds=limited,
+        at_once=probe,
+        rules=call.run.policy.breaker_for(system),
+    )
 
 
 def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) -> Generator[Any, Any, _Came]:
@@ -146,6 +169,7 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came) -> Settle:
         events=came.confirmation.events,
         result=encode(came.value) if has_result else None,
         error=_refusal(call, came) if failed else None,
+        failure=_kind_of_failure(came),
         call_id=call.call_id,
         xid=came.xid,
         ended=came.ended,
@@ -158,6 +182,13 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came) -> Settle:
             why=failure.reason if failure else came.said or None,
         ),
     )
+
+
+def _kind_of_failure(came: _Came) -> str | None:
+    """What tells the same failure from another one: nothing of what was sent."""
+    if came.failure is not None:
+        return f"{came.failure.error}: {came.failure.reason}"[:FAILURE_CHARS_MAX]
+    return None if came.outcome is Outcome.SUCCEED else (came.said or came.outcome.value)[:FAILURE_CHARS_MAX]
 
 
 def _next(call: GovernedCall, came: _Came) -> Delivered | Refused | Later:

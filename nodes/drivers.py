@@ -7,6 +7,7 @@ stop (KeyboardInterrupt, SystemExit, a cancelled task) is noted, and raised when
 
 import asyncio
 import inspect
+import logging
 import time
 from collections.abc import Awaitable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,17 +25,21 @@ from langgraph_control.nodes.contexts import acting, within
 from langgraph_control.nodes.reading import Consult, Looked
 from langgraph_control.nodes.surroundings import (
     LOST,
+    NOTE_SECONDS,
     Surroundings,
     as_answer,
+    due_report,
     must_settle_again,
     new_ticket,
     swallowed_error,
 )
-from langgraph_control.nodes.wakes import park, replay_wakes, untouched
+from langgraph_control.nodes.wakes import at_langgraph, untouched
 
 __all__ = ["drive"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 def drive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
@@ -73,12 +78,13 @@ def drive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
 class _Driver:
     """The state of one synchronous drive."""
 
-    __slots__ = ("_at", "_in_hand", "_stop", "_transaction")
+    __slots__ = ("_at", "_in_hand", "_stop", "_took_seconds", "_transaction")
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._at = surroundings
         self._stop: BaseException | None = None
         self._in_hand = False  # a tool may have been called, and no settle was answered yet
+        self._took_seconds = 0.0  # the last call of the tool
         self._transaction: transactions.Transaction | None = None
 
     def answer(self, request: Any) -> Any:
@@ -90,17 +96,20 @@ class _Driver:
             case ask.Ask():
                 return self._ask(request)
             case ask.Send():
-                return self._send(request)
+                began = time.monotonic()
+                answer = self._send(request)
+                self._took_seconds = time.monotonic() - began
+                return answer
             case Consult():
                 return self._consult()
-            case ask.ReplayWakes(key=key):
-                return replay_wakes(key)
-            case ask.Park(card=card):
-                return park(card)
+            case ask.ReplayWakes() | ask.Park():
+                return at_langgraph(request)
             case ask.Sleep(seconds=seconds):
                 return self._sleep(seconds)
             case Settle():
                 return self._settle(request)
+            case ask.Noted():
+                return self._note(request)
             case _:
                 return self._tell(request)
 
@@ -199,6 +208,15 @@ class _Driver:
             return was_committed(self._at.store, transaction)
         except LOST as error:
             raise TrailLost.during(self._at.tool, error) from error
+
+    def _note(self, request: ask.Noted) -> None:
+        report = due_report(self._at.store, request, took_seconds=self._took_seconds)
+        if report is None:
+            return
+        try:
+            self._at.store.call(report, patience_seconds=NOTE_SECONDS)
+        except LOST as error:  # what is lost is knowledge, no effect; the next report brings it back
+            logger.warning("The ledger was not told how %s is doing: %s", request.system, error.__class__.__name__)
 
     def _settle(self, request: Settle) -> Any:
         if self._transaction is not None and request.xid is not None:

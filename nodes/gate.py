@@ -5,36 +5,33 @@ drivers run it, sync and async; the simulator runs this same body with a fault a
 only routing.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from langgraph_control.audit.ledger import Answer, Claim, Claimed, Reason
-from langgraph_control.guards.decisions import Decision, Source, Verb
-from langgraph_control.guards.intent import ask_for, missing_pieces
+from langgraph_control.guards.decisions import Decision, Verb
 from langgraph_control.guards.retries import backoff_seconds
-from langgraph_control.guards.routing import route
-from langgraph_control.guards.signals import Context, Signals
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT
 from langgraph_control.nodes.attempt import attempt
-from langgraph_control.nodes.call import TARGET_CHARS_MAX, GovernedCall, View, as_record, is_missing
+from langgraph_control.nodes.call import TARGET_CHARS_MAX, GovernedCall, View, as_record
 from langgraph_control.nodes.card import card_bytes, parked_card
+from langgraph_control.nodes.deciding import Bounds, bounds_of, decide, signals_of
 from langgraph_control.nodes.reading_back import find_out
 from langgraph_control.nodes.results import decode
 from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused, TakenOver
 from langgraph_control.nodes.texts import said
 
-__all__ = ["ATTEMPTS_MAX", "PATIENCE_SECONDS", "Gate", "perform"]
-
-ATTEMPTS_MAX: Final = 5
-"""How many attempts one action may have, over all runs and restarts."""
+__all__ = ["PATIENCE_SECONDS", "Gate", "perform"]
 
 PATIENCE_SECONDS: Final = 5.0
 """How long a call waits in process for another holder or a back-off. What must wait longer is parked."""
 
-BACKOFF_BASE_SECONDS: Final = 0.2
-BACKOFF_CAP_SECONDS: Final = 60.0
+ROOM_SECONDS: Final = 3600.0
+"""When to look again whether a budget has room for what has begun and cannot be left."""
+
+_BRAKES: Final = frozenset({Reason.RATE_LIMITED, Reason.SYSTEM_DOWN})
 
 Gate: TypeAlias = Generator[Any, Any, Delivered | Refused | TakenOver | Abandoned]
 
@@ -51,20 +48,29 @@ def perform(call: GovernedCall) -> Gate:
     while True:
         view = yield from _look(call)
         ticket = yield ask.NewTicket()
-        decision = _postponed(later, call) if later else _decide(call, view, ticket)
-        claimed = yield _claim(call, view, decision, ticket, with_card=with_card)
+        signals = signals_of(call, view, now=ticket.now)
+        decision = _postponed(later, call) if later else decide(call, signals)
+        bounds = bounds_of(call, signals)
+        claimed = yield _claim(call, view, decision, bounds, ticket, with_card=with_card)
         if _lacks_card(claimed, decision) and not with_card:
             with_card = True
             continue
         if claimed.answer is Answer.PARK:
-            yield ask.Park(card=parked_card(call, view, decision, claimed, wake_ms=_wake_ms(later, claimed, decision)))
-            later, waited = None, 0.0
+            pause = _brake_seconds(claimed, ticket)
+            if pause > 0 and waited + pause <= PATIENCE_SECONDS:
+                yield ask.Sleep(seconds=pause)
+                waited += pause
+            else:
+                wake_ms = int(pause * 1000) or _wake_ms(later, claimed, decision)
+                yield ask.Park(card=parked_card(call, view, decision, claimed, wake_ms=wake_ms))
+                waited = 0.0
+            later = None
             continue
         step = yield from _go_on(call, view, decision, claimed, ticket, waited=waited)
         later = None
         if not isinstance(step, Later):
             return step
-        pause = _pause(step, claimed, ticket)
+        pause = _pause(step, claimed, bounds, ticket)
         if waited + pause <= PATIENCE_SECONDS:
             yield ask.Sleep(seconds=pause)
             waited += pause
@@ -124,46 +130,6 @@ def _record(heard: ask.Heard | ask.AskFailed) -> Any:
     return ABSENT if heard.value is ABSENT else as_record(heard.value)
 
 
-def _decide(call: GovernedCall, view: View, ticket: ask.Ticket) -> Decision:
-    policy = call.run.policy
-    missing = missing_pieces(
-        intent=call.run.intent,
-        arguments=call.args,
-        explained_by=call.contract.explain,
-        target_named_by=call.target_arguments,
-    )
-    if missing:
-        reasons = (ask_for(call.tool, missing),)
-        return Decision(
-            verb=Verb.DENY,
-            reasons=reasons,
-            requirement=None,
-            matched=(),
-            policy_hash=policy.hash,
-            source=Source.CHECKS,
-        )
-    record = view.before if isinstance(view.before, Mapping) else None
-    return route(
-        Signals(
-            tool=call.tool,
-            impact=call.impact,
-            kind=call.kind,
-            system=call.contract.system,
-            arguments=call.args,
-            record=record,
-            actor=call.run.actor,
-            on_behalf_of=call.run.on_behalf_of,
-            tenant=call.run.tenant,
-            now=ticket.now,
-            agent=call.run.graph,
-            context=Context(
-                read_failed=view.failed, record_missing=is_missing(view.before), already_done=view.already_done
-            ),
-        ),
-        policy,
-    )
-
-
 def _postponed(later: Later, call: GovernedCall) -> Decision:
     return Decision(
         verb=Verb.RETRY_LATER, reasons=(later.why,), requirement=None, matched=(), policy_hash=call.run.policy.hash
@@ -177,7 +143,9 @@ def _lacks_card(claimed: Claimed, decision: Decision) -> bool:
     )
 
 
-def _claim(call: GovernedCall, view: View, decision: Decision, ticket: ask.Ticket, *, with_card: bool) -> Claim:
+def _claim(
+    call: GovernedCall, view: View, decision: Decision, bounds: Bounds, ticket: ask.Ticket, *, with_card: bool
+) -> Claim:
     contract = call.contract
     digest = call.digest(view)
     return Claim(
@@ -198,7 +166,12 @@ def _claim(call: GovernedCall, view: View, decision: Decision, ticket: ask.Ticke
         lease_ms=call.lease_ms,
         keyed_ms=int((contract.keyed_for_seconds or 0) * 1000),
         visible_ms=int(contract.visible_within_seconds * 1000),
-        attempts_max=ATTEMPTS_MAX,
+        attempts_max=bounds.retries.attempts,
+        same_max=bounds.retries.same_failure,
+        give_up_ms=max(1, int(bounds.retries.give_up_after_seconds * 1000)),
+        calls_max=bounds.calls_max,
+        retry_ms_max=bounds.retry_ms_max,
+        charges=bounds.charges,
         call_id=call.call_id,
         body=call.body(
             reasons=list(decision.reasons),
@@ -216,13 +189,23 @@ def _claim(call: GovernedCall, view: View, decision: Decision, ticket: ask.Ticke
     )
 
 
-def _pause(step: Later, claimed: Claimed, ticket: ask.Ticket) -> float:
+def _pause(step: Later, claimed: Claimed, bounds: Bounds, ticket: ask.Ticket) -> float:
     if claimed.answer is not Answer.GO:
         return step.seconds
     backoff = backoff_seconds(
-        max(1, claimed.attempts), base=BACKOFF_BASE_SECONDS, cap=BACKOFF_CAP_SECONDS, unit_random=ticket.chance
+        max(1, claimed.attempts),
+        base=bounds.retries.base_seconds,
+        cap=bounds.retries.cap_seconds,
+        unit_random=ticket.chance,
     )
     return max(step.seconds, backoff)
+
+
+def _brake_seconds(claimed: Claimed, ticket: ask.Ticket) -> float:
+    """How long what holds this call back lasts by itself, a little longer for some than for others; 0: nobody knows."""
+    if claimed.reason == Reason.LIMIT_REACHED:
+        return claimed.wait_ms / 1000 or ROOM_SECONDS
+    return (claimed.wait_ms / 1000 + 0.01) * (1 + ticket.chance / 5) if claimed.reason in _BRAKES else 0.0
 
 
 def _wake_ms(later: Later | None, claimed: Claimed, decision: Decision) -> int:
@@ -270,6 +253,12 @@ def _refusal_text(call: GovernedCall, claimed: Claimed, decision: Decision) -> s
             return f"{call.tool} was not done: this is a dry run, and nothing was changed. {why}."
         case Reason.DEDUPLICATE:
             return f"{call.tool} was not done because there is nothing to do: {why}."
+        case Reason.LIMIT_REACHED:
+            when = f" There may be room in {claimed.wait_ms // 60_000 + 1} minutes." if claimed.wait_ms else ""
+            return (
+                f"{call.tool} was not done: a limit that the policy sets is reached.{when} "
+                "Tell the user; do not ask for the same change again now."
+            )
         case Reason.ABANDONED:
             said = f" Comment: {claimed.error}" if claimed.error else ""
             return (

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from langgraph_control.guards.retry_rules import BreakerRules
 from langgraph_control.nodes.action import Action
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Heard",
     "NewTicket",
     "NotSent",
+    "Noted",
     "Park",
     "Raised",
     "ReplayWakes",
@@ -102,6 +104,25 @@ class Send:
     args: Mapping[str, Any]
     not_after: float
     transaction: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """Note how a call to a system came out, for all workers. Answered with nothing; lost, it costs only knowledge.
+
+    Args:
+        system: the system of record.
+        failed: it did not do what it could be expected to.
+        rate_limited_seconds: how long it asked everybody to stay away; 0: it did not.
+        at_once: others wait for what this call finds out.
+        rules: when the system's breaker opens.
+    """
+
+    system: str
+    failed: bool
+    rate_limited_seconds: float
+    at_once: bool
+    rules: BreakerRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

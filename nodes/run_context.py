@@ -28,6 +28,7 @@ class RunContext:
         deadline: when the whole run must be over.
         policy: the rules that decide.
         worker: the process that drives it, for the record.
+        environment: where it runs, as the policy's rules may ask; None where nobody said.
     """
 
     run_id: UUID
@@ -43,6 +44,7 @@ class RunContext:
     deadline: datetime | None
     policy: Policy
     worker: str
+    environment: str | None = None
 
     @property
     def drive(self) -> DriveId:

@@ -11,15 +11,29 @@ from uuid import uuid4
 from langgraph_control.audit import transactions
 from langgraph_control.audit.drives import DriveId
 from langgraph_control.audit.failures import LedgerRefused
+from langgraph_control.audit.health import Report
 from langgraph_control.audit.store import Store
 from langgraph_control.errors import SchemaMismatch, TrailUnavailable
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.contracts import Contract
 
-__all__ = ["LOST", "Surroundings", "as_answer", "must_settle_again", "new_ticket", "swallowed_error"]
+__all__ = [
+    "LOST",
+    "NOTE_SECONDS",
+    "Surroundings",
+    "as_answer",
+    "due_report",
+    "must_settle_again",
+    "new_ticket",
+    "swallowed_error",
+]
 
 LOST: Final = (TrailUnavailable, SchemaMismatch, LedgerRefused)
 """What the ledger's client raises: nothing more can be recorded, so the call leaves as a bubble-up."""
+
+
+NOTE_SECONDS: Final = 1.0
+"""How long the ledger is tried when all that is to be told is how a system is doing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +75,24 @@ def new_ticket() -> ask.Ticket:
         started=time.monotonic(),
         now=datetime.now(UTC),
         chance=random.random(),  # noqa: S311 - jitter
+    )
+
+
+def due_report(store: Store, noted: ask.Noted, *, took_seconds: float) -> Report | None:
+    """Count a call to a system, and return the report that is due, if one is.
+
+    Args:
+        store: the ledger, whose process counts.
+        noted: what the gate says of the call.
+        took_seconds: how long the call took.
+    """
+    return store.health.note(
+        noted.system,
+        failed=noted.failed,
+        took_seconds=took_seconds,
+        rate_limited_seconds=noted.rate_limited_seconds,
+        at_once=noted.at_once,
+        rules=noted.rules,
     )
 
 

@@ -14,7 +14,9 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.errors import GraphInterrupt
 from langgraph.types import interrupt
 
-__all__ = ["configurable", "park", "replay_wakes", "untouched"]
+from langgraph_control.nodes import requests as ask
+
+__all__ = ["at_langgraph", "configurable", "park", "replay_wakes", "untouched"]
 
 TASKS_MAX: Final = 4096  # only tasks that were resumed and have wake-ups are kept
 
@@ -26,6 +28,21 @@ def configurable() -> Mapping[str, Any]:
     """Return the ``configurable`` in force; empty outside a runnable."""
     config = var_child_runnable_config.get()
     return (config or {}).get("configurable") or {}
+
+
+def at_langgraph(request: ask.ReplayWakes | ask.Park) -> None:
+    """Carry out what the gate asks of LangGraph.
+
+    Args:
+        request: replay our answers, or park.
+
+    Raises:
+        GraphInterrupt: the call parks.
+    """
+    if isinstance(request, ask.Park):
+        park(request.card)
+    else:
+        replay_wakes(request.key)
 
 
 def park(card: Mapping[str, Any]) -> None:

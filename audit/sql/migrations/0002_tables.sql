@@ -47,12 +47,14 @@ CREATE TABLE control.floor (
     PRIMARY KEY (tenant, tool)
 );
 
--- Who settles what the program cannot: a role for one tool, or '*' for all others. Without any, whoever is in a role may.
+-- Who settles what the program cannot: a role for a tool, a system or an impact, or for all others ('default', with the name '').
+-- Without any that fits, whoever is in a role may.
 CREATE TABLE control.owner (
     tenant text NOT NULL REFERENCES control.tenant,
-    tool text NOT NULL,
+    scope text NOT NULL CHECK (scope IN ('tool', 'system', 'impact', 'default')),
+    name text NOT NULL,
     role text NOT NULL,
-    PRIMARY KEY (tenant, tool)
+    PRIMARY KEY (tenant, scope, name)
 );
 
 -- What holds writes back. Usually empty: with any row of a tenant, its claims go the whole way.
@@ -224,7 +226,8 @@ CREATE TABLE control.approval (
     expires_at timestamptz NOT NULL,
     execute_by timestamptz,
     closed_at timestamptz,
-    comment text
+    comment text,
+    escalated boolean NOT NULL DEFAULT false  -- nobody answered in time, and others are asked now
 );
 CREATE INDEX approval_run ON control.approval (run_id);
 

@@ -54,6 +54,21 @@ DELETE FROM control.open_approval o USING control.approval a
 UPDATE control.approval SET state = p_state, closed_at = p_now WHERE approval_id = p_approval;
 $$;
 
+-- What is asked once nobody answered in time: others, with a time of their own; NULL where the request is denied then.
+CREATE FUNCTION control.after_expiry(p_requirement jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE AS $$
+SELECT CASE WHEN jsonb_typeof(p_requirement -> 'on_expiry') = 'object' THEN p_requirement || jsonb_build_object(
+    'quorum', p_requirement -> 'on_expiry' -> 'escalate', 'within_seconds', p_requirement -> 'on_expiry' -> 'within_seconds', 'on_expiry', 'deny') END
+$$;
+
+-- Put an open request whose time is over to the others it names. Votes that were given stay; whose role is asked now, counts.
+CREATE FUNCTION control.escalate(p_approval uuid, p_now timestamptz) RETURNS control.approval
+    LANGUAGE sql AS $$
+UPDATE control.approval SET requirement = control.after_expiry(requirement), escalated = true,
+        expires_at = p_now + make_interval(secs => (requirement -> 'on_expiry' ->> 'within_seconds')::double precision)
+    WHERE approval_id = p_approval RETURNING *
+$$;
+
 -- What a claim finds out about the grant of an action.
 CREATE TYPE control.grant_check AS (
     verdict text,            -- pass | park | stop
@@ -79,6 +94,13 @@ BEGIN
     v_out.events := '{}';
     IF p_action.approval_id IS NOT NULL THEN
         SELECT * INTO ap FROM control.approval WHERE approval_id = p_action.approval_id FOR UPDATE;
+    END IF;
+    IF ap.state = 'open' AND ap.expires_at <= p_now AND control.after_expiry(ap.requirement) IS NOT NULL THEN
+        ap := control.escalate(ap.approval_id, p_now);
+        v_out.events := ARRAY['approval.escalated'];
+    END IF;
+    IF ap.escalated THEN
+        p_requirement := coalesce(control.after_expiry(p_requirement), p_requirement);
     END IF;
     v_requirement := coalesce(p_requirement, ap.requirement);
     IF ap.scope = p_scope OR (p_keeps_digest AND ap.digest = p_digest) THEN
@@ -113,7 +135,7 @@ BEGIN
             RETURN v_out;
         ELSIF ap.state = 'open' THEN
             PERFORM control.close_approval(ap.approval_id, 'expired', p_now);
-            v_out.events := ARRAY['approval.expired'];
+            v_out.events := v_out.events || ARRAY['approval.expired'];
             v_out.verdict := 'stop';
             v_out.reason := 'approval_expired';
             RETURN v_out;
@@ -135,7 +157,7 @@ BEGIN
     END IF;
     IF ap.state = 'open' OR ap.state = 'granted' THEN
         PERFORM control.close_approval(ap.approval_id, CASE WHEN ap.scope = p_scope THEN 'expired' ELSE 'superseded' END, p_now);
-        v_out.events := ARRAY[CASE WHEN ap.scope = p_scope THEN 'approval.expired' ELSE 'approval.superseded' END];
+        v_out.events := v_out.events || ARRAY[CASE WHEN ap.scope = p_scope THEN 'approval.expired' ELSE 'approval.superseded' END];
     END IF;
     v_out.approval_id := gen_random_uuid();
     v_out.digest := p_digest;
@@ -166,8 +188,8 @@ CREATE FUNCTION control.are_charges(p_charges jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE AS $$
 SELECT jsonb_typeof(p_charges) = 'array' AND jsonb_array_length(p_charges) BETWEEN 1 AND 100 AND NOT EXISTS (
     SELECT FROM jsonb_array_elements(p_charges) c
-    WHERE (length(c ->> 'name') BETWEEN 1 AND 2000 AND c ->> 'amount' ~ '^[0-9]{1,400}(\.[0-9]{1,400})?$'
-           AND c ->> 'max' ~ '^[0-9]{1,400}(\.[0-9]{1,400})?$'
+    WHERE (length(c ->> 'name') BETWEEN 1 AND 2000 AND c ->> 'amount' ~ '^[0-9]{1,200}(\.[0-9]{1,200})?$'
+           AND c ->> 'max' ~ '^[0-9]{1,200}(\.[0-9]{1,200})?$'
            AND (c -> 'seconds' = 'null' OR c ->> 'seconds' ~ '^[1-9][0-9]{0,8}$')) IS NOT TRUE)
 $$;
 
@@ -200,6 +222,14 @@ BEGIN
 END
 $$;
 
+-- Roles, each with a number of people.
+CREATE FUNCTION control.is_quorum(p_quorum jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE AS $$
+SELECT jsonb_typeof(p_quorum) = 'object' AND (
+    SELECT count(*) > 0 AND bool_and(CASE WHEN jsonb_typeof(value) = 'number' THEN value::text ~ '^[1-9][0-9]{0,3}$' ELSE false END)
+    FROM jsonb_each(CASE WHEN jsonb_typeof(p_quorum) = 'object' THEN p_quorum ELSE '{}'::jsonb END))
+$$;
+
 -- Is this a requirement that people can meet? What an agent asserts is checked here; what it may not lower is in the floor.
 CREATE FUNCTION control.is_requirement(p_requirement jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE AS $$
@@ -208,9 +238,9 @@ SELECT CASE WHEN jsonb_typeof(p_requirement) = 'object' AND jsonb_typeof(p_requi
              AND jsonb_typeof(p_requirement -> 'comment_required') = 'boolean'
              AND jsonb_typeof(p_requirement -> 'within_seconds') = 'number'
              AND jsonb_typeof(p_requirement -> 'execute_within_seconds') = 'number'
-    THEN (SELECT count(*) > 0 AND bool_and(
-              CASE WHEN jsonb_typeof(value) = 'number' THEN value::text ~ '^[1-9][0-9]{0,3}$' ELSE false END)
-          FROM jsonb_each(p_requirement -> 'quorum'))
+    THEN control.is_quorum(p_requirement -> 'quorum')
+         AND (p_requirement -> 'on_expiry' = '"deny"' OR control.is_quorum(p_requirement -> 'on_expiry' -> 'escalate')
+              AND (p_requirement -> 'on_expiry' ->> 'within_seconds') ~ '^[1-9][0-9]{0,8}$')
          AND (p_requirement ->> 'within_seconds') ~ '^[1-9][0-9]{0,8}$'
          AND (p_requirement ->> 'execute_within_seconds') ~ '^[1-9][0-9]{0,8}$'
     ELSE false END
@@ -232,6 +262,7 @@ DECLARE
     f control.floor;
     g control.grant_check;
     v_brake control.brake;
+    v_probe boolean := false;
     v_over text;
     v_requirement jsonb;
     v_now timestamptz;
@@ -414,6 +445,7 @@ BEGIN
                 UPDATE control.brake SET until = v_now + open_ms * interval '1 ms'
                     WHERE tenant = v_tenant AND scope = 'system' AND name = p_system AND cause = 'breaker' AND until <= v_now;
                 v_brake := NULL;
+                v_probe := true;
             END IF;
             IF v_brake.cause IS NOT NULL THEN
                 v_out.answer := 'park';
@@ -535,7 +567,7 @@ BEGIN
             a.first_sent := CASE WHEN v_frozen THEN a.first_sent ELSE v_now END;
             a.started := true;
             v_out.answer := 'go';
-            v_out.reason := p_verb;
+            v_out.reason := CASE WHEN v_probe THEN 'probe' ELSE p_verb END;
             v_events := v_events || ARRAY['action.attempt_started'];
         END IF;
 

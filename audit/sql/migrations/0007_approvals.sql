@@ -106,13 +106,18 @@ BEGIN
         SELECT count(*) INTO v_out.votes FROM control.vote v WHERE v.approval_id = p_approval AND v.decision = 'approve';
         RETURN v_out;
     END IF;
+    v_events := '{}';
+    IF ap.state = 'open' AND ap.expires_at <= v_now AND control.after_expiry(ap.requirement) IS NOT NULL THEN
+        ap := control.escalate(p_approval, v_now);
+        v_events := ARRAY['approval.escalated'];
+    END IF;
     IF p_person IS NOT NULL AND NOT l.may_name_person AND p_person IS DISTINCT FROM l.person THEN
         v_out.reason := 'not_yourself';
     ELSE
         v_out.reason := control.vote_refusal(l.tenant, ap, v_person, l.groups, p_comment, v_now);
     END IF;
     IF v_out.reason IS NOT NULL THEN
-        v_events := ARRAY['approval.refused'];
+        v_events := v_events || ARRAY['approval.refused'];
         IF v_out.reason = 'expired' AND ap.state = 'open' THEN
             PERFORM control.close_approval(p_approval, 'expired', v_now);
             v_events := v_events || ARRAY['approval.expired'];
@@ -123,7 +128,7 @@ BEGIN
     ELSE
         INSERT INTO control.vote (approval_id, person, decision, comment, login, groups, voted_at)
             VALUES (p_approval, v_person, p_decision, p_comment, session_user, l.groups, v_now);
-        v_events := ARRAY['approval.voted'];
+        v_events := v_events || ARRAY['approval.voted'];
         v_out.answer := 'open';
         IF p_decision = 'reject' THEN
             v_out.answer := 'denied';
@@ -220,7 +225,8 @@ CREATE TYPE control.approval_row AS (
 CREATE FUNCTION control.approval_row(p_approval control.approval) RETURNS control.approval_row
     LANGUAGE sql STABLE AS $$
 SELECT ROW((p_approval).approval_id, (p_approval).run_id, (p_approval).tool, (p_approval).digest, (p_approval).requirement,
-           (p_approval).card, CASE WHEN (p_approval).state = 'open' AND (p_approval).expires_at <= control.clock() THEN 'expired'
+           (p_approval).card, CASE WHEN (p_approval).state = 'open' AND (p_approval).expires_at <= control.clock()
+                                        AND control.after_expiry((p_approval).requirement) IS NULL THEN 'expired'
                                    ELSE (p_approval).state END,
            (p_approval).requested_at, (p_approval).expires_at, (p_approval).execute_by, (p_approval).closed_at, (p_approval).comment,
            r.intent, r.trigger, r.actor, r.on_behalf_of,
@@ -234,7 +240,8 @@ CREATE FUNCTION control.inbox_v1(p_limit integer) RETURNS SETOF control.approval
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 SELECT (control.approval_row(a)).* FROM (
     SELECT a.* FROM control.open_approval o JOIN control.approval a USING (approval_id)
-    WHERE o.tenant = (control.caller('approver', 'admin', 'auditor', 'agent')).tenant AND a.expires_at > control.clock()
+    WHERE o.tenant = (control.caller('approver', 'admin', 'auditor', 'agent')).tenant
+      AND (a.expires_at > control.clock() OR control.after_expiry(a.requirement) IS NOT NULL)
     ORDER BY o.requested_at LIMIT p_limit) a
 $$;
 

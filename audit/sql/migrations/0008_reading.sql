@@ -9,7 +9,9 @@ $$;
 
 -- Make a policy the current one: its text by hash, who is in which role, and the floor nothing may fall below. Each floor may also
 -- say what can be asked for at most; open requests that have votes enough by that are granted.
-CREATE FUNCTION control.policy_publish_v1(p_hash text, p_text text, p_members jsonb, p_floors jsonb, p_body bytea) RETURNS bigint
+CREATE FUNCTION control.policy_publish_v1(
+    p_hash text, p_text text, p_members jsonb, p_floors jsonb, p_owners jsonb, p_body bytea
+) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     v_tenant text := (control.caller('admin')).tenant;
@@ -32,6 +34,9 @@ BEGIN
         SELECT v_tenant, f ->> 'tool', (f ->> 'must')::boolean, ARRAY(SELECT jsonb_array_elements_text(f -> 'roles')),
                (f ->> 'quorum')::integer, ARRAY(SELECT jsonb_array_elements_text(f -> 'not_by'))
         FROM jsonb_array_elements(p_floors) f;
+    DELETE FROM control.owner WHERE tenant = v_tenant;
+    INSERT INTO control.owner (tenant, scope, name, role)
+        SELECT v_tenant, o ->> 'scope', o ->> 'name', o ->> 'role' FROM jsonb_array_elements(p_owners) o;
     v_seq := control.append(v_tenant, v_chain, v_now, ARRAY['policy.loaded'], jsonb_build_object('policy', p_hash), p_body, NULL);
     PERFORM control.count_again(v_tenant,
         (SELECT jsonb_object_agg(f ->> 'tool', f -> 'most') FROM jsonb_array_elements(p_floors) f), p_body);

@@ -8,14 +8,22 @@ SELECT CASE WHEN (p_login).may_name_person AND p_person IS NOT NULL THEN p_perso
        END
 $$;
 
--- May this person settle an action of this tool? Whoever has the owner's role; without an owner, whoever has any; an admin always.
-CREATE FUNCTION control.may_settle(p_tenant text, p_login control.login, p_person text, p_tool text) RETURNS boolean
+-- The role that settles what becomes of an action: the tool's, else the system's, the impact's, the tenant's; NULL: none is named.
+CREATE FUNCTION control.owner_of(p_action control.action) RETURNS text
+    LANGUAGE sql STABLE AS $$
+SELECT o.role FROM control.owner o
+WHERE o.tenant = (p_action).tenant AND (o.scope, o.name) IN (
+    ('tool', (p_action).tool), ('system', (p_action).system), ('impact', (p_action).impact), ('default', ''))
+ORDER BY array_position(ARRAY['tool', 'system', 'impact', 'default'], o.scope) LIMIT 1
+$$;
+
+-- May this person settle it? Whoever has the owner's role; without an owner, whoever has any; an admin always.
+CREATE FUNCTION control.may_settle(p_login control.login, p_person text, p_action control.action) RETURNS boolean
     LANGUAGE sql STABLE AS $$
 SELECT (p_login).role = 'admin' OR EXISTS (
     SELECT FROM control.membership m
-    WHERE m.tenant = p_tenant AND (m.member = p_person OR m.member = ANY ((p_login).groups))
-      AND coalesce(m.role = (SELECT o.role FROM control.owner o WHERE o.tenant = p_tenant AND o.tool IN (p_tool, '*') ORDER BY o.tool = '*' LIMIT 1),
-                   true))
+    WHERE m.tenant = (p_login).tenant AND (m.member = p_person OR m.member = ANY ((p_login).groups))
+      AND coalesce(m.role = control.owner_of(p_action), true))
 $$;
 
 CREATE TYPE control.resolve_answer AS (
@@ -71,7 +79,7 @@ BEGIN
     v_out.state := a.state;
     v_out.reason := CASE
         WHEN v_person IS NULL THEN 'not_yourself'
-        WHEN NOT control.may_settle(l.tenant, l, v_person, a.tool) THEN 'not_the_owner'
+        WHEN NOT control.may_settle(l, v_person, a) THEN 'not_the_owner'
         WHEN a.state IN ('executing', 'verifying') THEN 'in_flight'
         WHEN a.state IN ('succeeded', 'failed', 'denied', 'abandoned') THEN 'settled'
         WHEN a.state <> 'needs_human' THEN 'not_stuck' END;
@@ -242,7 +250,7 @@ CREATE FUNCTION control.brakes_v1() RETURNS SETOF control.brake
 SELECT * FROM control.brake b WHERE b.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant ORDER BY b.since
 $$;
 
-REVOKE EXECUTE ON FUNCTION control.operator, control.may_settle, control.resolve_v1, control.run_cancel_v1, control.in_flight, control.freeze_v1,
+REVOKE EXECUTE ON FUNCTION control.operator, control.owner_of, control.may_settle, control.resolve_v1, control.run_cancel_v1, control.in_flight, control.freeze_v1,
     control.unfreeze_v1, control.brakes_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.resolve_v1, control.run_cancel_v1, control.freeze_v1, control.unfreeze_v1 TO control_approver, control_admin;
 GRANT EXECUTE ON FUNCTION control.brakes_v1 TO control_agent, control_approver, control_admin, control_auditor;

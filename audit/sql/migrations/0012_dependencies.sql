@@ -15,7 +15,8 @@ DECLARE
     v_event text;
     v_chain uuid;
     b control.brake;
-    h record;
+    v_calls bigint;
+    v_failed bigint;
 BEGIN
     IF (length(p_system) BETWEEN 1 AND 256 AND p_calls BETWEEN 0 AND 1000000 AND p_failed BETWEEN 0 AND p_calls AND p_took_ms >= 0
         AND coalesce(p_rate_limited_ms, 0) BETWEEN 0 AND 86400000 AND p_error_rate > 0 AND p_error_rate <= 1
@@ -40,9 +41,9 @@ BEGIN
             SET calls = x.calls + excluded.calls, failed = x.failed + excluded.failed, took_ms = x.took_ms + excluded.took_ms;
     SELECT * INTO b FROM control.brake WHERE tenant = v_tenant AND scope = 'system' AND name = p_system AND cause = 'breaker';
     IF b.cause IS NULL THEN
-        SELECT sum(calls) AS calls, sum(failed) AS failed INTO h FROM control.health
+        SELECT sum(calls), sum(failed) INTO v_calls, v_failed FROM control.health
             WHERE tenant = v_tenant AND system = p_system AND bucket > v_bucket - 10;
-        IF p_failed > 0 AND h.calls >= p_calls_min AND h.failed >= p_error_rate * h.calls THEN
+        IF p_failed > 0 AND v_calls >= p_calls_min AND v_failed >= p_error_rate * v_calls THEN
             INSERT INTO control.brake (tenant, scope, name, cause, until, since, set_by, open_ms, probes_left)
                 VALUES (v_tenant, 'system', p_system, 'breaker', v_now + p_open_ms * interval '1 ms', v_now, session_user, p_open_ms, p_probes);
             v_event := 'breaker.opened';
@@ -60,7 +61,7 @@ BEGIN
     END IF;
     IF v_event IS NOT NULL THEN
         PERFORM control.append(v_tenant, v_chain, v_now, ARRAY[v_event],
-            jsonb_build_object('system', p_system, 'calls', h.calls, 'failed', h.failed), ''::bytea, NULL);
+            jsonb_strip_nulls(jsonb_build_object('system', p_system, 'calls', v_calls, 'failed', v_failed)), ''::bytea, NULL);
     END IF;
     RETURN v_event;
 END

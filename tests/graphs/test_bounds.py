@@ -1,0 +1,229 @@
+"""How often and how long something is tried, by the policy: over restarts, over runs, and for all workers."""
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from langchain.agents import create_agent
+from langchain_core.tools import BaseTool
+
+from langgraph_control import Control, Policy, writes
+from langgraph_control.audit.operator_requests import Resolution
+from langgraph_control.audit.operators import Operators
+from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.errors import OperationRefused
+from langgraph_control.guards.run_states import RunState
+from tests.support.desk import GO, new_trigger, told
+from tests.support.postgres import Database
+from tests.support.scripted_model import ScriptedModel, call, calls
+
+TEXT = """\
+version: 1
+roles: {finance: [ana@acme.example], support: [bo@acme.example]}
+owner: finance
+owners: {tool: {mail: support}}
+rules:
+  - {impact: record, then: allow}
+"""
+
+
+class Shop:
+    """A tool whose body does what the test says, under a policy of the test's."""
+
+    def __init__(self, database: Database, policy: str) -> None:
+        self.database = database
+        self.policy = Policy.parse(TEXT + policy, source="control.yaml")
+        publish_policy(database.admin, self.policy)
+        self.control = Control(self.policy, dsn=database.agent)
+        self.sent: list[str] = []
+        self.body: Callable[[str], str] = lambda order: f"paid {order}"
+
+    def tools(self, name: str = "pay") -> list[BaseTool]:
+        """Return the one governed tool."""
+
+        @writes(key="order_id", impact="record", system="bank")
+        def pay(order_id: str, amount: Decimal = Decimal(1)) -> str:
+            """Pay."""
+            self.sent.append(order_id)
+            return self.body(order_id)
+
+        pay.__name__ = name
+        return self.control.govern([pay])
+
+    def run(self, *orders: str, trigger: str | None = None, amount: str = "1", **more: Any) -> Any:
+        """Run an agent that pays these orders, one after the other."""
+        script = [
+            calls(call("pay", order_id=order, amount=amount, call_id=f"call_{number}"))
+            for number, order in enumerate(orders)
+        ]
+        agent = create_agent(ScriptedModel(script=(*script, "over")), self.tools())
+        graph = self.control.bind(agent, name=f"shop {new_trigger()}")
+        return self.control.run(graph, GO, trigger=trigger or new_trigger(), actor="bot", **more)
+
+
+@pytest.fixture
+def shop(database: Database) -> Iterator[Callable[..., Shop]]:
+    """Makes shops that are closed at the end."""
+    made: list[Shop] = []
+
+    def make(policy: str = "") -> Shop:
+        made.append(Shop(database, policy))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.control.close()
+
+
+def refused(order: str) -> str:
+    """Fail before anything was sent."""
+    raise httpx.ConnectError(order)
+
+
+def limited(seconds: int) -> Callable[[str], str]:
+    """Answer with 429."""
+
+    def body(_: str) -> str:
+        answer = httpx.Response(
+            429, headers={"retry-after": str(seconds)}, request=httpx.Request("POST", "http://bank")
+        )
+        raise httpx.HTTPStatusError("slow down", request=answer.request, response=answer)
+
+    return body
+
+
+def lost(order: str) -> str:
+    """Break off in the middle."""
+    raise httpx.ReadTimeout(order)
+
+
+def test_the_same_failure_three_times_is_for_a_person(shop: Callable[..., Shop]) -> None:
+    """What fails alike three times in a row is not tried a fourth time: its owner has it, and may let it go on."""
+    bank = shop("retries: {default: {attempts: 9, base: 1s, cap: 1s}}\n")
+    bank.body = refused
+    run = bank.run("o1")
+    assert run.state is RunState.NEEDS_HUMAN
+    assert bank.sent == ["o1"] * 3
+    with Operators(bank.database.approver("ana")) as ana:
+        row = ana.run(run.id)
+        (action,) = ana.stuck(row.run_id)
+        ana.resolve(row.run_id, action.key, Resolution.DID_NOT, comment="the line is mended")
+    bank.body = lambda order: f"paid {order}"
+    run = bank.control.resume(run.id)
+    assert told(run) == ["paid o1"]
+
+
+def test_attempts_are_counted_over_runs(shop: Callable[..., Shop]) -> None:
+    """An action has as many attempts as the policy gives it, whichever run makes them; then a person has it."""
+    bank = shop("retries: {default: {attempts: 2, same_failure: 9}}\n")
+    bank.body = refused
+    run = bank.run("o1")
+    assert (run.state, run.reason) == (RunState.NEEDS_HUMAN, "needs_human")
+    assert bank.sent == ["o1"] * 2
+
+
+def test_a_rate_limit_holds_for_everybody(shop: Callable[..., Shop]) -> None:
+    """After a 429 no worker calls that system before its time is over; other writes of the run wait with a time."""
+    bank, other = shop(), shop()
+    bank.body = limited(120)
+    run = bank.run("o1")
+    assert (run.state, run.reason) == (RunState.RETRYING, "rate_limited")
+    second = other.run("o2")
+    assert (second.state, second.reason) == (RunState.RETRYING, "rate_limited")
+    assert second.wake_at is not None
+    assert other.sent == []
+
+
+def test_a_short_rate_limit_is_waited_for(shop: Callable[..., Shop]) -> None:
+    """A second is waited in process, and then it goes through."""
+    bank = shop()
+    answers = iter([limited(1), lambda order: f"paid {order}"])
+
+    def body(order: str) -> str:
+        return next(answers)(order)
+
+    bank.body = body
+    assert told(bank.run("o1")) == ["paid o1"]
+    assert bank.sent == ["o1", "o1"]
+
+
+BREAKER = "breakers: {bank: {error_rate: 0.5, window: 60s, minimum_calls: 4, open_for: 1h, probes: 2}}\n"
+
+
+def close_enough(database: Database) -> None:
+    """Let the breaker's time be over."""
+    with psycopg.connect(database.admin, autocommit=True) as admin:
+        admin.execute("UPDATE control.brake SET until = clock_timestamp(), open_ms = 50 WHERE cause = 'breaker'")
+
+
+def test_a_breaker_opens_and_closes(shop: Callable[..., Shop]) -> None:
+    """Too many failures stop calls for everybody; probes that succeed let them go on, one that fails does not."""
+    bank, other = shop(BREAKER), shop(BREAKER)
+    bank.body = lost
+    for order in ("o1", "o2", "o3", "o4"):
+        bank.run(order)
+    assert len(bank.sent) == 4
+    held = other.run("o5")
+    assert (held.state, held.reason, other.sent) == (RunState.RETRYING, "system_down", [])
+    close_enough(bank.database)
+    bank.run("o6")  # a probe that fails
+    assert other.control.resume(held.id).reason == "system_down"
+    close_enough(bank.database)
+    assert told(other.control.resume(held.id)) == ["paid o5"]
+    assert told(other.run("o7")) == ["paid o7"]  # the second probe
+    with psycopg.connect(bank.database.admin) as admin:
+        assert admin.execute("SELECT * FROM control.brake").fetchall() == []
+        told_of = admin.execute("SELECT facts FROM control.entry WHERE facts LIKE '%breaker.%' ORDER BY seq").fetchall()
+    assert ["opened" in facts for (facts,) in told_of] == [True, False]
+
+
+LIMIT = "limits: [{tool: pay, sum: amount, max: 100, per: day, each: tenant}]\n"
+
+
+def test_a_budget_is_counted_over_runs(shop: Callable[..., Shop]) -> None:
+    """What would go over the sum of a day is not done, and the model is told; smaller things still go through."""
+    bank = shop(LIMIT)
+    bank.run("o1", amount="60")
+    assert "a limit that the policy sets is reached" in told(bank.run("o2", amount="60"))[0]
+    assert told(bank.run("o3", amount="40")) == ["paid o3"]
+    assert bank.sent == ["o1", "o3"]
+
+
+def test_what_was_not_done_takes_nothing(shop: Callable[..., Shop]) -> None:
+    """A provable failure gives its part of the budget back; an unknown outcome keeps it until somebody knows."""
+    bank = shop(LIMIT + "retries: {default: {attempts: 1}}\n")
+    bank.body = refused
+    bank.run("o1", amount="90")
+    bank.body = lost
+    unknown = bank.run("o2", amount="90")
+    assert unknown.state is RunState.NEEDS_HUMAN
+    bank.body = lambda order: f"paid {order}"
+    assert "limit" in told(bank.run("o3", amount="20"))[0]
+    with Operators(bank.database.approver("ana")) as ana:
+        row = ana.run(unknown.id)
+        (action,) = ana.stuck(row.run_id)
+        ana.resolve(row.run_id, action.key, Resolution.DID_NOT, comment="on no statement")
+    assert told(bank.run("o4", amount="20")) == ["paid o4"]
+
+
+def test_calls_are_counted_per_run(shop: Callable[..., Shop]) -> None:
+    """A run that has made as many tool calls as it may stops before the next one, for a person."""
+    bank = shop("caps: {tool_calls: 2}\n")
+    run = bank.run("o1", "o2", "o3")
+    assert (run.state, run.reason) == (RunState.NEEDS_HUMAN, "calls_used_up")
+    assert bank.sent == ["o1", "o2"]
+
+
+def test_owners_are_the_policys(shop: Callable[..., Shop]) -> None:
+    """A lost payment is finance's to settle, not support's."""
+    bank = shop()
+    bank.body = lost
+    run = bank.run("o1")
+    with Operators(bank.database.approver("bo")) as bo:
+        row = bo.run(run.id)
+        (action,) = bo.stuck(row.run_id)
+        with pytest.raises(OperationRefused, match="owns such outcomes"):
+            bo.resolve(row.run_id, action.key, Resolution.HAPPENED, comment="seen")
