@@ -1,6 +1,7 @@
 """Seeds in processes of their own: several at once, and each mutant in a fresh interpreter."""
 
 import multiprocessing
+import queue
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["play_mutants", "play_seeds"]
 
 EVERY = 100  # seeds between two reports of progress
+LOOK_AT_CHILDREN_EVERY_SECONDS = 5.0
 
 
 def _child(
@@ -54,17 +56,27 @@ def _run(
 ) -> list[tuple[int, Found]]:
     context = multiprocessing.get_context("spawn")
     reports: Queue[tuple[int, Found | int]] = context.Queue()
-    waiting = [context.Process(target=_child, args=(dsn, *share, reports)) for share in shares]
-    running: list[SpawnProcess] = []
+    waiting = [context.Process(target=_child, args=(dsn, *share, reports), daemon=True) for share in shares]
+    started: list[SpawnProcess] = []
     results: list[tuple[int, Found]] = []
     while len(results) < len(shares):
-        while waiting and len(running) < jobs:
-            running.append(waiting.pop(0))
-            running[-1].start()
-        number, report = reports.get()
+        while waiting and len(started) < len(results) + jobs:
+            started.append(waiting.pop(0))
+            started[-1].start()
+        number, report = _next_report(reports, started)
         if isinstance(report, Found):
             results.append((number, report))
         else:
             progress(report)
-        running = [child for child in running if child.is_alive()]
+    for child in started:
+        child.join()
     return results
+
+
+def _next_report(reports: "Queue[tuple[int, Found | int]]", started: "list[SpawnProcess]") -> tuple[int, Found | int]:
+    while True:
+        try:
+            return reports.get(timeout=LOOK_AT_CHILDREN_EVERY_SECONDS)
+        except queue.Empty:
+            if any(child.exitcode for child in started):
+                raise RuntimeError("a process of the simulation failed; its own error stands above") from None

@@ -236,6 +236,11 @@ MUTANTS: tuple[Mutant, ...] = (
         sql={"next_state": (("WHEN 'blind' THEN 'needs_human'", "WHEN 'blind' THEN 'ready'"),)},
     ),
     Mutant(
+        name="let a late settle count as current",
+        layer="SQL settle",
+        sql={"settle_v1": (("a.attempt_id IS DISTINCT FROM p_attempt OR", ""),)},
+    ),
+    Mutant(
         name="let a zombie's transaction commit",
         layer="SQL settle",
         sql={"settle_any": (("IF v_late AND p_xid IS NOT NULL THEN", "IF false THEN"),)},

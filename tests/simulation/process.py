@@ -245,7 +245,12 @@ class Process:
             replace(
                 task,
                 calls=tuple(
-                    replace(call, target=call.target + other, note=f"wording {self.chance.random():.6f}")
+                    replace(
+                        call,
+                        target=call.target + other,
+                        note=f"wording {self.chance.random():.6f}",
+                        call_id=f"call-{self.chance.random()}",
+                    )
                     for call in task.calls
                 ),
             )
@@ -279,7 +284,7 @@ class Process:
             args={"target": call.target, "amount": call.amount, "note": call.note},
             defaults={},
             run=self.context,
-            call_id=f"call-{self.chance.random()}",
+            call_id=call.call_id,
         )
         steps = the_gate.perform(governed)
         answer: Any = None
@@ -338,18 +343,20 @@ class Process:
         if simulation.clock.seconds >= request.not_after:
             return ask.NotSent()
         simulation.judge.sent(call, request.action)
+        reply = simulation.reply(call.tool)
         if request.transaction:
             written = self.write_sql(request)
-            yield simulation.slowness()
+            yield reply.seconds
             return written
-        fault = simulation.send_fault()
-        longest = request.not_after - simulation.clock.seconds if fault == "cut_off" else LANDS_WITHIN_SECONDS
+        longest = request.not_after - simulation.clock.seconds if reply.fault == "cut_off" else LANDS_WITHIN_SECONDS
+        delay = simulation.chance.uniform(0.1, longest)
         try:
-            value = simulation.world.receive(call.tool, request.action, fault, simulation.chance.uniform(0.1, longest))
+            value = simulation.world.receive(call.tool, request.action, reply.fault, delay)
         except Exception as error:  # noqa: BLE001 - a tool may raise anything
+            yield reply.seconds
             yield "hear the failure"
-            return ask.Raised(error=error, ended=fault != "cut_off")
-        yield simulation.slowness()
+            return ask.Raised(error=error, ended=reply.fault != "cut_off")
+        yield reply.seconds
         yield "hear the result"
         return ask.Returned(value=value)
 

@@ -6,6 +6,7 @@ from functools import partial
 
 from langgraph_control.nodes.action import Action
 from langgraph_control.nodes.contracts import Contract, writes
+from tests.simulation.aims import Aim, draw_aim
 from tests.simulation.world import FORGETS_AFTER_SECONDS, VISIBLE_WITHIN_SECONDS, World
 
 __all__ = ["TIMEOUT_SECONDS", "TOOLS", "Call", "Scenario", "Task", "contracts_for", "draw"]
@@ -16,12 +17,13 @@ TOOLS = ("keyed", "forgetful", "found", "read_back", "blind", "sql")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One tool call as the model worded it."""
+    """One tool call as the model worded it. A resumed task has the same id again; a model asked again gives another."""
 
     tool: str
     target: str
     amount: int
     note: str
+    call_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class Scenario:
         faults: how many faults may strike.
         lag: how long an effect takes to show.
         skews: whether the processes' wall clocks are off.
+        aim: the situation that the seed aims at.
     """
 
     steps: tuple[tuple[Task, ...], ...]
@@ -57,6 +60,7 @@ class Scenario:
     faults: int
     lag: float
     skews: bool
+    aim: Aim
 
 
 def contracts_for(world: World) -> dict[str, Contract]:
@@ -78,17 +82,22 @@ def contracts_for(world: World) -> dict[str, Contract]:
 
 def draw(chance: random.Random) -> Scenario:
     """Return a scenario drawn from a seed."""
+    aim = draw_aim(chance)
     swallows = chance.random() < 0.05
     steps = tuple(
-        tuple(_task(chance, f"{step}{task}", may_ask=not swallows) for task in range(chance.choice((1, 1, 2))))
+        tuple(
+            _task(chance, f"{step}{task}", aim.tool if step == task == 0 else "", may_ask=not swallows)
+            for task in range(chance.choice((1, 1, 2)))
+        )
         for step in range(chance.choice((1, 1, 2)))
     )
     triggers = [(0.0, "first")]
     if chance.random() < 0.4:
         triggers.append((chance.uniform(0, 40), "first"))
-    shared = chance.random() < 0.3
-    if shared:
-        triggers.append((chance.uniform(0, 30), "second"))
+    twin_after = chance.uniform(0, 30) if aim.twin_after is None and chance.random() < 0.3 else aim.twin_after
+    if twin_after is not None:
+        triggers.append((twin_after, "second"))
+    shared = twin_after is not None
     return Scenario(
         steps=steps,
         triggers=tuple(triggers),
@@ -99,16 +108,18 @@ def draw(chance: random.Random) -> Scenario:
         faults=chance.choice((0, 1, 2, 3, 5)),
         lag=chance.choice((0.0, 0.0, chance.uniform(0, VISIBLE_WITHIN_SECONDS / 2))),
         skews=chance.random() < 0.5,
+        aim=aim,
     )
 
 
-def _task(chance: random.Random, name: str, *, may_ask: bool) -> Task:
+def _task(chance: random.Random, name: str, first_tool: str, *, may_ask: bool) -> Task:
     calls = tuple(
         Call(
-            tool=chance.choice(TOOLS),
+            tool=first_tool if first_tool and number == 0 else chance.choice(TOOLS),
             target=f"order-{name}{number}",
             amount=chance.choice((50, 50, 500)),
             note="",
+            call_id="",
         )
         for number in range(chance.choice((1, 1, 2)))
     )

@@ -12,6 +12,7 @@ import psycopg
 from langgraph_control.audit.requests import Vote
 from langgraph_control.graphs.advance import Ended
 from langgraph_control.guards.run_states import RunState
+from tests.simulation.aims import Reply
 from tests.simulation.database import Ledger, SimulationDatabase
 from tests.simulation.judge import Judge, Violation
 from tests.simulation.process import Process, opening
@@ -22,8 +23,9 @@ from tests.simulation.world import World
 __all__ = ["Simulation", "Switches"]
 
 STEPS_MAX = 4000
-ROUNDS_MAX = 40
+STUCK_AFTER_SECONDS = 1000.0
 OPERATOR_EVERY_SECONDS = (8.0, 40.0)
+ATTENTIVE_OPERATOR_EVERY_SECONDS = (5.0, 20.0)
 TIME_MOVES = 0.2  # how often time moves between two steps of processes that are all ready
 SLOW_ODDS = 0.15
 SEND_FAULTS = ("refused", "dropped", "limited", "invalid", "broken", "late", "cut_off", "answer_lost")
@@ -79,6 +81,8 @@ class Simulation:
         self.agents: list[Agent] = []
         self.over: dict[str, Ended] = {}
         self.faults = self.scenario.faults
+        self.aimed = list(self.scenario.aim.replies)
+        self.stalls_at = self.scenario.aim.stalls_at
         self.numbers = 0
         self.seen_cards: set[str] = set()
         self.began = self.clock.seconds
@@ -123,13 +127,14 @@ class Simulation:
         """Whether a statement's answer is lost, and if so whether before or after its commit."""
         return self.chance.choice(("before", "after")) if self.strikes("answer") else ""
 
-    def send_fault(self) -> str:
-        """How the system of record misbehaves for this request."""
-        return self.chance.choice(SEND_FAULTS) if self.strikes("send") else ""
-
-    def slowness(self) -> float:
-        """How long a system takes to answer, in seconds: sometimes nearly as long as an attempt may."""
-        return self.chance.uniform(1.0, TIMEOUT_SECONDS - 1.0) if self.chance.random() < SLOW_ODDS else 0.01
+    def reply(self, tool: str) -> Reply:
+        """What this request to a system of record meets: what the seed aims at, or what comes by chance."""
+        if tool == self.scenario.aim.tool and self.aimed:
+            return self.aimed.pop(0)
+        fault = self.chance.choice(SEND_FAULTS) if self.strikes("send") else ""
+        # Sometimes nearly as long as an attempt may take.
+        slow = self.chance.random() < SLOW_ODDS
+        return Reply(fault=fault, seconds=self.chance.uniform(1.0, TIMEOUT_SECONDS - 1.0) if slow else 0.01)
 
     def ended(self, process: Process, ended: Ended) -> None:
         """Note where a run stands after a process gave it up."""
@@ -203,11 +208,17 @@ class Simulation:
             return
         if isinstance(point, float):
             one.wakes_at = self.clock.seconds + point
+        elif point == self.stalls_at:
+            self.stalls_at = ""
+            self._stall(one, self.scenario.aim.stall_seconds)
         elif self.strikes("crash"):
             one.kill()
         elif self.strikes("stall"):
-            one.stalled = True
-            one.wakes_at = self.clock.seconds + self.chance.choice((3.0, 16.0, 20.0, 25.0, 30.0, 60.0))
+            self._stall(one, self.chance.choice((3.0, 16.0, 20.0, 25.0, 30.0, 60.0)))
+
+    def _stall(self, process: Process, seconds: float) -> None:
+        process.stalled = True
+        process.wakes_at = self.clock.seconds + seconds
 
     def _move_agent(self, agent: Agent) -> None:
         try:
@@ -234,16 +245,20 @@ class Simulation:
 
     def _operate(self) -> Iterator[float]:
         """Look after the runs until each is done or waits for a person; then leave."""
-        for _ in range(ROUNDS_MAX):
+        attended = self.scenario.aim.attended
+        while self.clock.seconds < self.began + STUCK_AFTER_SECONDS:
             open_triggers = [name for name in self.threads if not self._needs_nobody(name)]
             if not open_triggers and not any(process.alive for process in self.processes):
                 return
             for trigger in open_triggers:
                 self._ask_people(trigger)
-                if not any(process.alive and process.trigger == trigger for process in self.processes):
+                if not any(self._seems_alive(process) for process in self.processes if process.trigger == trigger):
                     self._start(trigger, answers=True)
-            yield self.chance.uniform(*OPERATOR_EVERY_SECONDS)
+            yield self.chance.uniform(*(ATTENTIVE_OPERATOR_EVERY_SECONDS if attended else OPERATOR_EVERY_SECONDS))
         raise Violation(f"stuck: { ({name: str(self.over.get(name)) for name in self.threads}) }")
+
+    def _seems_alive(self, process: Process) -> bool:
+        return process.alive and not (process.stalled and self.scenario.aim.attended)
 
     def _needs_nobody(self, trigger: str) -> bool:
         ended = self.over.get(trigger)
