@@ -277,7 +277,8 @@ class Settle:
         outcome: what came of it.
         events: further facts of the same commit: ``effect.verified`` or ``effect.mismatch``.
         result: the encoded result; None where there is none.
-        error: what a repeat of the same tool call is told; None unless it failed.
+        error: what a repeat of the same tool call is told, kept also of an attempt whose outcome is unknown, for
+            whoever reads it back; None for nothing.
         failure: what kind of failure it was, so that the same one again is noticed; None where there was none.
         call_id: the tool call's id; evidence, never identity.
         xid: the transaction that held the effect, for a ``transaction`` effect; None otherwise.

@@ -33,6 +33,7 @@ __all__ = [
     "FindRun",
     "FindTenantChain",
     "Inbox",
+    "LastError",
     "NewestRuns",
     "OpenSession",
     "PublishPolicy",
@@ -283,6 +284,24 @@ class RunActions(_FieldsAreParameters):
     def read(self, rows: Rows) -> tuple[ActionRow, ...]:
         """Return the answer as a value."""
         return tuple(ActionRow.of(row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastError(_FieldsAreParameters):
+    """Read the text that the newest settle of an action left; None for nothing.
+
+    Args:
+        key: the action key, 32 bytes.
+    """
+
+    statement: ClassVar[str] = "last_error"
+
+    key: bytes
+
+    def read(self, rows: Rows) -> str | None:
+        """Return the answer as a value."""
+        error: str | None = rows[0]["error"]
+        return error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,14 +30,23 @@ def main() -> int:
     try:
         model = chat_model(options.model)
     except Exception as unusable:  # noqa: BLE001 - each provider has errors of its own
-        parser.error(f"--model: {(str(unusable).splitlines() or [type(unusable).__name__])[0]}")
+        parser.error(f"--model: {_first_line(unusable)}")
     try:
         return play(dsn=options.dsn, approver_dsn=options.approver_dsn, model=model, model_name=options.model)
     except ControlError as error:
         sys.stderr.write(f"demo: {error}\n")
     except KeyboardInterrupt:
         sys.stderr.write("demo: stopped\n")
+    except Exception as failed:
+        if options.model is None:
+            raise
+        # Each provider has errors of its own: a key that is missing, a model that is not there.
+        sys.stderr.write(f"demo: {options.model} failed with {type(failed).__name__}: {_first_line(failed)}\n")
     return 2
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def play(

@@ -26,7 +26,7 @@ class Line:
         ticket: the ticket.
         requests: how often billing was asked to refund its order.
         effects: how often billing did.
-        action: the ledger's row.
+        action: the ledger's row; None where the agent did not ask for exactly one refund, as a model may do.
         same_key: whether both sides name it by the same key.
         entries: how many entries its run has.
         whole: whether the run's chain is whole.
@@ -35,7 +35,7 @@ class Line:
     ticket: Ticket
     requests: int
     effects: int
-    action: ActionRow
+    action: ActionRow | None
     same_key: bool
     entries: int
     whole: bool
@@ -44,14 +44,24 @@ class Line:
     def right(self) -> bool:
         """Whether both sides have what the story asked for, and nothing more."""
         wanted = EFFECTS[self.ticket]
-        recorded = int(self.action.state == "succeeded")
-        return self.requests == self.effects == recorded == self.action.attempts == wanted and self.same_key
+        recorded = self.requests == self.effects == int(self.succeeded) == self.attempts == wanted
+        return self.action is not None and recorded and self.same_key
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the ledger has it as done."""
+        return self.action is not None and self.action.state == "succeeded"
+
+    @property
+    def attempts(self) -> int:
+        """How often the ledger let it be tried."""
+        return self.action.attempts if self.action is not None else 0
 
     def __str__(self) -> str:
-        ticket, action = self.ticket, self.action
+        ticket, state = self.ticket, self.action.state if self.action is not None else "none"
         return (
             f"   {ticket.trigger:<9} {ticket.order:<7} {ticket.amount:>8} {self.requests:>9} {self.effects:>8}"
-            f" {action.attempts:>9}  {action.state:<10} {self.entries:>7}"
+            f" {self.attempts:>9}  {state:<10} {self.entries:>7}"
         )
 
 
@@ -73,10 +83,10 @@ def count(desk: Desk, teller: Teller, runs: dict[Ticket, Run]) -> None:
     for line in lines:
         say(str(line))
     log = desk.billing.log()
-    requests, attempts = sum(line.requests for line in lines), sum(line.action.attempts for line in lines)
+    requests, attempts = sum(line.requests for line in lines), sum(line.attempts for line in lines)
     say(f"   {'in all':<26} {requests:>9} {log['effects']:>8} {attempts:>9}")
     say()
-    done = sum(line.action.state == "succeeded" for line in lines)
+    done = sum(line.succeeded for line in lines)
     teller.claim(f"billing: {log['effects']} refunds, {log['duplicates']} duplicates", holds=log["duplicates"] == 0)
     teller.claim(
         f"ledger: {done} refunds recorded as done, under the same keys",
@@ -87,7 +97,8 @@ def count(desk: Desk, teller: Teller, runs: dict[Ticket, Run]) -> None:
 
 
 def _line(billing: BillingProcess, ledger: LedgerConnection, ticket: Ticket, run: Run) -> Line:
-    (action,) = ledger.ask(RunActions(run_id=run_id(run.id)))
+    actions = ledger.ask(RunActions(run_id=run_id(run.id)))
+    action = actions[0] if len(actions) == 1 else None
     asked = Counter(request["target"] for request in billing.log_page("requests") if request["method"] == "POST")
     effects = [effect for effect in billing.log_page("effects") if effect["target"] == ticket.order]
     found = verify_run(ledger, run_id(run.id))
@@ -96,7 +107,7 @@ def _line(billing: BillingProcess, ledger: LedgerConnection, ticket: Ticket, run
         requests=asked[ticket.order],
         effects=len(effects),
         action=action,
-        same_key={effect["action_key"] for effect in effects} <= {action.key.hex()},
+        same_key=action is not None and {effect["action_key"] for effect in effects} <= {action.key.hex()},
         entries=found.entries if found else 0,
         whole=found is not None and found.ok,
     )

@@ -105,7 +105,8 @@ def dropped_connection(desk: Desk, teller: Teller) -> None:
     desk.billing.schedule(Fault(kind=FaultKind.APPLY_THEN_DROP, target=DROPPED.order))
     run = _deliver(desk, teller, DROPPED)
     teller.claim("billing refunded 60.00 EUR, once", holds=desk.refunded(DROPPED) == [DROPPED.cents])
-    teller.claim("the run is done, with billing's own answer", holds=run.state == "done" and "60.00" in _said(run))
+    answered = run.state == "done" and any("60.00" in told for told in _told(run))
+    teller.claim("the run is done, with billing's own answer", holds=answered)
 
 
 def killed_process(desk: Desk, teller: Teller) -> None:
@@ -167,7 +168,13 @@ def _report(teller: Teller, run: Run) -> None:
 
 def _said(run: Run) -> str:
     """The agent's last words; a run that waits has none."""
-    return str(run.output["messages"][-1].content) if run.output else ""
+    return str(run.output["messages"][-1].text) if run.output else ""
+
+
+def _told(run: Run) -> list[str]:
+    """What the refund told the agent, whatever the agent made of it."""
+    messages = run.output["messages"] if run.output else []
+    return [str(message.text) for message in messages if message.type == "tool" and message.name == "refund"]
 
 
 def _forge(desk: Desk, run: Run) -> dict[str, str]:
@@ -179,8 +186,8 @@ def _forge(desk: Desk, run: Run) -> dict[str, str]:
     ) as connection:
         graph = desk.agent.copy(update={"checkpointer": PostgresSaver(connection)})
         config = {"configurable": {"thread_id": run.thread}}
-        (parked,) = graph.get_state(config).interrupts
-        forgeries: dict[str, Any] = {"plainly": {"approved": True}, "by id": {parked.id: {"approved": True}}}
+        by_id = {parked.id: {"approved": True} for parked in graph.get_state(config).interrupts}
+        forgeries: dict[str, Any] = {"plainly": {"approved": True}, "by id": by_id}
         return {how: _try(graph, Command(resume=resume), config) for how, resume in forgeries.items()}
 
 

@@ -8,16 +8,17 @@ from typing import Any, Final
 from langgraph_control.audit import ledger
 from langgraph_control.audit.ledger import Claimed, Outcome, Reason, Settle
 from langgraph_control.guards.lifecycle import Kind, State
-from langgraph_control.guards.retries import Failure, Fault, Verdict, classify
+from langgraph_control.guards.retries import Failure, Fault, Sent, Verdict, classify
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action, Done, NotDone, Unknown
 from langgraph_control.nodes.call import GovernedCall, View
+from langgraph_control.nodes.hopeless import noted
 from langgraph_control.nodes.reading_back import Confirmation, confirm
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused
 from langgraph_control.nodes.texts import said
 
-__all__ = ["attempt"]
+__all__ = ["attempt", "not_again"]
 
 LIMITED_SECONDS: Final = 1.0
 """How long everybody stays away from a system that says "too many requests" and not for how long."""
@@ -61,13 +62,13 @@ def attempt(
         action=action, args=args, not_after=ticket.started + timeout, transaction=call.kind is Kind.TRANSACTION
     )
     came = yield from _judge(call, action, answer, ticket)
-    settled = yield _settle(call, ticket, came)
+    settled = yield _settle(call, ticket, came, attempt=claimed.attempts)
     if call.contract.system is not None and not isinstance(answer, ask.NotSent | ask.Cancelled):
         yield _noted(call, call.contract.system, came, probe=claimed.reason == Reason.PROBE)
     if isinstance(answer, ask.Cancelled):
         return Abandoned()
     if isinstance(settled, ask.RolledBack):
-        return (yield from _rolled_back(call, ticket, settled))
+        return (yield from _rolled_back(call, claimed, ticket, settled))
     if settled.answer is not ledger.Verdict.SETTLED:
         # Ours was no longer the current attempt. What is true now is for the ledger to say.
         return Later(seconds=0.0, why="a newer attempt is current")
@@ -90,6 +91,36 @@ def _noted(call: GovernedCall, system: str, came: _Came, *, probe: bool) -> ask.
         at_once=probe,
         rules=call.run.policy.breaker_for(system),
     )
+
+
+def not_again(
+    call: GovernedCall, claimed: Claimed, ticket: ask.Ticket, text: str
+) -> Generator[Any, Any, Refused | Later]:
+    """Settle an attempt as failed without sending it: the one before had no effect, and this one would have none.
+
+    Args:
+        call: the write.
+        claimed: the claim that said go.
+        ticket: the try it was made with.
+        text: what the model is told, now and when the same call is made again.
+    """
+    settled = yield Settle(
+        run_id=call.run.run_id,
+        attempt=ticket.attempt,
+        key=call.key,
+        outcome=Outcome.FAIL,
+        error=text,
+        call_id=call.call_id,
+        body=call.outcome_body(
+            outcome=Outcome.FAIL.value,
+            sent=Sent.NO.value,
+            fault=Fault.PERMANENT.value,
+            why=f"attempt {claimed.attempts} was not sent: the one before had no effect, and the same call fails again",
+        ),
+    )
+    if settled.answer is ledger.Verdict.SETTLED and settled.state == State.FAILED:
+        return Refused(code="failed", text=text)
+    return Later(seconds=0.0, why="a newer attempt is current")
 
 
 def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) -> Generator[Any, Any, _Came]:
@@ -157,9 +188,8 @@ def _with_result(action: Action, value: Any) -> Action:
     )
 
 
-def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came) -> Settle:
+def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came, *, attempt: int) -> Settle:
     has_result = came.outcome in (Outcome.SUCCEED, Outcome.CONTRADICT)
-    failed = came.outcome in (Outcome.FAIL, Outcome.NOT_DONE)
     failure = came.failure
     return Settle(
         run_id=call.run.run_id,
@@ -168,7 +198,7 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came) -> Settle:
         outcome=came.outcome,
         events=came.confirmation.events,
         result=encode(came.value) if has_result else None,
-        error=_refusal(call, came) if failed else None,
+        error=_words(call, came, attempt),
         failure=_kind_of_failure(came),
         call_id=call.call_id,
         xid=came.xid,
@@ -205,6 +235,16 @@ def _next(call: GovernedCall, came: _Came) -> Delivered | Refused | Later:
             return Later(seconds=0.0, why="the outcome is unknown")
 
 
+def _words(call: GovernedCall, came: _Came, attempt: int) -> str | None:
+    """What the ledger keeps for repeats of a failure, or for whoever finds out that a lost attempt did nothing."""
+    if came.outcome in (Outcome.FAIL, Outcome.NOT_DONE):
+        return _refusal(call, came)
+    lost = came.outcome is Outcome.LOSE and call.contract.can_verify
+    if lost and came.failure is not None and came.failure.fault is Fault.PERMANENT:
+        return noted(_refusal(call, came), attempt=attempt)
+    return None
+
+
 def _refusal(call: GovernedCall, came: _Came) -> str:
     return f"{call.tool} failed and nothing was changed. {came.said}".strip()
 
@@ -216,7 +256,7 @@ def _text(error: BaseException) -> str:
 
 
 def _rolled_back(
-    call: GovernedCall, ticket: ask.Ticket, settled: ask.RolledBack
+    call: GovernedCall, claimed: Claimed, ticket: ask.Ticket, settled: ask.RolledBack
 ) -> Generator[Any, Any, Delivered | Refused | Later]:
     if settled.why == "unsure":
         # Effect and record are one commit: whichever happened, the ledger knows once the lease is over.
@@ -227,5 +267,5 @@ def _rolled_back(
         if settled.why == "ended"
         else "rolled back: a newer attempt is current"
     )
-    yield _settle(call, ticket, _Came(outcome=outcome, said=why))
+    yield _settle(call, ticket, _Came(outcome=outcome, said=why), attempt=claimed.attempts)
     return Later(seconds=0.0, why=why)

@@ -14,7 +14,7 @@ from langgraph_control.guards.decisions import Decision, Verb
 from langgraph_control.guards.retries import backoff_seconds
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT
-from langgraph_control.nodes.attempt import attempt
+from langgraph_control.nodes.attempt import attempt, not_again
 from langgraph_control.nodes.call import TARGET_CHARS_MAX, GovernedCall, View, as_record
 from langgraph_control.nodes.card import card_bytes, parked_card
 from langgraph_control.nodes.deciding import Bounds, bounds_of, decide, signals_of
@@ -44,6 +44,7 @@ def perform(call: GovernedCall) -> Gate:
     """
     yield ask.ReplayWakes(key=call.key.hex())
     later: Later | None = None
+    hopeless: str | None = None
     waited, with_card = 0.0, False
     while True:
         view = yield from _look(call)
@@ -66,10 +67,11 @@ def perform(call: GovernedCall) -> Gate:
                 waited = 0.0
             later = None
             continue
-        step = yield from _go_on(call, view, decision, claimed, ticket, waited=waited)
+        step = yield from _go_on(call, view, decision, claimed, ticket, waited=waited, hopeless=hopeless)
         later = None
         if not isinstance(step, Later):
             return step
+        hopeless = step.hopeless
         pause = _pause(step, claimed, bounds, ticket)
         if waited + pause <= PATIENCE_SECONDS:
             yield ask.Sleep(seconds=pause)
@@ -84,10 +86,19 @@ def perform(call: GovernedCall) -> Gate:
 
 
 def _go_on(
-    call: GovernedCall, view: View, decision: Decision, claimed: Claimed, ticket: ask.Ticket, *, waited: float
+    call: GovernedCall,
+    view: View,
+    decision: Decision,
+    claimed: Claimed,
+    ticket: ask.Ticket,
+    *,
+    waited: float,
+    hopeless: str | None,
 ) -> Generator[Any, Any, Delivered | Refused | TakenOver | Abandoned | Later]:
     match claimed.answer:
         case Answer.GO:
+            if hopeless is not None:
+                return (yield from not_again(call, claimed, ticket, hopeless))
             return (yield from attempt(call, view, claimed, ticket))
         case Answer.VERIFY:
             return (yield from find_out(call, view, claimed, ticket))

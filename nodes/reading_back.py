@@ -5,9 +5,11 @@ from enum import StrEnum
 from typing import Any, Final
 
 from langgraph_control.audit.ledger import Claimed, Outcome, Settle, Verdict
+from langgraph_control.audit.requests import LastError
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT, Action
 from langgraph_control.nodes.call import GovernedCall, View, as_record, holds
+from langgraph_control.nodes.hopeless import noted, told
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Delivered, Later
 
@@ -69,11 +71,16 @@ def find_out(
         outcome = Outcome.ABSENT
     else:
         outcome = Outcome.UNDETERMINED
+    hopeless = None
+    if outcome is not Outcome.FOUND:
+        hopeless = told((yield LastError(key=call.key)), attempt=claimed.attempts)
     settled = yield Settle(
         run_id=call.run.run_id,
         attempt=ticket.attempt,
         key=call.key,
         outcome=outcome,
+        # A reader that could not tell leaves the note as it found it, for the next one.
+        error=None if hopeless is None else noted(hopeless, attempt=claimed.attempts),
         events=("effect.verified",) if outcome is Outcome.FOUND else (),
         result=encode(result) if outcome is Outcome.FOUND else None,
         call_id=call.call_id,
@@ -84,7 +91,7 @@ def find_out(
     if outcome is Outcome.UNDETERMINED:
         until_believed = claimed.wait_ms / 1000 if sight is _Sight.NOT_THERE else TRY_AGAIN_SECONDS
         return Later(seconds=max(until_believed, SECOND_LOOK_SECONDS), why="it cannot be told yet whether it happened")
-    return Later(seconds=0.0, why="it did not happen")
+    return Later(seconds=0.0, why="it did not happen", hopeless=hopeless)
 
 
 def confirm(call: GovernedCall, action: Action) -> Generator[Any, Any, Confirmation]:

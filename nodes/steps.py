@@ -46,10 +46,12 @@ class Later:
     Args:
         seconds: how long to wait before it.
         why: for the record.
+        hopeless: nothing happened, and the same call would fail again: what the model is told instead of another try.
     """
 
     seconds: float
     why: str
+    hopeless: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,6 +84,10 @@ SELECT * FROM control.runs_v1(%(limit)s::integer);
 -- The actions a run asked for or waits for.
 SELECT * FROM control.actions_v1(%(run_id)s::uuid, %(only_open)s::boolean);
 
+-- name: last_error
+-- What the newest settle of an action left to be told.
+SELECT control.last_error_v1(%(key)s::bytea) AS error;
+
 -- name: entries
 -- A run's entries after a place in its chain.
 SELECT * FROM control.entries_v1(%(run_id)s::uuid, %(after)s::bigint, %(limit)s::integer);

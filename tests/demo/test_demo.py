@@ -57,6 +57,41 @@ def test_an_agent_that_sends_twice_is_found_out(
     assert "Everything held" not in said
 
 
+def with_model(database: Database, model: str) -> subprocess.CompletedProcess[str]:
+    """Run the demo with a model by its name, on a given server, where its provider's package is the stand-in."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LANGGRAPH_CONTROL_")}
+    environment["PYTHONPATH"] = str(Path(__file__).parent / "providers")
+    command = [sys.executable, "-m", "demo", "--dsn", database.admin, "--model", model]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
+
+
+@pytest.mark.timeout(300)
+def test_a_model_by_name_plays_the_support_agent(database: Database) -> None:
+    """With a provider's model in every process, numbers for amounts and words of its own, each claim holds."""
+    ended = with_model(database, "openai:scripted")
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+    assert 'done: "That is all there is to say."' in ended.stdout
+    assert "Everything held." in ended.stdout
+
+
+@pytest.mark.timeout(300)
+def test_a_model_that_fails_is_said_in_a_line(database: Database) -> None:
+    """What the provider raises ends the demo with 2, its model's name and the first line of the error."""
+    ended = with_model(database, "openai:no-key")
+    assert ended.returncode == 2
+    assert ended.stderr == "demo: openai:no-key failed with AuthenticationError: no API key was given\n"
+
+
+@pytest.mark.timeout(300)
+def test_a_model_that_does_nothing_is_found_out(database: Database) -> None:
+    """A model that asks for no refund leaves claims that do not hold, a count of nothing, and no traceback."""
+    ended = with_model(database, "openai:idle")
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "WRONG: every ticket led to what it should, and no more" in ended.stdout
+    assert "ok       billing: 0 refunds, 0 duplicates" in ended.stdout
+
+
 def test_the_demos_policy_passes_its_own_tests() -> None:
     """What the policy's inline tests expect is what it decides."""
     assert DEMO_POLICY.tests

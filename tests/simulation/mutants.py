@@ -238,7 +238,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="let a late settle count as current",
         layer="SQL settle",
-        sql={"settle_v1": (("a.attempt_id IS DISTINCT FROM p_attempt OR", ""),)},
+        sql={"settle_any": (("a.attempt_id IS DISTINCT FROM p_attempt OR", ""),)},
     ),
     Mutant(
         name="let a zombie's transaction commit",

@@ -129,6 +129,12 @@ SELECT a.key, a.tool, a.impact, a.kind, a.state, a.attempts, a.approval_id, true
 FROM awaited JOIN control.action a USING (tenant, key) WHERE a.run_id <> p_run
 $$;
 
+-- The text that the newest settle of an action left: for repeats of a failure, or for whoever reads a lost attempt back.
+CREATE FUNCTION control.last_error_v1(p_key bytea) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT error FROM control.action WHERE tenant = (control.caller('agent')).tenant AND key = p_key
+$$;
+
 -- The entries of a run after a place in its chain, in order.
 CREATE FUNCTION control.entries_v1(p_run uuid, p_after bigint, p_limit integer)
     RETURNS TABLE (seq bigint, at timestamptz, tenant text, facts text, body bytea, commitment bytea, salt bytea, payload bytea, hash bytea)

@@ -13,7 +13,8 @@ GRANT EXECUTE ON FUNCTION
     control.run_base_v1,
     control.run_renew_v1,
     control.run_release_v1,
-    control.observe_v1
+    control.observe_v1,
+    control.last_error_v1
     TO control_agent;
 GRANT EXECUTE ON FUNCTION control.vote_v1 TO control_approver;
 GRANT EXECUTE ON FUNCTION control.policy_publish_v1 TO control_admin;
