@@ -1,5 +1,6 @@
 """aiohttp, which follows redirects, and sends PUT and DELETE a second time when a connection breaks."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ def evidence(error: BaseException, now: datetime) -> Evidence | None:
     if _UNSENT.intersection(names):
         calls = list(passed(error, "aiohttp.client", "_request"))
         method = str(calls[-1].get("method")).upper() if calls else None
-        return unsent(method=method, whole=bool(calls) and all(_first_try(one) for one in calls))
+        return unsent(method=method, whole=_was_the_first_try(calls))
     return broke_off(Fault.PERMANENT if _PERMANENT.intersection(names) else Fault.TRANSIENT)
 
 
@@ -48,18 +49,21 @@ def _is_an_answer(error: BaseException) -> bool:
 
 def _answered(error: Any, now: datetime) -> Evidence:
     method = method_of(getattr(error, "request_info", None))
+    # With raise_for_status=True the way here is visible. Called on the response it is not: PUT and DELETE stay open.
+    calls = list(passed(error, "aiohttp.client", "_request"))
+    alone = _was_the_first_try(calls) if calls or method in _SENT_AGAIN else not getattr(error, "history", None)
     return answered(
         getattr(error, "status", 0),
-        whole=not getattr(error, "history", None) and method not in SAFE_METHODS,
+        whole=alone and method not in SAFE_METHODS,
         retry_after_seconds=pause_in(error.headers, now),
     )
 
 
-def _first_try(variables: Any) -> bool:
+def _was_the_first_try(calls: list[Mapping[str, Any]]) -> bool:
     """Whether aiohttp had sent nothing before: no redirect, no second try, no middleware that may try on its own."""
-    may_send_again = str(variables.get("method")).upper() in _SENT_AGAIN
-    return (
-        variables.get("history") == []
-        and variables.get("retry_persistent_connection") is may_send_again
-        and not variables.get("effective_middlewares")
+    return bool(calls) and all(
+        one.get("history") == []
+        and one.get("retry_persistent_connection") is (str(one.get("method")).upper() in _SENT_AGAIN)
+        and not one.get("effective_middlewares")
+        for one in calls
     )

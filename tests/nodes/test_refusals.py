@@ -2,12 +2,16 @@
 
 import copy
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
-from langchain_core.tools import ToolException
+import requests
+from langchain_core.tools import BaseTool, ToolException, tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.prebuilt import ToolNode
 
 from langgraph_control.audit.ledger import Outcome, Settle
 from langgraph_control.errors import ContractError
@@ -17,8 +21,10 @@ from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.contracts import Contract, writes
 from langgraph_control.nodes.gate import perform
 from langgraph_control.nodes.surroundings import new_ticket
-from tests.support.entered_run import EnteredRun
-from tests.support.misbehaving import MisbehavingServer, status
+from tests.compat.building import around
+from tests.support.entered_run import EnteredRun, invoked
+from tests.support.misbehaving import MisbehavingServer, closed_port, status
+from tests.support.scripted_model import call, calls
 
 
 class OutOfStockError(Exception):
@@ -142,3 +148,45 @@ def test_the_gate_settles_by_what_the_contract_says(
     with pytest.raises(httpx.HTTPStatusError) as raised:
         httpx.post(server.answer(status(code))).raise_for_status()
     assert settled(run, blind(refusals), raised.value).outcome is outcome
+
+
+def through_requests(urls: list[str]) -> BaseTool:
+    """Return a tool that sends to one address after the other, call by call."""
+
+    @tool
+    def refund(order_id: str) -> str:
+        """Refund an order."""
+        requests.post(urls.pop(0), json={"order": order_id}, timeout=10).raise_for_status()
+        return "refunded"
+
+    return refund
+
+
+def through_aiohttp(urls: list[str]) -> BaseTool:
+    """Return its async twin."""
+
+    @tool
+    async def refund(order_id: str) -> str:
+        """Refund an order."""
+        async with (
+            aiohttp.ClientSession(raise_for_status=True) as session,
+            session.post(urls.pop(0), json={"order": order_id}),
+        ):
+            return "refunded"
+
+    return refund
+
+
+@pytest.mark.parametrize(
+    ("how", "made"), [("sync", through_requests), ("async", through_requests), ("async", through_aiohttp)]
+)
+def test_how_an_exception_came_survives_tool_and_driver(
+    how: str, made: Callable[[list[str]], BaseTool], run: EnteredRun, server: MisbehavingServer
+) -> None:
+    """An unmade connection is seen to have been the first try, so that even a blind effect is tried again."""
+    urls = [f"http://127.0.0.1:{closed_port()}", server.answer(status(201))]
+    refund = run.govern(made(urls), writes(key="order_id", impact="record"))
+    graph = around(InMemorySaver(), ToolNode([refund]))
+    result = invoked(how, graph, {"messages": [calls(call("refund", order_id="A-1"))]}, run.config)
+    assert result["messages"][-1].content == "refunded"
+    assert run.actions() == [("refund", "succeeded", 2)]

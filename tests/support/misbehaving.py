@@ -22,6 +22,7 @@ class Exchange:
 
     connection: socket.socket
     received: bytearray = field(default_factory=bytearray)
+    answered: bool = False  # with a status
 
     def read(self, size: int = 65_536) -> bytes:
         """Take what has come, up to a size; empty at its end."""
@@ -212,6 +213,7 @@ def status(code: int, body: str = "", **headers: str) -> Answer:
     def answer(exchange: Exchange) -> None:
         exchange.read_request()
         exchange.send((head + body).encode())
+        exchange.answered = True
         exchange.close()
 
     return answer

@@ -92,10 +92,12 @@ def rpc_error(
     seconds: float = PATIENCE_SECONDS,
     method: str = "Refund",
     config: dict[str, Any] | None = None,
+    **channel_options: int,
 ) -> Exception:
     """Return what a call raises."""
     target, path = f"127.0.0.1:{port}", f"/billing.Refunds/{method}"
-    options = [("grpc.service_config", json.dumps(config))] if config else []
+    options: list[tuple[str, Any]] = [(f"grpc.{name}", value) for name, value in channel_options.items()]
+    options += [("grpc.service_config", json.dumps(config))] if config else []
 
     def call() -> None:
         with grpc.insecure_channel(target, options=options) as channel:
@@ -186,22 +188,41 @@ def test_a_refused_connection_is_unknown(*, asynchronous: bool) -> None:
     assert judged(error, saw_something=False, was_answered=False).verdict is Verdict.UNKNOWN
 
 
+RETRYING: Final = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 3,
+                "initialBackoff": "0.2s",
+                "maxBackoff": "0.2s",
+                "backoffMultiplier": 1,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+
+
 @ways
 def test_a_channel_with_a_retry_policy_reports_only_its_last_try(refunds: Refunds, *, asynchronous: bool) -> None:
     """The first try reached the service, and the client says that it could not connect."""
     refunds.start()
-    retries = {
-        "maxAttempts": 3,
-        "initialBackoff": "0.2s",
-        "maxBackoff": "0.2s",
-        "backoffMultiplier": 1,
-        "retryableStatusCodes": ["UNAVAILABLE"],
-    }
-    config = {"methodConfig": [{"name": [{}], "retryPolicy": retries}]}
-    error: Any = rpc_error(refunds.port, "then stop", asynchronous=asynchronous, config=config)
+    error: Any = rpc_error(refunds.port, "then stop", asynchronous=asynchronous, config=RETRYING)
     assert refunds.asked == ["then stop"]
     assert "failed to connect" in error.details()
     assert judged(error, saw_something=True, was_answered=False).verdict is Verdict.UNKNOWN
+
+
+@ways
+@pytest.mark.parametrize(("option", "tries"), [({}, 3), ({"enable_retries": 0}, 1)])
+def test_a_retry_policy_can_be_switched_off(
+    option: dict[str, int], tries: int, refunds: Refunds, *, asynchronous: bool
+) -> None:
+    """One option of the channel leaves trying again to the gate."""
+    refunds.start()
+    rpc_error(refunds.port, "UNAVAILABLE", asynchronous=asynchronous, config=RETRYING, **option)
+    assert refunds.asked == ["UNAVAILABLE"] * tries
 
 
 def paused(refunds: Refunds, *metadata: tuple[str, str], asynchronous: bool = False) -> Failure:

@@ -10,9 +10,11 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 import pytest
 import requests
 import urllib3
+import urllib3.exceptions
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,6 +33,7 @@ from tests.support.misbehaving import (
     close_after_request,
     closed_port,
     full_backlog,
+    half_open,
     half_response,
     not_http,
     not_tls,
@@ -156,6 +159,17 @@ NEVER_CONNECTED: Final[dict[str, Callable[[MisbehavingServer, Path], Any]]] = {
     "a certificate nobody trusts": _untrusted,
     "the TLS greeting is answered in clear text": _clear_text,
 }
+
+
+def test_a_pool_that_ran_out_is_not_done(server: MisbehavingServer) -> None:
+    """A request that never got a connection from urllib3's pool was not sent."""
+    server.answer(half_open)
+    with urllib3.HTTPConnectionPool("127.0.0.1", server.port, maxsize=1, block=True) as pool:
+        taken = pool.urlopen("POST", "/refunds", preload_content=False)
+        with pytest.raises(urllib3.exceptions.EmptyPoolError) as raised:
+            pool.urlopen("POST", "/refunds", pool_timeout=SHORT_SECONDS)
+        taken.close()
+    assert judged(raised.value, saw_something=False, was_answered=False).sent is Sent.NO
 
 
 # The answer was lost
@@ -289,9 +303,19 @@ def sent_again(row: SentAgain, server: MisbehavingServer) -> Sending:
         ("requests", "PUT answered 503, then 409 at an adapter's retry"): lambda: _put(
             server, status(503), status(409), max_retries=_retrying(total=1, status_forcelist=[503])
         ),
+        ("urllib3", "PUT refused, with `retries=False`"): lambda: Sending(
+            url=nobody(), method="PUT", options={"retries": False}
+        ),
         ("urllib3", "PUT lost, then refused at its retry"): lambda: _put(server, lost),
         ("aiohttp", "PUT refused"): lambda: Sending(url=nobody(), method="PUT"),
         ("aiohttp", "PUT lost, then refused at its second try"): lambda: _put(server, lost),
+        ("aiohttp", "DELETE answered 404"): lambda: Sending(url=server.answer(status(404)), method="DELETE"),
+        ("aiohttp", "DELETE lost, then answered 404 at its second try"): lambda: Sending(
+            url=server.answer(close_after_request, status(404)), method="DELETE"
+        ),
+        ("aiohttp", "POST answered 409, with a middleware"): lambda: Sending(
+            url=server.answer(status(409)), options={"middlewares": [as_it_is]}
+        ),
         ("botocore", "refused at each of 2 tries"): lambda: Sending(url=nobody(), options={"tries": 2}),
         ("botocore", "lost, then refused at its second try"): lambda: Sending(
             url=server.answer(lost), options={"tries": 2}
@@ -303,6 +327,11 @@ def sent_again(row: SentAgain, server: MisbehavingServer) -> Sending:
         ("urllib3", "POST refused at each of its 3 retries"): lambda: Sending(url=nobody()),
     }
     return ways[row.client, row.what]()
+
+
+async def as_it_is(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a request once, where a middleware might do so twice."""
+    return await handler(request)
 
 
 def _redirected(row: SentAgain, server: MisbehavingServer) -> Sending:
@@ -318,8 +347,21 @@ def test_a_client_that_sends_again_hides_nothing(row: SentAgain, server: Misbeha
     """What a client raises at its last try counts only if the tries before it are seen to have sent nothing."""
     error = raised_by(row.client, sent_again(row, server))
     server.settled()
-    found = judged(error, saw_something=bool(server.received), was_answered=False)
+    found = judged(
+        error, saw_something=bool(server.received), was_answered=all(one.answered for one in server.exchanges)
+    )
     assert found.verdict is row.verdict
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_a_status_raised_by_an_aiohttp_response_hides_its_way(method: str, server: MisbehavingServer) -> None:
+    """Raised by the response and not by the session, a status says nothing of a second try: DELETE stays unknown."""
+    url = server.answer(status(404))
+    async with aiohttp.ClientSession() as session, session.request(method, url) as response:
+        with pytest.raises(aiohttp.ClientResponseError) as raised:
+            response.raise_for_status()
+    found = judged(raised.value, saw_something=True, was_answered=True)
+    assert found.verdict is (Verdict.NOT_DONE_PERMANENT if method == "POST" else Verdict.UNKNOWN)
 
 
 @pytest.mark.parametrize("client", ["requests", "urllib3", "aiohttp", "botocore"])
