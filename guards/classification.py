@@ -25,7 +25,7 @@ from langgraph_control.guards.classifiers import (
     sockets,
     urllib3,
 )
-from langgraph_control.guards.classifiers.recognising import package_of
+from langgraph_control.guards.classifiers.recognising import caught_within, package_of
 from langgraph_control.guards.failures import (
     Evidence,
     Failure,
@@ -55,11 +55,13 @@ _NOT_DONE: Final[Mapping[Fault, Verdict]] = MappingProxyType(
     }
 )
 
+_CONFLICT: Final = 409
+
 # Refusals which, on a later attempt, may be speaking of the effect of our own earlier one. A keyed provider answers 409
 # while the first request under the key is still being worked on; a verified effect may land after it was read as
 # absent, and then "already refunded", "version changed" or "no such record" is our own doing.
 _MAY_BE_OURS: Final[Mapping[Kind, frozenset[int]]] = MappingProxyType(
-    {Kind.KEYED: frozenset({409}), Kind.VERIFIED: frozenset({400, 404, 409, 410, 412, 422, 423})}
+    {Kind.KEYED: frozenset({_CONFLICT}), Kind.VERIFIED: frozenset({400, 404, _CONFLICT, 410, 412, 422, 423})}
 )
 
 
@@ -147,7 +149,15 @@ def _promised(evidence: Evidence, refusal: Refusal) -> Evidence:
         return replace(evidence, undone=False, reason=f"{name}: by the contract it does not tell what was done")
     if not evidence.whole:
         return replace(evidence, fault=refusal.fault)
-    return replace(evidence, fault=refusal.fault, undone=True, reason=f"{name}: by the contract nothing was done")
+    # A refusal for good that no status explains may be about what is there already, as a conflict is.
+    unexplained = evidence.status is None and refusal.fault is Fault.PERMANENT
+    return replace(
+        evidence,
+        fault=refusal.fault,
+        undone=True,
+        status=_CONFLICT if unexplained else evidence.status,
+        reason=f"{name}: by the contract nothing was done",
+    )
 
 
 def _together(members: list[Evidence]) -> Evidence:
@@ -167,10 +177,11 @@ def _at_least_maybe(*sent: Sent) -> Sent:
 
 
 def _earlier(error: BaseException, now: datetime) -> Iterator[BaseException]:
-    """Yield the clients' errors that this one was raised in the handling of: earlier requests of the same call.
+    """Yield the errors that this one was raised in the handling of, if they tell of requests of the same call.
 
     A client's own layers are among them; they tell of one exchange, and so the same as what it raised in the end.
     """
+    from_client = _first(_CLIENTS, error, now) is not None
     seen = {id(error)}
     waiting = [error.__cause__, error.__context__]
     while waiting:
@@ -181,5 +192,8 @@ def _earlier(error: BaseException, now: datetime) -> Iterator[BaseException]:
         waiting += [current.__cause__, current.__context__]
         if isinstance(current, BaseExceptionGroup):
             waiting += current.exceptions
-        elif _first(_CLIENTS, current, now) is not None:
+            continue
+        # What Python raised is a layer where the client caught it, and a request of its own where the tool did.
+        layer = from_client and caught_within(current, error, _PACKAGES)
+        if _first(_CLIENTS if layer else _ALL, current, now) is not None:
             yield current

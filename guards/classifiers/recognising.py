@@ -1,6 +1,8 @@
 """Recognise other libraries' exceptions without importing them: by the names of their classes, by their way here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import takewhile
+from types import FrameType
 from typing import Any
 
 
@@ -35,9 +37,30 @@ def passed(error: BaseException, module: str, function: str) -> Iterator[Mapping
         module: the function's module, by its full name.
         function: its name.
     """
-    step = error.__traceback__
-    while step is not None:
-        frame = step.tb_frame
+    for frame in _frames(error):
         if frame.f_code.co_name == function and frame.f_globals.get("__name__") == module:
             yield frame.f_locals
+
+
+def caught_within(below: BaseException, error: BaseException, packages: Collection[str]) -> bool:
+    """Whether an exception was caught by a client's code, on the way to what the client raised in its place.
+
+    Args:
+        below: an exception in the chain of the other one.
+        error: what the client raised.
+        packages: the top-level packages of clients.
+    """
+    outside = list(takewhile(lambda frame: _package(frame) not in packages, _frames(error)))
+    caught_by = next(_frames(below), None)  # a traceback begins where its exception was caught
+    return caught_by is not None and caught_by not in outside
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    step = error.__traceback__
+    while step is not None:
+        yield step.tb_frame
         step = step.tb_next
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]

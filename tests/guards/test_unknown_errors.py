@@ -61,9 +61,10 @@ def is_unknown(module: str) -> bool:
     return module.partition(".")[0] not in KNOWN
 
 
+NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 STRANGERS = st.sampled_from(
     ["acme", "httpxx", "my.httpx", "requests_toolbelt", "urllib3_future", "aiohttp_retry", "botocore_stubs", "grpcio"]
-) | st.text(max_size=8).filter(is_unknown)
+) | NAMES.filter(is_unknown)
 ANYTHING: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just(object())
 HEADERS: st.SearchStrategy[Any] = st.dictionaries(st.sampled_from(["retry-after", "x"]), ANYTHING)
 
@@ -103,7 +104,7 @@ def contents(answer: Any, headers: Any) -> dict[str, Any]:
 
 
 @given(
-    name=TEMPTING | st.text(max_size=8),
+    name=TEMPTING | NAMES,
     module=STRANGERS,
     base=st.sampled_from([Exception, RuntimeError, ValueError, OSError, KeyError]),
     answer=st.sampled_from([401, 409, 429, "ABORTED", "23505", -32602]) | ANYTHING,
@@ -120,7 +121,7 @@ def test_a_type_nobody_knows_is_never_called_undone(
 
 
 @given(
-    name=TEMPTING | st.text(max_size=8),
+    name=TEMPTING | NAMES,
     module=st.sampled_from(sorted(KNOWN - {"builtins", "socket"})),
     answer=ANYTHING,
     headers=HEADERS | ANYTHING,
@@ -166,9 +167,21 @@ def test_a_contract_may_speak_of_the_tools_own_exceptions(kind: Kind) -> None:
 
     promise = Refusal(answer=OutOfStockError, fault=Fault.PERMANENT)
     for error in (OutOfStockError(), NoneLeftError()):
-        found = classify(error, kind=kind, now=NOW, attempt=3, refusals=(promise,))
+        found = classify(error, kind=kind, now=NOW, refusals=(promise,))
         assert found.verdict is Verdict.NOT_DONE_PERMANENT
     assert classify(ValueError(), kind=kind, now=NOW, refusals=(promise,)).verdict is Verdict.UNKNOWN
+
+
+def test_a_later_refusal_of_the_tools_own_may_be_our_own_doing() -> None:
+    """On a second attempt "refunded already" may be speaking of the first; "not now" is not."""
+    for fault, verdict in (
+        (Fault.PERMANENT, Verdict.UNKNOWN),
+        (Fault.TRANSIENT, Verdict.NOT_DONE_TRANSIENT),
+        (Fault.RATE_LIMITED, Verdict.NOT_DONE_RATE_LIMITED),
+    ):
+        promise = Refusal(answer=OutOfStockError, fault=fault)
+        found = classify(OutOfStockError(), kind=Kind.VERIFIED, now=NOW, attempt=2, refusals=(promise,))
+        assert found.verdict is verdict
 
 
 def test_a_contract_does_not_speak_of_groups() -> None:
@@ -178,9 +191,9 @@ def test_a_contract_does_not_speak_of_groups() -> None:
     assert classify(group, kind=Kind.BLIND, now=NOW, refusals=(promise,)).verdict is Verdict.UNKNOWN
 
 
-def test_a_promise_is_kept_from_what_was_lost_before() -> None:
+@pytest.mark.parametrize("lost", [looks_like("ReadTimeout", "httpx", Exception), TimeoutError(), BrokenPipeError()])
+def test_a_promise_is_kept_from_what_was_lost_before(lost: Exception) -> None:
     """A tool's own "not done", raised over a lost answer, does not take the loss back."""
-    lost = looks_like("ReadTimeout", "httpx", Exception)
     error = OutOfStockError()
     error.__context__ = lost
     promise = Refusal(answer=OutOfStockError, fault=Fault.PERMANENT)

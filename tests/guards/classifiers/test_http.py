@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import ipaddress
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -390,6 +391,25 @@ def test_a_retry_inside_the_tool_hides_no_lost_answer(first: str, second: str, s
         try_twice(lambda: CLIENTS[first](lost), lambda: CLIENTS[second](refused))
     found = judged(raised.value, saw_something=True, was_answered=False)
     assert found.reason == "an earlier request of this call was lost before this one failed"
+
+
+@pytest.mark.parametrize("second", CLIENTS)
+def test_a_lost_exchange_without_a_client_is_not_forgotten(second: str, server: MisbehavingServer) -> None:
+    """A request over a plain socket that timed out in the tool is no layer of the client that was refused after it."""
+    server.answer(silence, status(409))
+    url = server.url if second in RAISING else nobody()
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - which one it is does not matter here
+        try_twice(lambda: by_hand(server.port), lambda: CLIENTS[second](Sending(url=url)))
+    found = judged(raised.value, saw_something=True, was_answered=False)
+    assert found.reason == "an earlier request of this call was lost before this one failed"
+
+
+def by_hand(port: int) -> None:
+    """Send a request without any client, and wait for an answer in vain."""
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        line.sendall(b"POST /refunds HTTP/1.1\r\nHost: billing\r\nContent-Length: 0\r\n\r\n")
+        line.settimeout(SHORT_SECONDS)
+        line.recv(1)
 
 
 def try_twice(once: Callable[[], None], again: Callable[[], None]) -> None:
