@@ -3,9 +3,10 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
@@ -32,6 +33,7 @@ from tests.support.misbehaving import (
 
 PATIENCE_SECONDS: Final = 10.0
 SHORT_SECONDS: Final = 0.3
+NO_OPTIONS: Final[Mapping[str, int]] = MappingProxyType({})
 LARGE_BYTES: Final = 5_000_000  # more than a client takes unless told
 
 ways = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
@@ -92,7 +94,7 @@ def rpc_error(
     seconds: float = PATIENCE_SECONDS,
     method: str = "Refund",
     config: dict[str, Any] | None = None,
-    **channel_options: int,
+    channel_options: Mapping[str, int] = NO_OPTIONS,
 ) -> Exception:
     """Return what a call raises."""
     target, path = f"127.0.0.1:{port}", f"/billing.Refunds/{method}"
@@ -221,7 +223,7 @@ def test_a_retry_policy_can_be_switched_off(
 ) -> None:
     """One option of the channel leaves trying again to the gate."""
     refunds.start()
-    rpc_error(refunds.port, "UNAVAILABLE", asynchronous=asynchronous, config=RETRYING, **option)
+    rpc_error(refunds.port, "UNAVAILABLE", asynchronous=asynchronous, config=RETRYING, channel_options=option)
     assert refunds.asked == ["UNAVAILABLE"] * tries
 
 
