@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from langgraph_control.audit import ledger
 from langgraph_control.audit.ledger import Claimed, Outcome, Reason, Settle
+from langgraph_control.guards.classification import classify
+from langgraph_control.guards.failures import Failure, Fault, Sent, Verdict
 from langgraph_control.guards.lifecycle import Kind, State
-from langgraph_control.guards.retries import Failure, Fault, Sent, Verdict, classify
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action, Done, NotDone, Unknown
 from langgraph_control.nodes.call import GovernedCall, View
@@ -137,7 +138,9 @@ def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) 
                 outcome=Outcome.CONTRADICT, said=said(f"{type(error).__name__} after the tool ended the transaction")
             )
         case ask.Raised(error=error, ended=ended):
-            failure = classify(error, kind=call.kind, now=ticket.now, attempt=action.attempt)
+            failure = classify(
+                error, kind=call.kind, now=ticket.now, attempt=action.attempt, refusals=call.contract.refusals
+            )
             return _Came(outcome=_OUTCOMES[failure.verdict], failure=failure, said=_text(error), ended=ended)
         case _:
             raise TypeError(f"a send was answered with {type(answer).__name__}")

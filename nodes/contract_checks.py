@@ -168,7 +168,9 @@ def template_fields(template: str) -> list[str]:
     return fields
 
 
-def check_combination(hooks: Mapping[str, object], *, watch: object, sql: bool, keyed_for: object) -> None:
+def check_combination(
+    hooks: Mapping[str, object], *, watch: object, sql: bool, keyed_for: object, refusals: object
+) -> None:
     """Check that what is given can work together.
 
     Args:
@@ -176,6 +178,7 @@ def check_combination(hooks: Mapping[str, object], *, watch: object, sql: bool, 
         watch: the watched fields, or None.
         sql: the effect is SQL on the ledger's connection.
         keyed_for: how long the provider honours the key, or None.
+        refusals: what answers mean, or None.
 
     Raises:
         ContractError: codes ``contract_needs_read`` and ``contract_sql``.
@@ -187,7 +190,7 @@ def check_combination(hooks: Mapping[str, object], *, watch: object, sql: bool, 
                 todo="Add read=, a hook that returns the record as it is now, or leave it out.",
                 code="contract_needs_read",
             )
-    for field, given in (("keyed_for", keyed_for), ("find", hooks["find"])):
+    for field, given in (("keyed_for", keyed_for), ("find", hooks["find"]), ("refusals", refusals)):
         if sql and given is not None:
             raise ContractError(
                 f"sql=True and {field}= contradict: an effect that commits with its record is never in doubt.",

@@ -13,11 +13,13 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 from langchain_core.tools import BaseTool
 
 from langgraph_control.errors import ContractError
+from langgraph_control.guards.failures import Refusal
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.signals import Impact
 from langgraph_control.nodes import contract_checks as checks
 from langgraph_control.nodes.action import ABSENT, Absent, Action, Done, NotDone, Outcome, Unknown
 from langgraph_control.nodes.durations import Duration, seconds_of
+from langgraph_control.nodes.refusals import Meaning, refusals_of
 
 __all__ = [
     "ABSENT",
@@ -77,6 +79,7 @@ class Contract:
         sql: the effect is SQL on the ledger's own connection.
         repeatable: equal calls under one intent are different effects, counted in the message branch the model saw.
         timeout_seconds: see :data:`TIMEOUT_SECONDS`.
+        refusals: by which answers this provider guarantees that nothing was done, and by which it does not.
         redact: paths of arguments and record fields that are not written down, such as ``customer.iban``.
         version: part of what an approval binds to; raise it when the tool comes to mean something else.
     """
@@ -97,6 +100,7 @@ class Contract:
     sql: bool = False
     repeatable: bool = False
     timeout_seconds: float = TIMEOUT_SECONDS
+    refusals: tuple[Refusal, ...] = ()
     redact: frozenset[str] = frozenset()
     version: str = "1"
 
@@ -219,6 +223,7 @@ def writes(
     sql: bool = False,
     repeatable: bool = False,
     timeout: Duration | None = None,
+    refusals: Mapping[int | str | type[Exception], Meaning] | None = None,
     redact: str | Sequence[str] = (),
     version: str = "1",
 ) -> Contract:
@@ -242,6 +247,10 @@ def writes(
         sql: the effect is SQL on the ledger's own connection: it commits with its record.
         repeatable: equal calls under one intent are different effects.
         timeout: how long one attempt may take; default 30 s.
+        refusals: what this provider's answers mean where it differs from the usual: by HTTP status (``503``), gRPC
+            status, AWS error or SQLSTATE (``"ABORTED"``), JSON-RPC code, or exception class of the tool's own.
+            ``"transient"``, ``"rate_limited"``, ``"permanent"``: nothing was done, and another try would meet that;
+            ``"unknown"``: something may have been done.
         redact: arguments and record fields that must not be written down, by name or by the path that leads to them:
             ``"customer.iban"``. A path goes into every element of a list.
         version: raise it when the tool comes to mean something else; open approvals of the old one then lapse.
@@ -255,7 +264,7 @@ def writes(
     hooks = {"read": read, "expect": expect, "find": find, "outcome": outcome}
     checks.check_hooks(hooks)
     checks.check_target(target)
-    checks.check_combination(hooks, watch=watch, sql=sql, keyed_for=keyed_for)
+    checks.check_combination(hooks, watch=watch, sql=sql, keyed_for=keyed_for, refusals=refusals)
     explained = checks.names(explain or (), field="explain")
     return Contract(
         effect="write",
@@ -272,6 +281,7 @@ def writes(
         sql=sql,
         repeatable=repeatable,
         timeout_seconds=seconds_of(TIMEOUT_SECONDS if timeout is None else timeout, field="timeout"),
+        refusals=refusals_of(refusals),
         redact=checks.redacted_paths(redact, explained),
         version=version,
         **hooks,

@@ -15,7 +15,9 @@ from langgraph.errors import GraphBubbleUp
 
 from langgraph_control.audit.ledger import Observe
 from langgraph_control.guards.canonical import observed, observed_bytes
-from langgraph_control.guards.retries import Failure, Fault, backoff_seconds, classify
+from langgraph_control.guards.classification import classify
+from langgraph_control.guards.failures import Failure, Fault
+from langgraph_control.guards.retries import backoff_seconds
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.call import body_bytes
 from langgraph_control.nodes.contracts import Contract
