@@ -140,7 +140,7 @@ def test_a_rate_limit_holds_for_everybody(shop: Callable[..., Shop]) -> None:
 def test_a_short_rate_limit_is_waited_for(shop: Callable[..., Shop]) -> None:
     """A second is waited in process, and then it goes through."""
     bank = shop()
-    answers = iter([limited(1), lambda order: f"paid {order}"])
+    answers: Iterator[Callable[[str], str]] = iter([limited(1), lambda order: f"paid {order}"])
 
     def body(order: str) -> str:
         return next(answers)(order)
