@@ -58,7 +58,9 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def migrate(admin_dsn: str, *, tenant: str = "default", lock_seconds: float = LOCK_SECONDS) -> tuple[str, ...]:
-    """Create or upgrade schema, checkpointer's and queue's tables and tenant. Safe to repeat, and from several places at once.
+    """Create or upgrade schema, checkpointer's and queue's tables and tenant.
+
+    Safe to repeat, and from several places at once.
 
     Args:
         admin_dsn: a superuser's DSN, or that of the database's owner with CREATEROLE. Connect directly, not through a

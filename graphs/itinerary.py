@@ -20,7 +20,7 @@ from langgraph_control.graphs.thread_view import questions_of
 from langgraph_control.graphs.trip import Graph, Steps, Trip
 from langgraph_control.guards.policy import Policy
 
-__all__ = ["KnownSession", "Snapshot", "getting", "resuming", "running", "submitting", "working"]
+__all__ = ["KnownSession", "Snapshot", "getting", "resuming", "running", "submitting", "unpublished", "working"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +186,17 @@ def _published(policy: Policy) -> Generator[Any, Any, None]:
     if policy.hash not in session.policies:
         session = yield OpenSession()  # it may have been published since this process asked
     if policy.hash not in session.policies:
-        raise PolicyError(
-            f"The policy {policy.source} (hash {policy.hash[:12]}…) is not published for this tenant.",
-            todo=f"Run: langgraph-control policy publish {policy.source}, on the admin login.",
-            code="policy_unpublished",
-        )
+        raise unpublished(policy)
+
+
+def unpublished(policy: Policy) -> PolicyError:
+    """Return what is raised for a policy that no admin has published.
+
+    Args:
+        policy: the policy.
+    """
+    return PolicyError(
+        f"The policy {policy.source} (hash {policy.hash[:12]}…) is not published for this tenant.",
+        todo=f"Run: langgraph-control policy publish {policy.source}, on the admin login.",
+        code="policy_unpublished",
+    )

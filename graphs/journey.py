@@ -131,9 +131,7 @@ def turn(taking: RunTake) -> Generator[Any, Any, RunAnswer | Ended]:
     return (yield from _driven(given, {}, unattended=True))
 
 
-def _driven(
-    given: RunAnswer, answers: Mapping[str, Any], *, unattended: bool = False
-) -> Generator[Any, Any, Ended]:
+def _driven(given: RunAnswer, answers: Mapping[str, Any], *, unattended: bool = False) -> Generator[Any, Any, Ended]:
     taken = Take.of(given)
     yield taken
     base = given.base_checkpoint

@@ -12,6 +12,8 @@ ControlError
 ├── UnknownRun               no such run for this tenant
 ├── RunRefused               the run cannot be started, joined or resumed now; the text says why and what to do
 ├── ApprovalRefused          a vote was refused; the text says which rule refused it
+├── WorkerRefused            the worker cannot start as it was called; the text says what to change
+├── QueueUnavailable         what wakes workers cannot be reached; runs are safe, and are found by the next sweep
 ├── TrailUnavailable         nothing was done, because nothing could be recorded; retry later
 │   └── DatabaseRefused      the server answers, but this login or this DSN may not do what is needed
 ├── SchemaMismatch           the database lacks the functions this release calls; migrate
@@ -35,10 +37,12 @@ __all__ = [
     "NeedsHuman",
     "NoRun",
     "PolicyError",
+    "QueueUnavailable",
     "RunRefused",
     "SchemaMismatch",
     "TrailUnavailable",
     "UnknownRun",
+    "WorkerRefused",
     "WriteRefused",
 ]
 
@@ -126,6 +130,18 @@ class ApprovalRefused(ControlError):  # noqa: N818
     """A vote was refused and the refusal recorded; the text says which rule refused it."""
 
     code = "approval_refused"
+
+
+class WorkerRefused(ControlError):  # noqa: N818
+    """The worker cannot start as it was called: its file of graphs, its name or its queue. No run was touched."""
+
+    code = "worker_refused"
+
+
+class QueueUnavailable(ControlError):  # noqa: N818
+    """What wakes workers cannot be reached. No run is lost by that: what is due stays due, and a sweep finds it."""
+
+    code = "queue_unavailable"
 
 
 class TrailUnavailable(ControlError):  # noqa: N818

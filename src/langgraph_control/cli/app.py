@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from langgraph_control.cli import approvals, export, policy, record, setup
+from langgraph_control.cli import approvals, export, policy, record, setup, worker
 from langgraph_control.cli.output import print_error
 from langgraph_control.errors import ControlError
 
@@ -38,6 +38,7 @@ app.command("export")(export.export)
 app.command("inbox")(approvals.inbox)
 app.command("approve")(approvals.approve)
 app.command("reject")(approvals.reject)
+app.command("worker")(worker.worker)
 app.command("migrate")(setup.migrate_database)
 app.command("doctor")(setup.doctor)
 app.add_typer(setup.login, name="login")
