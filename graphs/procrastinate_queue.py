@@ -59,7 +59,6 @@ class ProcrastinateQueue:
                 min_size=1,
                 max_size=CONNECTIONS_MAX,
                 timeout=CONNECT_SECONDS,
-                open=False,
             )
         )
         self._advance: Advance | None = None
