@@ -15,6 +15,7 @@ from langgraph_control.graphs.temporal_queue import TemporalQueue
 from langgraph_control.graphs.wake_queue import Advanced, WakeQueue
 from tests.support.postgres import Database
 from tests.support.temporal_server import temporal_address
+from tests.support.waiting import auntil
 
 Make: TypeAlias = Callable[[], WakeQueue]
 
@@ -68,9 +69,7 @@ class Hands:
 
     async def looked_times(self, count: int) -> None:
         """Return once it was woken so often; fail if it is not in time."""
-        async with asyncio.timeout(SECONDS):
-            while len(self.looked) < count:
-                await asyncio.sleep(0.01)
+        await auntil(lambda: len(self.looked) >= count, seconds=SECONDS)
 
 
 @asynccontextmanager
@@ -155,11 +154,10 @@ async def test_a_wake_up_during_a_look_is_another_look(make: Make) -> None:
 async def test_only_workers_with_the_graph_are_woken(make: Make) -> None:
     """A run is looked at by whoever has its graph, however long others have been idle."""
     ours, others, run_id = Hands(), Hands(), uuid4()
-    async with make() as queue, make() as second:
-        async with consumed(second, others, graph="another"):
-            await queue.wake(run_id, GRAPH)
-            async with consumed(queue, ours):
-                await ours.looked_times(1)
+    async with make() as queue, make() as second, consumed(second, others, graph="another"):
+        await queue.wake(run_id, GRAPH)
+        async with consumed(queue, ours):
+            await ours.looked_times(1)
     assert (ours.looked, others.looked) == ([(run_id, GRAPH)], [])
 
 
@@ -169,9 +167,7 @@ async def test_workers_share_the_work(make: Make) -> None:
     async with make() as one, make() as other, consumed(one, first), consumed(other, second):
         for run_id in runs:
             await one.wake(run_id, GRAPH)
-        async with asyncio.timeout(SECONDS):
-            while len(first.looked) + len(second.looked) < len(runs):
-                await asyncio.sleep(0.01)
+        await auntil(lambda: len(first.looked) + len(second.looked) >= len(runs), seconds=SECONDS)
     assert sorted(run_id for run_id, _ in first.looked + second.looked) == sorted(runs)
 
 
@@ -207,10 +203,9 @@ async def test_what_does_not_end_is_broken_off(make: Make) -> None:
     """What is in hand when the time for draining is over is cancelled."""
     hands = Hands()
     hands.free.clear()
-    async with make() as queue:
-        async with consumed(queue, hands, drain_seconds=0.2):
-            await queue.wake(uuid4(), GRAPH)
-            await hands.looked_times(1)
+    async with make() as queue, consumed(queue, hands, drain_seconds=0.2):
+        await queue.wake(uuid4(), GRAPH)
+        await hands.looked_times(1)
     assert (hands.broken_off, hands.at_once) == (1, 0)
 
 
