@@ -61,6 +61,7 @@ class Notifications:
         """
         with naming_errors(self._dsn):
             if not await self._connect():
+                await self._disconnect()
                 raise WorkerRefused(
                     f"A worker named {self._name!r} is running already.",
                     todo="Give each worker a name of its own (--name), or none: then it is host and process id.",
@@ -72,8 +73,7 @@ class Notifications:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Disconnect, and so give the name back."""
-        if self._connection is not None:
-            await self._connection.close()
+        await self._disconnect()
 
     async def listen(self) -> None:
         """Tell what is heard until cancelled, over any number of connections."""
@@ -93,7 +93,12 @@ class Notifications:
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads workers that lost one server
                 pause = min(2 * pause, RECONNECT_SECONDS_MAX)
 
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
     async def _connect(self) -> bool:
+        await self._disconnect()
         conninfo = connection_string(self._dsn, application_name=f"langgraph-control worker {self._name}"[:63])
         connection = await psycopg.AsyncConnection[dict[str, Any]].connect(
             conninfo, autocommit=True, row_factory=dict_row

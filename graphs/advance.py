@@ -156,8 +156,6 @@ def _plan(lease: Lease, thread: Thread, answers: Mapping[str, Any]) -> Drive | N
 def _standing(lease: Lease, thread: Thread, driven: Driven, *, unattended: bool) -> tuple[RunState, str, int | None]:
     if driven.closed:
         return (RunState.WAITING, "worker stopped", 0) if unattended else (RunState.WAITING, "stream closed", None)
-    if driven.drained and thread.pending and not thread.parked:
-        return RunState.WAITING, "drained", 0
     if isinstance(driven.error, TrailUnavailable) and not isinstance(driven.error, DatabaseRefused):
         return RunState.RETRYING, "the ledger could not be reached", LEDGER_PAUSE_MS
     if driven.error is not None:
@@ -169,7 +167,7 @@ def _standing(lease: Lease, thread: Thread, driven: Driven, *, unattended: bool)
     if thread.questions:
         return RunState.WAITING, "question", None
     if thread.pending or thread.checkpoint == lease.base:
-        return RunState.WAITING, "left in the middle", None
+        return (RunState.WAITING, "drained", 0) if driven.drained else (RunState.WAITING, "left in the middle", None)
     return RunState.DONE, "", None
 
 

@@ -23,6 +23,8 @@ __all__ = ["TEXT_LENGTH_MAX", "Deadline", "Order", "acquiring", "checked_config"
 TEXT_LENGTH_MAX: Final = 512
 """How long a trigger, an intent, a thread and a name may be, in characters: they are names, not messages."""
 
+GRAPH_LENGTH_MAX: Final = 256
+
 Deadline: TypeAlias = datetime | timedelta | str
 
 # Whoever sets these in a run's config takes the run to another thread, another checkpoint or another durability.
@@ -107,7 +109,7 @@ class Order:
         Raises:
             RunRefused: the graph's name is no name.
         """
-        return RunSubmit(**self._registering(_name(graph, "graph"), policy_hash))
+        return RunSubmit(**self._registering(_name(graph, "graph", length_max=GRAPH_LENGTH_MAX), policy_hash))
 
     def _registering(self, graph: str, policy_hash: str) -> dict[str, Any]:
         run_id = uuid4()
@@ -196,16 +198,16 @@ def _holder(worker: str) -> str:
     return f"{worker}/{uuid4().hex[:12]}"
 
 
-def _name(value: object, field_name: str) -> str:
+def _name(value: object, field_name: str, *, length_max: int = TEXT_LENGTH_MAX) -> str:
     if not isinstance(value, str) or not value.strip():
         raise RunRefused(
             f"{field_name} is missing or empty.",
             todo=f'Pass {field_name}="…": {_MEANING[field_name]}.',
             code=f"{field_name}_missing",
         )
-    if len(value) > TEXT_LENGTH_MAX or not value.isprintable():
+    if len(value) > length_max or not value.isprintable():
         raise RunRefused(
-            f"{field_name} is longer than {TEXT_LENGTH_MAX} characters or holds control characters.",
+            f"{field_name} is longer than {length_max} characters or holds control characters.",
             todo="Pass a name, not a message.",
             code=f"{field_name}_invalid",
         )

@@ -57,6 +57,7 @@ class Worker:
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self.name = name
+        self.broke_off = False  # a step was left in its thread, which nobody can end
         self._ledgers = dict(ledgers)
         self._queue = queue
         self._concurrency = concurrency
@@ -143,7 +144,8 @@ class Worker:
                     pass
         finally:
             del self._in_hand[control]
-            if outcomes and trip.driven.closed:
+            if trip.driven.closed:
+                self.broke_off = True
                 logger.warning("%s of %s: broken off in the middle of a step", run_name(run_id), graph)
         return outcomes[0]
 

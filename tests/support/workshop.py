@@ -21,6 +21,7 @@ from langgraph_control import ABSENT, Action, Control, current_action, writes
 from tests.support.desk import POLICY
 from tests.support.postgres import Database
 from tests.support.waiting import until
+from tests.support.worker_process import LEASE_MS, SWEEP_SECONDS
 
 ROOT = Path(__file__).parents[2]
 AGENT = """\
@@ -31,7 +32,7 @@ from tests.support.desk import POLICY
 from tests.support.workshop import build
 
 control = Control(POLICY, dsn=os.environ["LANGGRAPH_CONTROL_DSN"])
-graph = build(control, Path({effects!r}))
+graph = build(control, Path({effects!r}), name={name!r})
 """
 READY_SECONDS = 30
 
@@ -172,8 +173,8 @@ class Workshop:
     def at(cls, folder: Path, database: Database) -> "Workshop":
         """Return one whose file names the graph above."""
         made = cls(folder=folder, database=database)
-        made.put("agent.py", AGENT.format(effects=str(made.effects)))
-        made.name_graphs({"workshop": "./agent.py:graph"})
+        made.put_graph("workshop")
+        made.name_graphs({"workshop": "./workshop.py:graph"})
         return made
 
     @property
@@ -185,6 +186,10 @@ class Workshop:
         """Write a file."""
         (self.folder / name).write_text(text)
 
+    def put_graph(self, name: str) -> None:
+        """Write a module with the graph above under a name."""
+        self.put(f"{name}.py", AGENT.format(effects=str(self.effects), name=name))
+
     def name_graphs(self, graphs: object) -> None:
         """Write ``langgraph.json``."""
         self.put("langgraph.json", json.dumps({"graphs": graphs}))
@@ -194,12 +199,16 @@ class Workshop:
         return Control(POLICY, dsn=self.database.agent)
 
     @contextmanager
-    def worker(self, *options: str, lease_ms: int | None = None, ready: bool = True) -> Iterator[WorkerProcess]:
+    def worker(
+        self, *options: str, lease_ms: int | None = None, sweep_seconds: float | None = None, ready: bool = True
+    ) -> Iterator[WorkerProcess]:
         """Run a worker; it is killed at the end, if it still runs."""
         log = self.folder / f"worker-{time.monotonic_ns()}.log"
         environment = {**os.environ, "LANGGRAPH_CONTROL_DSN": self.database.agent}
         if lease_ms is not None:
-            environment["CONTROL_TEST_LEASE_MS"] = str(lease_ms)
+            environment[LEASE_MS] = str(lease_ms)
+        if sweep_seconds is not None:
+            environment[SWEEP_SECONDS] = str(sweep_seconds)
         command = [sys.executable, "-m", "tests.support.worker_process", "worker"]
         command += ["--graphs", str(self.folder / "langgraph.json"), *options]
         with log.open("wb") as output:

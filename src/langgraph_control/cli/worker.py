@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from enum import StrEnum
 from importlib.util import find_spec
@@ -77,20 +78,16 @@ def worker(
         )
     _log_lines()
     ledgers = load_graphs(graphs, own=None if policy is None else lambda: Control(policy, dsn=dsn))
-    try:
-        asyncio.run(
-            _work(
-                ledgers,
-                queue,
-                name=called,
-                concurrency=concurrency,
-                drain_seconds=drain_seconds,
-                temporal=(temporal_address, temporal_namespace),
-            )
+    asyncio.run(
+        _work(
+            ledgers,
+            queue,
+            name=called,
+            concurrency=concurrency,
+            drain_seconds=drain_seconds,
+            temporal=(temporal_address, temporal_namespace),
         )
-    finally:
-        for ledger in {id(ledger): ledger for ledger in ledgers.values()}.values():
-            ledger.close()
+    )
 
 
 async def _work(
@@ -105,8 +102,6 @@ async def _work(
     from langgraph_control.graphs.worker import Worker
 
     store = next(iter(ledgers.values())).store()
-    session = await store.asession()
-    queue = _queue(engine, store.dsn, session.tenant, temporal)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -117,8 +112,18 @@ async def _work(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop)
-    working = Worker(ledgers, queue, name=name, concurrency=concurrency, drain_seconds=drain_seconds)
-    await working.run(stop)
+    try:
+        session = await store.asession()
+        queue = _queue(engine, store.dsn, session.tenant, temporal)
+        working = Worker(ledgers, queue, name=name, concurrency=concurrency, drain_seconds=drain_seconds)
+        await working.run(stop)
+    finally:
+        for ledger in {id(ledger): ledger for ledger in ledgers.values()}.values():
+            await asyncio.to_thread(ledger.close)
+    if working.broke_off:
+        # The interpreter would wait for the step's thread. Nothing that does counts any more: its run is given up.
+        logging.shutdown()
+        os._exit(0)
 
 
 def _queue(engine: Engine, dsn: str, tenant: str, temporal: tuple[str, str]) -> "WakeQueue":
