@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Required, TypedDict
 
 import httpx
 from langgraph.graph import START, StateGraph
@@ -40,8 +40,8 @@ READY_SECONDS = 30
 class State(TypedDict, total=False):
     """One order: what to do, and what was done."""
 
-    order: str
-    amount: str  # more than 100 needs a yes
+    order: Required[str]
+    amount: Required[str]  # more than 100 needs a yes
     later: int  # the first attempt is told to come again after so many seconds
     slow_ms: int  # how long the write takes
     steps: float  # how long each of the two steps after it takes
@@ -63,7 +63,7 @@ class Effect:
     at: float
     process: int
     what: str
-    order: str
+    order: Required[str]
     key: str
 
 
