@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from procrastinate.schema import SchemaManager
 from psycopg import sql
 
 from langgraph_control.audit.admin_session import AdminConnection
@@ -24,13 +23,15 @@ def set_up_queue(connection: AdminConnection) -> None:
     Args:
         connection: the owner's, holding the lock on migrations.
     """
+    from procrastinate.schema import SchemaManager  # whoever only checks a schema does not load a queue
+
     with connection.transaction():
         connection.execute(
             "CREATE TABLE IF NOT EXISTS control_queue.applied (name text PRIMARY KEY)"  # what the tables are up to
         )
         connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(sql.Identifier(QUEUE_SCHEMA)))
         known = {row["name"] for row in connection.execute("SELECT name FROM applied")}
-        released = _migrations()
+        released = _migrations(Path(SchemaManager.get_migrations_path()))
         if not known:
             connection.execute(SchemaManager.get_schema().encode())
         for name, text in released.items():
@@ -42,7 +43,6 @@ def set_up_queue(connection: AdminConnection) -> None:
         connection.execute(files(__package__).joinpath("sql", "queue_rights.sql").read_text("utf-8").encode())
 
 
-def _migrations() -> Mapping[str, str]:
+def _migrations(folder: Path) -> Mapping[str, str]:
     """Return the steps between procrastinate's releases in their order; a new schema has taken all of them."""
-    folder = Path(SchemaManager.get_migrations_path())
     return {file.name: file.read_text("utf-8") for file in sorted(folder.glob("*.sql"))}

@@ -15,9 +15,10 @@ import pytest
 from langgraph_control import Approvals, Control, Run
 from langgraph_control.audit.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
+from langgraph_control.audit.postgres_server import PostgresServer
 from langgraph_control.audit.rows import RunState
 from tests.support.desk import new_trigger, publish
-from tests.support.postgres import Database
+from tests.support.postgres import Database, cloned, template
 from tests.support.temporal_server import temporal_address
 from tests.support.waiting import until
 from tests.support.workshop import WorkerProcess, Workshop, build, order, read
@@ -298,6 +299,26 @@ def set_due(database: Database, after: str) -> None:
         at = connection.execute("SELECT clock_timestamp() + %s::interval", (after,)).fetchone()
         connection.execute("UPDATE control.run_state SET wake_at = %s WHERE state = 'waiting'", at)
         connection.execute("UPDATE control.open_run SET due_at = %s", at)
+
+
+def test_a_restarted_postgres_is_outlived(server_folder: Path, tmp_path: Path) -> None:
+    """With Postgres restarted under it as by a loss of power, a worker goes on by itself: it hears and drives again."""
+    with PostgresServer.start(server_folder) as server, cloned(server.dsn(), template(server.dsn())) as database:
+        publish(database)
+        workshop = Workshop.at(tmp_path, database)
+        with workshop.control() as client, workshop.worker() as worker:
+            before = submitted(client, 1)
+            until_state(client, before, RunState.DONE)
+            half_way = until_state(client, submitted(client, 2, amount="500"), RunState.NEEDS_APPROVAL)
+            cluster = server.cluster
+            arguments = ("restart", "-D", str(cluster.folder), "-m", "immediate", "-w", "-l", str(cluster.log))
+            cluster.programs.run("pg_ctl", *arguments, within_seconds=60)
+            cluster.wait_until_ready()
+            worker.says("listening again")
+            approve(database, half_way)
+            until_state(client, half_way, RunState.DONE, seconds=30)
+            until_state(client, submitted(client, 3), RunState.DONE, seconds=30)
+            assert worker.stop() == 0
 
 
 @pytest.mark.xdist_group("temporal")
