@@ -63,7 +63,7 @@ class Effect:
     at: float
     process: int
     what: str
-    order: Required[str]
+    order: str
     key: str
 
 
