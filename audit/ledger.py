@@ -260,10 +260,12 @@ class Settled:
     Args:
         answer: how it was taken.
         state: where the action stands now.
+        woke: other runs wait for it: workers are to be notified.
     """
 
     answer: Verdict
     state: str
+    woke: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,7 +325,8 @@ class Settle:
 
     def read(self, rows: Sequence[Mapping[str, Any]]) -> Settled:
         """Return the answer as a value."""
-        return Settled(answer=Verdict(rows[0]["answer"]), state=rows[0]["state"])
+        row = rows[0]
+        return Settled(answer=Verdict(row["answer"]), state=row["state"], woke=bool(row["woke"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from psycopg.rows import tuple_row
 
 from langgraph_control.audit.admin_session import LOCK_SECONDS, AdminConnection, alone, changing_roles, connect
 from langgraph_control.audit.database_errors import MIGRATE, naming_errors, place
+from langgraph_control.audit.queue_schema import QUEUE_SCHEMA, set_up_queue
 from langgraph_control.errors import DatabaseRefused, SchemaMismatch
 
 __all__ = ["CHECKPOINT_SCHEMA", "Migration", "check_schema", "migrate", "migrations"]
@@ -57,7 +58,9 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def migrate(admin_dsn: str, *, tenant: str = "default", lock_seconds: float = LOCK_SECONDS) -> tuple[str, ...]:
-    """Create or upgrade schema, checkpointer's tables and tenant. Safe to repeat, and from several places at once.
+    """Create or upgrade schema, checkpointer's and queue's tables and tenant.
+
+    Safe to repeat, and from several places at once.
 
     Args:
         admin_dsn: a superuser's DSN, or that of the database's owner with CREATEROLE. Connect directly, not through a
@@ -79,6 +82,7 @@ def migrate(admin_dsn: str, *, tenant: str = "default", lock_seconds: float = LO
         _become_owner(connection, roles, admin_dsn)
         applied = tuple(_apply(connection, roles, schema))
         _set_up_checkpoints(connection)
+        set_up_queue(connection)
         _ensure_tenant(connection, tenant)
         return applied
 
@@ -131,7 +135,7 @@ def _become_owner(connection: AdminConnection, roles: Migration, dsn: str) -> No
         changing_roles(connection, lambda: connection.execute(roles.text.encode()))
         connection.execute("SET ROLE control_owner")
         connection.execute("SET search_path TO pg_catalog, pg_temp")  # whatever this login is used to
-        for schema in ("control", CHECKPOINT_SCHEMA):
+        for schema in ("control", CHECKPOINT_SCHEMA, QUEUE_SCHEMA):
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
     except psycopg.errors.InsufficientPrivilege as error:
         raise DatabaseRefused(

@@ -29,6 +29,7 @@ from langgraph_control.audit.rows import (
 
 __all__ = [
     "Chains",
+    "FieldsAreParameters",
     "FindApproval",
     "FindRun",
     "FindTenantChain",
@@ -50,7 +51,7 @@ __all__ = [
 Rows = Sequence[Mapping[str, Any]]
 
 
-class _FieldsAreParameters:
+class FieldsAreParameters:
     """A request whose fields are the statement's parameters, name by name."""
 
     __slots__: tuple[str, ...] = ()
@@ -61,7 +62,7 @@ class _FieldsAreParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenSession(_FieldsAreParameters):
+class OpenSession(FieldsAreParameters):
     """Ask what an agent process needs once."""
 
     statement: ClassVar[str] = "session"
@@ -73,7 +74,7 @@ class OpenSession(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOpen(_FieldsAreParameters):
+class RunOpen(FieldsAreParameters):
     """Register a run for a trigger, or join the run the trigger has, and take its lease.
 
     Args:
@@ -114,7 +115,7 @@ class RunOpen(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunAcquire(_FieldsAreParameters):
+class RunAcquire(FieldsAreParameters):
     """Take the lease of a known run.
 
     Args:
@@ -137,7 +138,7 @@ class RunAcquire(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunBase(_FieldsAreParameters):
+class RunBase(FieldsAreParameters):
     """Remember the newest checkpoint that a shared thread had before the run; the first to say so wins.
 
     The answer is the remembered checkpoint id, "" for none, or None if this worker no longer owns the run.
@@ -161,7 +162,7 @@ class RunBase(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRenew(_FieldsAreParameters):
+class RunRenew(FieldsAreParameters):
     """Lengthen the leases this process holds, all in one statement. The answer names those for which it worked.
 
     A run whose row was busy with a claim is left out, too, so that no heartbeat waits: absence proves nothing.
@@ -184,7 +185,7 @@ class RunRenew(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRelease(_FieldsAreParameters):
+class RunRelease(FieldsAreParameters):
     """Give up a run's lease: done, or parked with a reason.
 
     Args:
@@ -232,7 +233,7 @@ class RunRelease(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FindRun(_FieldsAreParameters):
+class FindRun(FieldsAreParameters):
     """Read one run by its id or its trigger; give one of the two. The answer is None if there is none.
 
     Args:
@@ -251,7 +252,7 @@ class FindRun(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewestRuns(_FieldsAreParameters):
+class NewestRuns(FieldsAreParameters):
     """Read the newest runs.
 
     Args:
@@ -268,7 +269,7 @@ class NewestRuns(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunActions(_FieldsAreParameters):
+class RunActions(FieldsAreParameters):
     """Read the actions a run asked for or waits for.
 
     Args:
@@ -287,7 +288,7 @@ class RunActions(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LastError(_FieldsAreParameters):
+class LastError(FieldsAreParameters):
     """Read the text that the newest settle of an action left; None for nothing.
 
     Args:
@@ -305,7 +306,7 @@ class LastError(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunEntries(_FieldsAreParameters):
+class RunEntries(FieldsAreParameters):
     """Read a run's entries after a place in its chain, in order.
 
     Args:
@@ -326,7 +327,7 @@ class RunEntries(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FindTenantChain(_FieldsAreParameters):
+class FindTenantChain(FieldsAreParameters):
     """Read where the tenant's own chain ends, which holds what belongs to no run."""
 
     statement: ClassVar[str] = "tenant_chain"
@@ -337,7 +338,7 @@ class FindTenantChain(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chains(_FieldsAreParameters):
+class Chains(FieldsAreParameters):
     """Read the ids of all chains of which the tenant has any trace, runs' and its own, in their order.
 
     Args:
@@ -356,7 +357,7 @@ class Chains(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vote(_FieldsAreParameters):
+class Vote(FieldsAreParameters):
     """Say yes or no to one request, on an approver's login.
 
     Args:
@@ -382,7 +383,7 @@ class Vote(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inbox(_FieldsAreParameters):
+class Inbox(FieldsAreParameters):
     """Read the open requests, oldest first.
 
     Args:
@@ -399,7 +400,7 @@ class Inbox(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FindApproval(_FieldsAreParameters):
+class FindApproval(FieldsAreParameters):
     """Read one request, open or closed. The answer is None if there is none.
 
     Args:
@@ -416,7 +417,7 @@ class FindApproval(_FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PublishPolicy(_FieldsAreParameters):
+class PublishPolicy(FieldsAreParameters):
     """Make a policy the current one, on the admin login. The answer is the entry's place in the tenant's chain.
 
     Args:

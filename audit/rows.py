@@ -35,19 +35,21 @@ class RunLease(StrEnum):
     FINISHED = "finished"  # it is done
     THREAD_BUSY = "thread_busy"  # another run of this thread is unfinished
     MISMATCH = "mismatch"  # the trigger has a run with another intent or graph
-    UNKNOWN = "unknown"  # no such run for this tenant
+    UNKNOWN = "unknown"  # no such run for this tenant, or none of this worker's graphs
+    QUEUED = "queued"  # registered, now or before: a worker drives it
+    NOT_DUE = "not_due"  # there is nothing to drive it for yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAnswer:
-    """The answer to :class:`RunOpen` and :class:`RunAcquire`.
+    """The answer to whoever registers a run or wants its lease.
 
     Args:
         answer: whether the lease was given.
         run_id: the run the trigger belongs to; None where the thread is busy or the run unknown.
         token: the fencing token; None unless acquired.
         generation: wake-ups counted when the lease was taken, to be handed back with it.
-        lease_ms_left: until the lease ends, yours or the other worker's.
+        lease_ms_left: until the lease ends, yours or the other worker's; where it is not due, until it is.
         state: where the run stood before.
         reason: why it stood there.
         thread_id: its thread.

@@ -13,7 +13,7 @@ from bench.table import Line, rendered
 def main() -> None:
     """Measure everything, or the scenarios that were named."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="What a governed write costs.")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements: under a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter measurements: some two minutes")
     parser.add_argument("--only", action="append", default=[], metavar="SCENARIO", help=", ".join(_names()))
     chosen = parser.parse_args()
     unknown = sorted(set(chosen.only) - set(_names()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final
 
+from bench import waking
 from bench.counting import count
 from bench.dbos_steps import dbos_steps
 from bench.filling import fill
@@ -36,6 +37,9 @@ class Scale:
         actions: of the long run that is resumed.
         writes_per_step: of that run; more than one saves supersteps.
         supersteps: of a graph, in one repetition.
+        waits: runs that wait for a decision, and as many for a time.
+        deaths: of workers.
+        due: runs that are due at one instant.
     """
 
     repetitions: int
@@ -45,13 +49,34 @@ class Scale:
     actions: int
     writes_per_step: int
     supersteps: int
+    waits: int
+    deaths: int
+    due: int
 
 
 FULL: Final = Scale(
-    repetitions=7, calls=200, seconds=1.5, rows=1_000_000, actions=1000, writes_per_step=1, supersteps=50
+    repetitions=7,
+    calls=200,
+    seconds=1.5,
+    rows=1_000_000,
+    actions=1000,
+    writes_per_step=1,
+    supersteps=50,
+    waits=200,
+    deaths=5,
+    due=10_000,
 )
 QUICK: Final = Scale(
-    repetitions=5, calls=50, seconds=0.25, rows=100_000, actions=1000, writes_per_step=20, supersteps=15
+    repetitions=5,
+    calls=50,
+    seconds=0.25,
+    rows=100_000,
+    actions=1000,
+    writes_per_step=20,
+    supersteps=15,
+    waits=30,
+    deaths=1,
+    due=200,
 )
 
 Scenario = Callable[[Ground, Scale], list[Line]]
@@ -227,9 +252,36 @@ def dbos(ground: Ground, scale: Scale) -> list[Line]:
     ]
 
 
+def woken(ground: Ground, scale: Scale) -> list[Line]:
+    """From a decision, and from a timer's moment, to the run going on in another process."""
+    return [*waking.decisions(ground, runs=scale.waits), *waking.timers(ground, runs=scale.waits)]
+
+
+def taken_over(ground: Ground, scale: Scale) -> list[Line]:
+    """From the end of a killed worker's lease to its run going on in another process."""
+    return waking.takeovers(ground, deaths=scale.deaths)
+
+
+def due_at_once(ground: Ground, scale: Scale) -> list[Line]:
+    """Many runs that are due at one instant, and two workers."""
+    return waking.many_due(ground, runs=scale.due)
+
+
 def scenarios() -> list[Scenario]:
     """Return all of them, in the order of the table."""
-    return [counts, one_worker, many_workers, late_call, full_ledger, resuming, supersteps, dbos]
+    return [
+        counts,
+        one_worker,
+        many_workers,
+        late_call,
+        full_ledger,
+        resuming,
+        supersteps,
+        woken,
+        taken_over,
+        due_at_once,
+        dbos,
+    ]
 
 
 def _rates(scale: Scale, floors: list[FloorWorker], runs: list[GovernedRun]) -> dict[str, Figure]:

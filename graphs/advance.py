@@ -6,15 +6,19 @@ LangGraph, the simulator over its own graph. The ledger is the authority, the ch
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
 from langgraph_control.audit.requests import RunRelease
 from langgraph_control.audit.rows import Release, RunState
+from langgraph_control.errors import DatabaseRefused, TrailUnavailable
 from langgraph_control.guards.run_states import parked_state
 
 __all__ = ["Drive", "Driven", "Ended", "Lease", "LookAtThread", "Thread", "advance"]
+
+LEDGER_PAUSE_MS: Final = 5_000
+"""When to go on with a run whose drive ended because the ledger could not be reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +81,13 @@ class Driven:
         error: what the graph raised; None if it ended or parked.
         lost: another worker has taken the run over.
         closed: the caller closed the stream.
+        drained: it was asked to stop between two supersteps, and did.
     """
 
     error: BaseException | None = None
     lost: bool = False
     closed: bool = False
+    drained: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +107,13 @@ class Ended:
     wake_ms: int | None = None
 
 
-def advance(lease: Lease, answers: Mapping[str, Any]) -> Generator[Any, Any, Ended]:
+def advance(lease: Lease, answers: Mapping[str, Any], *, unattended: bool = False) -> Generator[Any, Any, Ended]:
     """Drive a run until it ends or parks, and give up its lease.
 
     Args:
         lease: the run, just acquired.
         answers: the caller's answers to the user's own questions, by interrupt id.
+        unattended: no caller will come back for it: what is broken off goes on at once, wherever there is a worker.
     """
     generation, last = lease.generation, Driven()
     while True:
@@ -118,7 +125,7 @@ def advance(lease: Lease, answers: Mapping[str, Any]) -> Generator[Any, Any, End
             if last.lost:
                 return Ended(state=RunState.RUNNING, reason="another worker drives it")
             thread = yield LookAtThread()
-        state, reason, wake_ms = _standing(lease, thread, last)
+        state, reason, wake_ms = _standing(lease, thread, last, unattended=unattended)
         released = yield _release(lease, generation, state, reason, wake_ms)
         if released.answer is Release.UNSETTLED:
             state = RunState.NEEDS_HUMAN if released.needs_human else RunState.BLOCKED
@@ -146,9 +153,11 @@ def _plan(lease: Lease, thread: Thread, answers: Mapping[str, Any]) -> Drive | N
     return None
 
 
-def _standing(lease: Lease, thread: Thread, driven: Driven) -> tuple[RunState, str, int | None]:
+def _standing(lease: Lease, thread: Thread, driven: Driven, *, unattended: bool) -> tuple[RunState, str, int | None]:
     if driven.closed:
-        return RunState.WAITING, "stream closed", None
+        return (RunState.WAITING, "worker stopped", 0) if unattended else (RunState.WAITING, "stream closed", None)
+    if isinstance(driven.error, TrailUnavailable) and not isinstance(driven.error, DatabaseRefused):
+        return RunState.RETRYING, "the ledger could not be reached", LEDGER_PAUSE_MS
     if driven.error is not None:
         return RunState.BLOCKED, f"the graph raised {type(driven.error).__name__}", None
     if thread.parked:
@@ -158,7 +167,7 @@ def _standing(lease: Lease, thread: Thread, driven: Driven) -> tuple[RunState, s
     if thread.questions:
         return RunState.WAITING, "question", None
     if thread.pending or thread.checkpoint == lease.base:
-        return RunState.WAITING, "left in the middle", None
+        return (RunState.WAITING, "drained", 0) if driven.drained else (RunState.WAITING, "left in the middle", None)
     return RunState.DONE, "", None
 
 

@@ -21,7 +21,7 @@ from langgraph_control.audit.requests import FindRun
 from langgraph_control.errors import PolicyError, RunRefused
 from langgraph_control.graphs.bind import bound
 from langgraph_control.graphs.govern import governed
-from langgraph_control.graphs.itinerary import getting, resuming, running
+from langgraph_control.graphs.itinerary import getting, resuming, running, submitting
 from langgraph_control.graphs.ledger import Ledger
 from langgraph_control.graphs.order import Deadline, Order, checked_config
 from langgraph_control.graphs.run import Run
@@ -30,12 +30,13 @@ from langgraph_control.graphs.trip import Graph, Steps, Trip
 from langgraph_control.guards.policy import Policy
 from langgraph_control.nodes.contracts import Contract
 
-__all__ = ["Control"]
+__all__ = ["Control", "binder_of", "ledger_of"]
 
 G = TypeVar("G", bound=Pregel[Any, Any, Any, Any])
 StreamModes = StreamMode | list[StreamMode] | None
 
 _NOTHING: Final[list[StreamMode]] = []
+_BINDERS: Final[weakref.WeakKeyDictionary[Graph, weakref.ref[Ledger]]] = weakref.WeakKeyDictionary()
 
 
 class Control:
@@ -122,6 +123,7 @@ class Control:
         named = bound(graph, name=name)
         self._graphs[name] = named
         self._bound.add(named)
+        _BINDERS[named] = weakref.ref(self._ledger)
         return named
 
     def subgraph(
@@ -295,6 +297,76 @@ class Control:
         trip, steps = self._ordered(graph, order, config, context, stream_mode=stream_mode, subgraphs=subgraphs)
         return self._ledger.runs().adrive(trip, steps)
 
+    def submit(
+        self,
+        graph: str,
+        input: Any,  # noqa: A002 - what LangGraph calls it
+        *,
+        trigger: str,
+        intent: str | None = None,
+        actor: str,
+        on_behalf_of: str | None = None,
+        deadline: Deadline | None = None,
+        thread: str | None = None,
+    ) -> Run:
+        """Register a run and return at once; a worker that has the graph drives it. The same trigger is the same run.
+
+        Args:
+            graph: the name it is bound under where workers run; this process need not have it.
+            input: the graph's input, stored with the run.
+            trigger: the delivery, such as an event's id; at most 512 characters.
+            intent: the business request that its writes belong to; by default the trigger.
+            actor: the identity the agent runs under.
+            on_behalf_of: the person it acts for.
+            deadline: nothing new is begun after it: a moment with a time zone, a ``timedelta``, ``"2h"``.
+            thread: the conversation's thread; by default one of the run's own.
+
+        Returns:
+            The run: ``waiting`` and ``queued``, or as it stands if its trigger was known.
+
+        Raises:
+            RunRefused: an argument cannot be used, the thread is busy, or the trigger belongs to a run with another
+                intent or graph.
+            PolicyError: code ``policy_unpublished``.
+            TrailUnavailable, SchemaMismatch: the ledger cannot be used; nothing was registered that can be relied on.
+        """
+        order = Order.of(
+            input,
+            trigger=trigger,
+            intent=intent,
+            actor=actor,
+            on_behalf_of=on_behalf_of,
+            deadline=deadline,
+            thread=thread,
+        )
+        request = order.submitting(graph, policy_hash=self.policy.hash)
+        return self._to_its_end(Trip(), submitting(request, self.policy))
+
+    async def asubmit(
+        self,
+        graph: str,
+        input: Any,  # noqa: A002 - what LangGraph calls it
+        *,
+        trigger: str,
+        intent: str | None = None,
+        actor: str,
+        on_behalf_of: str | None = None,
+        deadline: Deadline | None = None,
+        thread: str | None = None,
+    ) -> Run:
+        """Do what :meth:`submit` does, on any event loop."""
+        order = Order.of(
+            input,
+            trigger=trigger,
+            intent=intent,
+            actor=actor,
+            on_behalf_of=on_behalf_of,
+            deadline=deadline,
+            thread=thread,
+        )
+        request = order.submitting(graph, policy_hash=self.policy.hash)
+        return await self._ato_its_end(Trip(), submitting(request, self.policy))
+
     def resume(
         self,
         run_id: str,
@@ -421,6 +493,25 @@ class Control:
         async for _ in self._ledger.runs().adrive(trip, steps):
             pass
         return trip.result
+
+
+def ledger_of(control: Control) -> Ledger:
+    """Return what a Control keeps open: a worker drives runs through it.
+
+    Args:
+        control: the Control.
+    """
+    return control._ledger  # noqa: SLF001 - this module's own
+
+
+def binder_of(graph: object) -> Ledger | None:
+    """Return the ledger of the Control that bound a graph; None for any other object.
+
+    Args:
+        graph: perhaps what :meth:`Control.bind` returned.
+    """
+    found = _BINDERS.get(graph) if isinstance(graph, Pregel) else None
+    return None if found is None else found()
 
 
 def _which(run_id: str | None, trigger: str | None) -> FindRun:

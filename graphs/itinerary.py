@@ -9,17 +9,18 @@ from langchain_core.runnables import RunnableConfig
 
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.requests import FindRun, OpenSession, RunActions, RunOpen
-from langgraph_control.audit.rows import RunAnswer, RunRow, RunState, Session
+from langgraph_control.audit.rows import RunAnswer, RunLease, RunRow, RunState, Session
+from langgraph_control.audit.wakes import RunSubmit, RunTake
 from langgraph_control.errors import PolicyError, RunRefused, UnknownRun
 from langgraph_control.graphs.advance import Ended
-from langgraph_control.graphs.journey import journey
+from langgraph_control.graphs.journey import journey, refused, turn
 from langgraph_control.graphs.order import acquiring
 from langgraph_control.graphs.run import Run, run_of
 from langgraph_control.graphs.thread_view import questions_of
 from langgraph_control.graphs.trip import Graph, Steps, Trip
 from langgraph_control.guards.policy import Policy
 
-__all__ = ["KnownSession", "Snapshot", "getting", "resuming", "running"]
+__all__ = ["KnownSession", "Snapshot", "getting", "resuming", "running", "submitting", "unpublished", "working"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,34 @@ def resuming(
     return (yield from _outcome(trip, run_id, ended))
 
 
+def submitting(request: RunSubmit, policy: Policy) -> Steps:
+    """Register a run for a worker, and say where it stands.
+
+    Args:
+        request: registers it, or finds the one its trigger has.
+        policy: the submitter's rules.
+
+    Raises:
+        RunRefused: the thread is busy, or the trigger has another run.
+    """
+    yield from _published(policy)
+    given: RunAnswer = yield request
+    if given.answer is not RunLease.QUEUED:
+        raise refused(given, request)
+    return (yield from getting(FindRun(run_id=given.run_id)))
+
+
+def working(request: RunTake, policy: Policy) -> Generator[Any, Any, RunAnswer | Ended]:
+    """Drive a run that is due, as a worker does: for nobody who waits for it.
+
+    Args:
+        request: asks for the lease.
+        policy: the rules that decide from now on.
+    """
+    yield from _published(policy)
+    return (yield from turn(request))
+
+
 def getting(find: FindRun) -> Steps:
     """Read where a run stands.
 
@@ -157,8 +186,17 @@ def _published(policy: Policy) -> Generator[Any, Any, None]:
     if policy.hash not in session.policies:
         session = yield OpenSession()  # it may have been published since this process asked
     if policy.hash not in session.policies:
-        raise PolicyError(
-            f"The policy {policy.source} (hash {policy.hash[:12]}…) is not published for this tenant.",
-            todo=f"Run: langgraph-control policy publish {policy.source}, on the admin login.",
-            code="policy_unpublished",
-        )
+        raise unpublished(policy)
+
+
+def unpublished(policy: Policy) -> PolicyError:
+    """Return what is raised for a policy that no admin has published.
+
+    Args:
+        policy: the policy.
+    """
+    return PolicyError(
+        f"The policy {policy.source} (hash {policy.hash[:12]}…) is not published for this tenant.",
+        todo=f"Run: langgraph-control policy publish {policy.source}, on the admin login.",
+        code="policy_unpublished",
+    )

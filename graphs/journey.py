@@ -14,10 +14,11 @@ from langgraph_control.audit.drives import DriveId
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.requests import RunAcquire, RunBase, RunOpen
 from langgraph_control.audit.rows import RunAnswer, RunLease, RunState
+from langgraph_control.audit.wakes import RunSubmit, RunTake
 from langgraph_control.errors import ControlError, RunRefused, UnknownRun
 from langgraph_control.graphs.advance import Ended, Lease, LookAtThread, advance
 
-__all__ = ["Pause", "Take", "journey"]
+__all__ = ["Pause", "Take", "journey", "refused", "turn"]
 
 POLL_SECONDS_FIRST: Final = 0.05
 POLL_SECONDS_MAX: Final = 1.0
@@ -106,19 +107,41 @@ def journey(opening: RunOpen | RunAcquire, answers: Mapping[str, Any]) -> Genera
         given = yield from _lease(opening)
         if given.answer is RunLease.FINISHED:
             return given
-        taken = Take.of(given)
-        yield taken
-        base = given.base_checkpoint
-        if base is None:
-            thread = yield LookAtThread()
-            base = yield RunBase(run_id=taken.run_id, token=taken.token, checkpoint=thread.checkpoint)
-        if base is not None:
-            lease = Lease(run_id=taken.run_id, token=taken.token, generation=taken.generation, base=base)
-            ended = yield from advance(lease, answers)
-            if ended.state is not RunState.RUNNING or ended.error is not None:
-                return ended
+        ended = yield from _driven(given, answers)
+        if ended.state is not RunState.RUNNING or ended.error is not None:
+            return ended
         # Taken over: what this worker was asked for is now what the other one brings about.
         answers = {}
+
+
+def turn(taking: RunTake) -> Generator[Any, Any, RunAnswer | Ended]:
+    """Take a run's lease if the run is due, drive it until it ends or parks, and give the lease up.
+
+    Waits for nobody: a run that another worker drives or takes over is that worker's.
+
+    Args:
+        taking: asks for the lease.
+
+    Returns:
+        The ledger's answer where the lease was not given, else where the run stands now.
+    """
+    given: RunAnswer = yield taking
+    if given.answer is not RunLease.ACQUIRED:
+        return given
+    return (yield from _driven(given, {}, unattended=True))
+
+
+def _driven(given: RunAnswer, answers: Mapping[str, Any], *, unattended: bool = False) -> Generator[Any, Any, Ended]:
+    taken = Take.of(given)
+    yield taken
+    base = given.base_checkpoint
+    if base is None:
+        thread = yield LookAtThread()
+        base = yield RunBase(run_id=taken.run_id, token=taken.token, checkpoint=thread.checkpoint)
+    if base is None:
+        return Ended(state=RunState.RUNNING, reason="another worker drives it")
+    lease = Lease(run_id=taken.run_id, token=taken.token, generation=taken.generation, base=base)
+    return (yield from advance(lease, answers, unattended=unattended))
 
 
 def _lease(opening: RunOpen | RunAcquire) -> Generator[Any, Any, RunAnswer]:
@@ -133,10 +156,16 @@ def _lease(opening: RunOpen | RunAcquire) -> Generator[Any, Any, RunAnswer]:
                 waited += pause
                 pause = min(2 * pause, POLL_SECONDS_MAX)
             case _:
-                raise _refused(given, opening)
+                raise refused(given, opening)
 
 
-def _refused(given: RunAnswer, opening: RunOpen | RunAcquire) -> ControlError:
+def refused(given: RunAnswer, opening: RunOpen | RunAcquire | RunSubmit) -> ControlError:
+    """Return why a run was not opened.
+
+    Args:
+        given: the ledger's answer.
+        opening: what was asked.
+    """
     if given.answer is RunLease.THREAD_BUSY:
         other = run_name(given.other_run or "")
         return RunRefused(
@@ -144,7 +173,7 @@ def _refused(given: RunAnswer, opening: RunOpen | RunAcquire) -> ControlError:
             todo=f'Bring that one to its end first (control.get("{other}") says how), or use another thread.',
             code="thread_busy",
         )
-    if given.answer is RunLease.MISMATCH and isinstance(opening, RunOpen):
+    if given.answer is RunLease.MISMATCH and isinstance(opening, RunOpen | RunSubmit):
         differs = "intent" if given.intent != opening.intent else "graph"
         return RunRefused(
             f"The trigger belongs to run {run_name(given.run_id or '')}, which has another {differs}.",

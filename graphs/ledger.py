@@ -20,7 +20,7 @@ __all__ = ["DSN_VARIABLE", "Ledger"]
 DSN_VARIABLE: Final = "LANGGRAPH_CONTROL_DSN"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, weakref_slot=True, eq=False)
 class Ledger:
     """Opens what is needed when it is needed, once for all threads.
 

@@ -12,15 +12,18 @@ from langchain_core.runnables import RunnableConfig
 
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.requests import RunAcquire, RunOpen
+from langgraph_control.audit.wakes import RunSubmit, RunTake
 from langgraph_control.errors import ContractError, RunRefused
 from langgraph_control.graphs.inputs import encode_input
 from langgraph_control.nodes.call import body_bytes
 from langgraph_control.nodes.durations import seconds_of
 
-__all__ = ["TEXT_LENGTH_MAX", "Deadline", "Order", "acquiring", "checked_config", "worker_name"]
+__all__ = ["TEXT_LENGTH_MAX", "Deadline", "Order", "acquiring", "checked_config", "taking", "worker_name"]
 
 TEXT_LENGTH_MAX: Final = 512
 """How long a trigger, an intent, a thread and a name may be, in characters: they are names, not messages."""
+
+GRAPH_LENGTH_MAX: Final = 256
 
 Deadline: TypeAlias = datetime | timedelta | str
 
@@ -104,22 +107,36 @@ class Order:
             policy_hash: the policy that decides.
             lease_ms: how long the lease lasts.
         """
+        return RunOpen(**self._registering(graph, policy_hash), lease_ms=lease_ms)
+
+    def submitting(self, graph: str, *, policy_hash: str) -> RunSubmit:
+        """Return the request that registers this run for a worker, or finds the one its trigger has.
+
+        Args:
+            graph: the name it is bound under where workers run.
+            policy_hash: the policy of whoever submits; who drives it decides by their own.
+
+        Raises:
+            RunRefused: the graph's name is no name.
+        """
+        return RunSubmit(**self._registering(_name(graph, "graph", length_max=GRAPH_LENGTH_MAX), policy_hash))
+
+    def _registering(self, graph: str, policy_hash: str) -> dict[str, Any]:
         run_id = uuid4()
         thread = self.thread or run_name(run_id)
-        return RunOpen(
-            run_id=run_id,
-            trigger=self.trigger,
-            intent=self.intent,
-            graph=graph,
-            thread=thread,
-            own_thread=self.thread is None,
-            actor=self.actor,
-            on_behalf_of=self.on_behalf_of,
-            deadline=self.deadline,
-            input=self.input,
-            holder=_holder(),
-            lease_ms=lease_ms,
-            body=body_bytes(
+        return {
+            "run_id": run_id,
+            "trigger": self.trigger,
+            "intent": self.intent,
+            "graph": graph,
+            "thread": thread,
+            "own_thread": self.thread is None,
+            "actor": self.actor,
+            "on_behalf_of": self.on_behalf_of,
+            "deadline": self.deadline,
+            "input": self.input,
+            "holder": _holder(worker_name()),
+            "body": body_bytes(
                 {
                     "who": {"actor": self.actor, "on_behalf_of": self.on_behalf_of},
                     "why": {"trigger": self.trigger, "intent": self.intent},
@@ -127,7 +144,7 @@ class Order:
                     "where": {"worker": worker_name(), "graph": graph, "thread_id": thread},
                 }
             ),
-        )
+        }
 
 
 def acquiring(run_id: UUID, *, policy_hash: str, lease_ms: int) -> RunAcquire:
@@ -139,7 +156,21 @@ def acquiring(run_id: UUID, *, policy_hash: str, lease_ms: int) -> RunAcquire:
         lease_ms: how long the lease lasts.
     """
     body = body_bytes({"policy": policy_hash, "where": {"worker": worker_name()}})
-    return RunAcquire(run_id=run_id, holder=_holder(), lease_ms=lease_ms, body=body)
+    return RunAcquire(run_id=run_id, holder=_holder(worker_name()), lease_ms=lease_ms, body=body)
+
+
+def taking(run_id: UUID, *, graphs: list[str], policy_hash: str, lease_ms: int, worker: str) -> RunTake:
+    """Return the request for the lease of a run, if it is due.
+
+    Args:
+        run_id: the run.
+        graphs: names of the graphs that can be driven.
+        policy_hash: the policy that decides from now on.
+        lease_ms: how long the lease lasts.
+        worker: what the worker is called in the record.
+    """
+    body = body_bytes({"policy": policy_hash, "where": {"worker": worker}})
+    return RunTake(run_id=run_id, graphs=graphs, holder=_holder(worker), lease_ms=lease_ms, body=body)
 
 
 def checked_config(config: RunnableConfig | None) -> RunnableConfig:
@@ -173,20 +204,20 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _holder() -> str:
-    return f"{worker_name()}/{uuid4().hex[:12]}"
+def _holder(worker: str) -> str:
+    return f"{worker}/{uuid4().hex[:12]}"
 
 
-def _name(value: object, field_name: str) -> str:
+def _name(value: object, field_name: str, *, length_max: int = TEXT_LENGTH_MAX) -> str:
     if not isinstance(value, str) or not value.strip():
         raise RunRefused(
             f"{field_name} is missing or empty.",
             todo=f'Pass {field_name}="…": {_MEANING[field_name]}.',
             code=f"{field_name}_missing",
         )
-    if len(value) > TEXT_LENGTH_MAX or not value.isprintable():
+    if len(value) > length_max or not value.isprintable():
         raise RunRefused(
-            f"{field_name} is longer than {TEXT_LENGTH_MAX} characters or holds control characters.",
+            f"{field_name} is longer than {length_max} characters or holds control characters.",
             todo="Pass a name, not a message.",
             code=f"{field_name}_invalid",
         )
@@ -199,6 +230,7 @@ _MEANING: Final[Mapping[str, str]] = {
     "actor": "the identity the agent runs under",
     "on_behalf_of": "the person it acts for",
     "thread": "the conversation's thread; leave it out for a thread of the run's own",
+    "graph": "the name that workers bind it under, as in langgraph.json",
 }
 
 

@@ -100,6 +100,8 @@ def _next_step(row: RunRow, name: str, approvals: tuple[str, ...], questions: tu
         case RunState.RETRYING:
             when = f" from {row.wake_at.isoformat(timespec='seconds')}" if row.wake_at else ""
             return f"{again}{when}"
+        case RunState.WAITING if row.reason == "queued":
+            return "langgraph-control worker"
         case RunState.RUNNING:
             return f'control.get("{name}")'
         case _:

@@ -6,10 +6,10 @@ import os
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, aclosing, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, GraphDrained
 from langgraph.types import StateSnapshot
 
 from langgraph_control.audit.leases import RunLeases
@@ -54,6 +54,7 @@ class Runs:
         saver: keeps the checkpoints.
         policy: the rules that decide.
         graphs: the bound graphs by name.
+        worker: what this process is called in the record.
     """
 
     store: Store
@@ -61,6 +62,7 @@ class Runs:
     saver: ControlSaver
     policy: Policy
     graphs: dict[str, Graph]
+    worker: str = field(default_factory=worker_name)
 
     def drive(self, trip: Trip, steps: Steps) -> Generator[Any, None, None]:
         """Carry out steps, and yield what the graph streams. ``trip.run`` is what came of it.
@@ -213,7 +215,7 @@ class Runs:
             on_behalf_of=take.on_behalf_of,
             deadline=take.deadline,
             policy=self.policy,
-            worker=worker_name(),
+            worker=self.worker,
             environment=os.environ.get(ENVIRONMENT_VARIABLE) or None,
         )
         self.leases.hold(take.run_id, take.token, lease_ms=take.lease_ms, started=trip.started)
@@ -237,9 +239,11 @@ def _next(trip: Trip, steps: Steps, answer: Any) -> Any:
 def _ended_with(error: Exception) -> Driven:
     if isinstance(error, RunTakenOver):
         return Driven(lost=True)
-    # What else bubbles up (a drain between two steps) is no error: the thread says what is left.
-    drained = isinstance(error, GraphBubbleUp) and not isinstance(error, ControlError)
-    return Driven() if drained else Driven(error=error)
+    if isinstance(error, GraphDrained):
+        return Driven(drained=True)
+    # What else bubbles up is no error: the thread says what is left.
+    bubbled = isinstance(error, GraphBubbleUp) and not isinstance(error, ControlError)
+    return Driven() if bubbled else Driven(error=error)
 
 
 def _seen(graph: Graph, request: Snapshot) -> StateSnapshot | None:

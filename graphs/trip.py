@@ -6,6 +6,7 @@ from typing import Any, Final, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
+from langgraph.runtime import RunControl
 from langgraph.types import Command, StreamMode
 
 from langgraph_control.audit.drives import RUN_KEY, drive_name
@@ -36,6 +37,7 @@ class Trip:
         context: LangGraph's run-scoped context.
         stream_mode: what to stream; empty for nothing, None for the graph's own default.
         subgraphs: whether to stream from subgraphs, too.
+        control: stops the graph between two supersteps, if somebody may ask for that.
     """
 
     graph: Graph | None = None
@@ -44,6 +46,7 @@ class Trip:
     context: Any = None
     stream_mode: StreamMode | list[StreamMode] | None = field(default_factory=list)
     subgraphs: bool = False
+    control: RunControl | None = None
     started: float = 0.0  # monotonic seconds, from before the newest request to the ledger was sent
     taken: Take | None = None  # the lease, once there is one
     driven: Driven = field(default_factory=Driven)  # how the newest drive ended
@@ -99,4 +102,5 @@ class Trip:
             "subgraphs": self.subgraphs,
             # Given explicitly, because that beats whatever the graph's own config says.
             "durability": "sync",
+            "control": self.control,
         }

@@ -14,7 +14,7 @@ from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action, Done, NotDone, Unknown
 from langgraph_control.nodes.call import GovernedCall, View
 from langgraph_control.nodes.hopeless import noted
-from langgraph_control.nodes.reading_back import Confirmation, confirm
+from langgraph_control.nodes.reading_back import Confirmation, confirm, tell_waiters
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused
 from langgraph_control.nodes.texts import said
@@ -64,6 +64,7 @@ def attempt(
     )
     came = yield from _judge(call, action, answer, ticket)
     settled = yield _settle(call, ticket, came, attempt=claimed.attempts)
+    yield from tell_waiters(call, settled)
     if call.contract.system is not None and not isinstance(answer, ask.NotSent | ask.Cancelled):
         yield _noted(call, call.contract.system, came, probe=claimed.reason == Reason.PROBE)
     if isinstance(answer, ask.Cancelled):
@@ -119,6 +120,7 @@ def not_again(
             why=f"attempt {claimed.attempts} was not sent: the one before had no effect, and the same call fails again",
         ),
     )
+    yield from tell_waiters(call, settled)
     if settled.answer is ledger.Verdict.SETTLED and settled.state == State.FAILED:
         return Refused(code="failed", text=text)
     return Later(seconds=0.0, why="a newer attempt is current")

@@ -4,7 +4,8 @@ from collections.abc import Generator
 from enum import StrEnum
 from typing import Any, Final
 
-from langgraph_control.audit.ledger import Claimed, Outcome, Settle, Verdict
+from langgraph_control.audit.ledger import Claimed, Outcome, Settle, Settled, Verdict
+from langgraph_control.audit.wakes import NotifyWaiters
 from langgraph_control.audit.requests import LastError
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT, Action
@@ -13,7 +14,7 @@ from langgraph_control.nodes.hopeless import noted, told
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Delivered, Later
 
-__all__ = ["Confirmation", "confirm", "find_out"]
+__all__ = ["Confirmation", "confirm", "find_out", "tell_waiters"]
 
 SECOND_LOOK_SECONDS: Final = 0.1
 """Between the two reads that "not there" takes."""
@@ -86,12 +87,24 @@ def find_out(
         call_id=call.call_id,
         body=call.outcome_body(outcome=outcome.value, sight=sight.value),
     )
+    yield from tell_waiters(call, settled)
     if settled.answer is Verdict.SETTLED and outcome is Outcome.FOUND:
         return Delivered(value=decode(encode(result)), replayed=True)
     if outcome is Outcome.UNDETERMINED:
         until_believed = claimed.wait_ms / 1000 if sight is _Sight.NOT_THERE else TRY_AGAIN_SECONDS
         return Later(seconds=max(until_believed, SECOND_LOOK_SECONDS), why="it cannot be told yet whether it happened")
     return Later(seconds=0.0, why="it did not happen", hopeless=hopeless)
+
+
+def tell_waiters(call: GovernedCall, settled: object) -> Generator[Any, Any, None]:
+    """Notify workers where other runs wait for what was settled: a statement of its own, never inside the settle.
+
+    Args:
+        call: the write.
+        settled: the settle's answer.
+    """
+    if isinstance(settled, Settled) and settled.woke:
+        yield NotifyWaiters(key=call.key)
 
 
 def confirm(call: GovernedCall, action: Action) -> Generator[Any, Any, Confirmation]:

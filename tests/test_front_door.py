@@ -1,5 +1,6 @@
 """The front door: ten names, all importable, and nothing heavy before it is needed."""
 
+import inspect
 import subprocess
 import sys
 
@@ -35,6 +36,13 @@ def test_what_is_exported_is_importable() -> None:
     assert set(NAMES) <= set(imported)
     assert all(imported[name] is getattr(langgraph_control, name) for name in NAMES)
     assert set(NAMES) <= set(dir(langgraph_control))
+
+
+def test_what_a_control_does() -> None:
+    """These are all of Control's methods; each that talks to the ledger has its twin for event loops."""
+    methods = {name for name, member in inspect.getmembers(langgraph_control.Control, callable) if name[0] != "_"}
+    blocking = {"get", "resume", "run", "stream", "submit"}
+    assert methods == {"bind", "close", "govern", "local", "subgraph", *blocking, *(f"a{name}" for name in blocking)}
 
 
 @pytest.mark.parametrize("module", [contracts, errors])

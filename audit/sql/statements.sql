@@ -59,6 +59,29 @@ SELECT * FROM control.run_open_v1(
 -- Take the lease of a known run.
 SELECT * FROM control.run_acquire_v1(%(run_id)s::uuid, %(holder)s::text, %(lease_ms)s::integer, %(body)s::bytea);
 
+-- name: run_submit
+-- Register a run for a worker to drive.
+SELECT * FROM control.run_submit_v1(
+    %(run_id)s::uuid, %(trigger)s::text, %(intent)s::text, %(graph)s::text, %(thread)s::text, %(own_thread)s::boolean, %(actor)s::text,
+    %(on_behalf_of)s::text, %(deadline)s::timestamptz, %(input)s::bytea, %(holder)s::text, %(body)s::bytea);
+
+-- name: run_take
+-- Take the lease of a run that is due.
+SELECT * FROM control.run_take_v1(%(run_id)s::uuid, %(graphs)s::text[], %(holder)s::text, %(lease_ms)s::integer, %(body)s::bytea);
+
+-- name: wakes
+-- Which runs are due.
+SELECT * FROM control.wakes_v1(%(graphs)s::text[], %(run_ids)s::uuid[], %(ahead_ms)s::integer, %(hold_ms)s::integer, %(limit)s::integer);
+
+-- name: notify_waiters
+-- Tell listening workers which runs wait for an action.
+SELECT control.notify_waiters_v1(%(key)s::bytea);
+
+-- name: worker_name
+-- Keep a worker's name to one living connection.
+SELECT pg_catalog.pg_try_advisory_lock(
+    pg_catalog.hashtextextended('langgraph-control/worker/' || control.tenant_v1() || '/' || %(name)s::text, 0)) AS free;
+
 -- name: run_base
 -- Remember the newest checkpoint that a shared thread had before the run.
 SELECT control.run_base_v1(%(run_id)s::uuid, %(token)s::bigint, %(checkpoint)s::text) AS base;

@@ -13,6 +13,8 @@ ControlError
 ├── RunRefused               the run cannot be started, joined or resumed now; the text says why and what to do
 ├── ApprovalRefused          a vote was refused; the text says which rule refused it
 ├── OperationRefused         an operator's word does not count; the text says why
+├── WorkerRefused            the worker cannot start as it was called; the text says what to change
+├── QueueUnavailable         what wakes workers cannot be reached; runs are safe, and are found by the next sweep
 ├── TrailUnavailable         nothing was done, because nothing could be recorded; retry later
 │   └── DatabaseRefused      the server answers, but this login or this DSN may not do what is needed
 ├── SchemaMismatch           the database lacks the functions this release calls; migrate
@@ -37,10 +39,12 @@ __all__ = [
     "NoRun",
     "OperationRefused",
     "PolicyError",
+    "QueueUnavailable",
     "RunRefused",
     "SchemaMismatch",
     "TrailUnavailable",
     "UnknownRun",
+    "WorkerRefused",
     "WriteRefused",
 ]
 
@@ -134,6 +138,18 @@ class OperationRefused(ControlError):  # noqa: N818
     """An operator's word does not count: not theirs to give, or not at this moment. The text says which."""
 
     code = "operation_refused"
+
+
+class WorkerRefused(ControlError):  # noqa: N818
+    """The worker cannot start as it was called: its file of graphs, its name or its queue. No run was touched."""
+
+    code = "worker_refused"
+
+
+class QueueUnavailable(ControlError):  # noqa: N818
+    """What wakes workers cannot be reached. No run is lost by that: what is due stays due, and a sweep finds it."""
+
+    code = "queue_unavailable"
 
 
 class TrailUnavailable(ControlError):  # noqa: N818

@@ -21,21 +21,22 @@ from langgraph_control.errors import ControlError, DatabaseRefused, SchemaMismat
 from tests.support.postgres import Database
 
 # Everything a database owns that a migration can make, one line each, without what differs between two databases.
-CATALOG = """
+OURS = "ARRAY['control', 'control_checkpoints', 'control_queue']"
+CATALOG = f"""
     SELECT format('column %s.%s %s %s %s', c.table_schema, c.table_name, c.column_name, c.data_type,
                   c.is_nullable || coalesce(' ' || c.column_default, ''))
-      FROM information_schema.columns c WHERE c.table_schema IN ('control', 'control_checkpoints')
+      FROM information_schema.columns c WHERE c.table_schema = ANY ({OURS})
     UNION ALL
     SELECT format('constraint %s %s', conrelid::regclass, pg_get_constraintdef(oid))
-      FROM pg_constraint WHERE connamespace IN ('control'::regnamespace, 'control_checkpoints'::regnamespace)
+      FROM pg_constraint WHERE connamespace = ANY ({OURS}::regnamespace[])
     UNION ALL
-    SELECT format('index %s', indexdef) FROM pg_indexes WHERE schemaname IN ('control', 'control_checkpoints')
+    SELECT format('index %s', indexdef) FROM pg_indexes WHERE schemaname = ANY ({OURS})
     UNION ALL
     SELECT format('function %s %s %s %s', p.oid::regprocedure, md5(pg_get_functiondef(p.oid)), p.proowner::regrole,
                   p.proacl) FROM pg_proc p WHERE pronamespace = 'control'::regnamespace
     UNION ALL
     SELECT format('relation %s %s %s %s', oid::regclass, relkind, relowner::regrole, relacl)
-      FROM pg_class WHERE relnamespace IN ('control'::regnamespace, 'control_checkpoints'::regnamespace)
+      FROM pg_class WHERE relnamespace = ANY ({OURS}::regnamespace[])
     ORDER BY 1
 """
 

@@ -5,6 +5,8 @@ import contextlib
 import io
 import re
 import shlex
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from langgraph_control.audit.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.postgres_server import PostgresServer
 from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.audit.requests import FindRun
 from langgraph_control.cli import app
 from langgraph_control.errors import ControlError
 from langgraph_control.guards.lifecycle import STEPS, Event, Kind, State
@@ -33,6 +36,7 @@ from tests.simulation.judge import Judge
 from tests.simulation.mutants import MUTANTS
 from tests.support.desk import Desk, new_trigger, publish
 from tests.support.postgres import Database
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -224,6 +228,45 @@ def _approve_what_waits(database: Database) -> None:
             approvals.approve(request.approval_id)
 
 
+# --- scaling.md ---
+
+
+@pytest.mark.timeout(180)
+def test_a_worker_drives_as_written(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's files and its command make a worker; what its last program submits, the worker does."""
+    (agent, submit), (names,), (policy,) = (blocks("scaling.md", language) for language in ("python", "json", "yaml"))
+    for name, block in (("agent.py", agent), ("langgraph.json", names), ("control.yaml", policy)):
+        (tmp_path / name).write_text(block.text, "utf-8")
+    publish_policy(database.admin, Policy.parse(policy.text, source="control.yaml"))
+    (command,) = (block.text for block in blocks("scaling.md", "sh") if "--graphs" in block.text)
+    program, *arguments = shlex.split(command)
+    assert program == "langgraph-control"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LANGGRAPH_CONTROL_DSN", database.agent)
+    started = [sys.executable, "-c", "from langgraph_control.cli import main; main()", *arguments]
+    with subprocess.Popen(started, stderr=subprocess.DEVNULL) as worker:
+        submitted: dict[str, Any] = {"__name__": "submit"}
+        assert _printed_by(submit.text, submitted) == "waiting - langgraph-control worker\n"
+        with LedgerConnection(database.auditor) as auditor:
+            until(lambda: state_of(auditor, submitted["run"].id) is RunState.DONE, seconds=60)
+        worker.terminate()
+    assert worker.returncode == 0
+
+
+def state_of(auditor: LedgerConnection, name: str) -> RunState:
+    """Return where a run stands."""
+    row = auditor.ask(FindRun(run_id=run_id(name)))
+    assert row is not None
+    return row.state
+
+
+def test_the_options_of_a_worker_are_documented() -> None:
+    """Each option of the command is in the table, and no other."""
+    section = text_of("operations.md").split("\n## Workers\n")[1].split("\n## ")[0]
+    offered = set(re.findall(r"--[a-z][a-z-]+", _cli("langgraph-control worker --help"))) - {"--help"}
+    assert set(re.findall(r"--[a-z][a-z-]+", section)) == offered
+
+
 # --- operations.md ---
 
 SOURCES = tuple(
@@ -234,7 +277,7 @@ SOURCES = tuple(
 
 ERROR_ROW = re.compile(r"^\| (?P<codes>`[^|]+) \| (?P<kind>\w+) \|", re.MULTILINE)
 POLICY_CODE = re.compile(r"\"(policy_[a-z_]+)\"")
-NAMED_ARGUMENTS = ("trigger", "intent", "actor", "on_behalf_of", "thread")
+NAMED_ARGUMENTS = ("trigger", "intent", "actor", "on_behalf_of", "thread", "graph")
 
 
 def error_classes() -> dict[str, type[ControlError]]:

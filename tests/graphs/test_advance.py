@@ -9,6 +9,7 @@ import pytest
 
 from langgraph_control.audit.requests import RunRelease
 from langgraph_control.audit.rows import Release, Released
+from langgraph_control.errors import DatabaseRefused, TrailUnavailable
 from langgraph_control.graphs.advance import Drive, Driven, Ended, Lease, LookAtThread, Thread, advance
 from langgraph_control.guards.run_states import RunState
 
@@ -39,9 +40,11 @@ def parked(questions: frozenset[str] = frozenset(), **waits: tuple[str, int]) ->
     return Thread(checkpoint="c1", pending=True, parked=cards, questions=questions)
 
 
-def play(*told: Any, answers: Mapping[str, Any] | None = None, lease: Lease = LEASE) -> tuple[list[Any], Ended]:
+def play(
+    *told: Any, answers: Mapping[str, Any] | None = None, lease: Lease = LEASE, unattended: bool = False
+) -> tuple[list[Any], Ended]:
     """Answer request after request; return all requests and what the generator ended with."""
-    steps: Generator[Any, Any, Ended] = advance(lease, answers or {})
+    steps: Generator[Any, Any, Ended] = advance(lease, answers or {}, unattended=unattended)
     asked = [next(steps)]
     for answer in told:
         try:
@@ -185,8 +188,41 @@ def test_an_error_does_not_hide_a_decision() -> None:
     assert ended == Ended(state=RunState.DONE, reason="")
 
 
+def test_what_a_worker_breaks_off_is_due_at_once() -> None:
+    """No caller will come back for it, so another worker is to go on with it now."""
+    asked, ended = play(BEFORE, Driven(closed=True), LEFT, GIVEN_UP, unattended=True)
+    assert [one.wake_ms for one in releases(asked)] == [0]
+    assert (ended.state, ended.reason, ended.wake_ms) == (RunState.WAITING, "worker stopped", 0)
+
+
 @pytest.mark.parametrize("left", [LEFT, BEFORE])
-def test_a_drained_run_is_not_done(left: Thread) -> None:
+def test_a_run_that_was_asked_to_stop_is_due_at_once(left: Thread) -> None:
+    """Drained between two steps, or before the first, a run goes on wherever there is a worker."""
+    _, ended = play(BEFORE, Driven(drained=True), left, GIVEN_UP)
+    assert (ended.state, ended.reason, ended.wake_ms) == (RunState.WAITING, "drained", 0)
+
+
+@pytest.mark.parametrize(
+    "left", [parked(a=("needs_approval", 0)), OVER, Thread(checkpoint="c1", pending=True, questions=frozenset("q"))]
+)
+def test_a_drain_hides_nothing(left: Thread) -> None:
+    """A drained run that came to its end, to a decision or to a question all the same stands there."""
+    _, drained = play(BEFORE, Driven(drained=True), left, GIVEN_UP)
+    _, ended = play(BEFORE, Driven(), left, GIVEN_UP)
+    assert drained == ended
+
+
+def test_a_ledger_that_cannot_be_reached_blocks_nothing() -> None:
+    """A drive that ended for want of the ledger goes on by itself; one whose login is refused waits for a person."""
+    lost = TrailUnavailable("gone")
+    _, ended = play(BEFORE, Driven(error=lost), LEFT, GIVEN_UP)
+    assert (ended.state, ended.error, ended.wake_ms) == (RunState.RETRYING, lost, 5_000)
+    _, refused = play(BEFORE, Driven(error=DatabaseRefused("no")), LEFT, GIVEN_UP)
+    assert (refused.state, refused.wake_ms) == (RunState.BLOCKED, None)
+
+
+@pytest.mark.parametrize("left", [LEFT, BEFORE])
+def test_a_drive_that_ended_early_is_not_done(left: Thread) -> None:
     """A drive that ended without an error but left tasks, or left nothing stored, leaves a run that waits."""
     _, ended = play(BEFORE, Driven(), left, GIVEN_UP)
     assert (ended.state, ended.reason) == (RunState.WAITING, "left in the middle")

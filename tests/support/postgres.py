@@ -20,6 +20,7 @@ from langgraph_control.audit.logins import add_login
 from langgraph_control.audit.migrate import migrate, migrations
 from langgraph_control.audit.postgres_programs import programs_on_the_path
 from langgraph_control.audit.postgres_server import PostgresServer
+from langgraph_control.audit.queue_schema import set_up_queue
 
 DATA_VARIABLE = "CONTROL_TEST_DATA"
 PASSWORD = "test"  # noqa: S105 - the logins of a throw-away database, for given servers that ask for one
@@ -121,7 +122,8 @@ def cloned(superuser_dsn: str, source: str) -> Iterator[Database]:
 def _fingerprint() -> str:
     """Change whenever a migration, the way they are applied, or this file does."""
     parts = [migration.sha256 for migration in migrations()]
-    parts += [inspect.getsource(sys.modules[module]) for module in (migrate.__module__, add_login.__module__, __name__)]
+    made_by = (migrate.__module__, set_up_queue.__module__, add_login.__module__, __name__)
+    parts += [inspect.getsource(sys.modules[module]) for module in made_by]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

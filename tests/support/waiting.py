@@ -1,5 +1,6 @@
 """Waiting for what another thread, process or the server does, where no clock can be owned."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -12,3 +13,11 @@ def until(condition: Callable[[], object], *, seconds: float = 10) -> None:
     while not condition():
         assert time.monotonic() < give_up
         time.sleep(POLL_SECONDS)
+
+
+async def auntil(condition: Callable[[], object], *, seconds: float = 10) -> None:
+    """Do what :func:`until` does, and let the loop go on meanwhile."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        await asyncio.sleep(POLL_SECONDS)

@@ -1,7 +1,7 @@
 -- Runs: opened once per trigger, leased to one worker at a time, fenced by a token, closed only when nothing is left undecided.
 
 CREATE TYPE control.run_answer AS (
-    answer text,            -- acquired | held | finished | thread_busy | mismatch | unknown
+    answer text,            -- acquired | held | finished | thread_busy | mismatch | unknown | queued | not_due
     run_id uuid,
     token bigint,
     generation bigint,      -- read under the lease: what happened after it is noticed when the lease is given up
@@ -89,6 +89,8 @@ BEGIN
             retrying_ms = retrying_ms + CASE WHEN state = 'retrying' THEN (extract(epoch FROM v_now - state_since) * 1000)::bigint ELSE 0 END,
             state_since = CASE WHEN state = 'running' THEN state_since ELSE v_now END
         WHERE run_id = p_run;
+    -- From now on a sweep looks at its lease.
+    UPDATE control.open_run SET due_at = '-infinity', offered_until = '-infinity' WHERE run_id = p_run AND tenant = p_tenant;
     v_out.answer := 'acquired';
     v_out.lease_ms_left := p_lease_ms;
     v_out.generation := control.generation(p_run);
@@ -297,9 +299,13 @@ BEGIN
     UPDATE control.run_state SET token = token + 1, holder = '', lease_until = '-infinity', state = p_state, reason = p_reason,
             state_since = v_now, wake_at = v_wake
         WHERE run_id = p_run;
+    -- What comes after this generation is news, even if it was committed since it was read above.
+    UPDATE control.run_wake SET seen = p_generation WHERE run_id = p_run;
     IF p_state = 'done' THEN
         DELETE FROM control.open_run WHERE run_id = p_run AND tenant = v_tenant;
         DELETE FROM control.waiter WHERE run_id = p_run;
+    ELSE
+        UPDATE control.open_run SET due_at = v_wake, offered_until = '-infinity' WHERE run_id = p_run AND tenant = v_tenant;
     END IF;
     v_out.answer := 'released';
     RETURN v_out;

@@ -4,7 +4,8 @@
 CREATE TYPE control.settle_answer AS (
     answer text,     -- settled | late | contradiction
     state text,
-    seq bigint
+    seq bigint,
+    woke boolean     -- runs wait for this action: a notification has to be sent, in a statement of its own
 );
 
 -- Does a late word that the effect happened contradict what was concluded without it?
@@ -118,6 +119,7 @@ BEGIN
     -- Not knowing more than before is no news to anyone.
     IF a.waited AND v_outcome <> 'undetermined' THEN
         PERFORM control.wake(v_tenant, p_key);
+        v_out.woke := true;
         IF v_outcome IN ('succeed', 'found', 'fail') THEN
             -- The run that settles it was told; should another run try again, that is not this run's wait.
             DELETE FROM control.waiter WHERE tenant = v_tenant AND key = p_key AND run_id = p_run;

@@ -64,6 +64,20 @@ UPDATE control.action SET state = control.must_step(state, 'grant', kind)
     WHERE tenant = (p_approval).tenant AND key = (p_approval).key AND approval_id = (p_approval).approval_id AND state = 'needs_approval';
 $$;
 
+-- Tell the workers that listen which runs wait for an action that something happened to. One notification at most, delivered
+-- with the caller's commit and never inside claim or settle: whoever notifies waits at its commit for all others that do.
+CREATE FUNCTION control.notify_waiters(p_tenant text, p_key bytea) RETURNS void
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_runs uuid[] := ARRAY(SELECT run_id FROM control.waiter WHERE tenant = p_tenant AND key = p_key LIMIT 201);
+BEGIN
+    -- A payload holds 8000 bytes. With more runs than that the workers look for themselves.
+    IF cardinality(v_runs) > 0 THEN
+        PERFORM pg_notify('control_wake', CASE WHEN cardinality(v_runs) <= 200 THEN array_to_string(v_runs, ',') ELSE '' END);
+    END IF;
+END
+$$;
+
 -- Vote on a request. A refused vote changes nothing and is recorded.
 CREATE FUNCTION control.vote_v1(p_approval uuid, p_decision text, p_comment text, p_person text, p_body bytea) RETURNS control.vote_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
@@ -152,6 +166,7 @@ BEGIN
             'reason', v_out.reason), p_body, NULL);
     IF v_out.answer IN ('granted', 'denied') OR 'approval.expired' = ANY (v_events) THEN
         PERFORM control.wake(l.tenant, v_key);
+        PERFORM control.notify_waiters(l.tenant, v_key);
     END IF;
     v_out.run_id := v_run;
     v_out.tool := ap.tool;

@@ -127,7 +127,7 @@ BEGIN
             INSERT INTO control.entry (run_id, seq, tenant, at, facts, body, hash)
                 SELECT p_run, v_seq, v_tenant, v_now, v_facts, p_body, v_hash FROM settled;
             IF FOUND THEN
-                RETURN ROW('settled', 'succeeded', v_seq)::control.settle_answer;
+                RETURN ROW('settled', 'succeeded', v_seq, false)::control.settle_answer;
             END IF;
             RAISE EXCEPTION 'this action has changed meanwhile' USING ERRCODE = 'serialization_failure';
         END IF;

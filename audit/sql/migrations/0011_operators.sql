@@ -108,6 +108,7 @@ BEGIN
             'roles', (SELECT jsonb_agg(DISTINCT m.role) FROM control.membership m
                       WHERE m.tenant = l.tenant AND (m.member = v_person OR m.member = ANY (l.groups)))), p_body, NULL);
     PERFORM control.wake(l.tenant, p_key);
+    PERFORM control.notify_waiters(l.tenant, p_key);
     v_out.answer := 'resolved';
     v_out.state := a.state;
     RETURN v_out;
@@ -240,6 +241,9 @@ BEGIN
         SELECT DISTINCT o.run_id, 1 FROM control.waiter o WHERE o.tenant = l.tenant AND split_part(o.note, '|', 3) = 'frozen' ORDER BY 1
         ON CONFLICT (run_id) DO UPDATE SET generation = w.generation + 1;
     GET DIAGNOSTICS v_woken = ROW_COUNT;
+    IF v_woken > 0 THEN
+        PERFORM pg_notify('control_wake', '');
+    END IF;
     RETURN v_woken;
 END
 $$;

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from langgraph_control.cli import approvals, export, operators, policy, record, setup, verify
+from langgraph_control.cli import approvals, export, operators, policy, record, setup, verify, worker
 from langgraph_control.cli.output import print_error
 from langgraph_control.errors import ControlError
 
@@ -42,6 +42,7 @@ app.command("resolve")(operators.resolve)
 app.command("cancel")(operators.cancel)
 app.command("freeze")(operators.freeze)
 app.command("unfreeze")(operators.unfreeze)
+app.command("worker")(worker.worker)
 app.command("migrate")(setup.migrate_database)
 app.command("doctor")(setup.doctor)
 app.add_typer(setup.login, name="login")

@@ -1,0 +1,152 @@
+"""Finding what is due: on a notification at once, and every few seconds whatever was or was not notified."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from langgraph_control.audit.names import run_name
+from langgraph_control.audit.store import Store
+from langgraph_control.audit.wakes import DueRun, FindDue, Why
+from langgraph_control.errors import ControlError
+from langgraph_control.graphs.wake_queue import WakeQueue
+
+__all__ = ["AHEAD_SECONDS", "BATCH", "HOLD_SECONDS", "SWEEP_SECONDS", "Sweeper", "pause_seconds"]
+
+SWEEP_SECONDS: Final = 2.0
+"""About how long lies between two sweeps, and so how late a lost wake-up is found."""
+
+AHEAD_SECONDS: Final = 6.0
+"""What is due within this time is put on the queue for its moment: more than lies between two sweeps."""
+
+HOLD_SECONDS: Final = 15.0
+"""How long what one worker was offered is kept from the others. If nothing came of it by then, it is offered again."""
+
+BATCH: Final = 100
+"""At most so many at once: ten thousand that are due at one instant become a line and not a stampede."""
+
+HEARD_MAX: Final = 1000  # more than that is swept up
+JITTER: Final = 0.25
+AFTER_LEASE_SECONDS: Final = 0.05
+FULL_SECONDS: Final = 0.2
+TELL_SECONDS: Final = 600.0  # how often a graph that nobody here has is spoken of
+PATIENCE_SECONDS: Final = 5.0
+
+logger = logging.getLogger("langgraph_control.worker")
+
+
+class Sweeper:
+    """Asks the ledger what is due, and puts it on the queue.
+
+    Args:
+        store: the ledger.
+        queue: what wakes workers.
+        graphs: names of the graphs this worker has.
+        saturated: whether this worker has all hands full: then it looks for no more, and others may.
+    """
+
+    def __init__(self, store: Store, queue: WakeQueue, *, graphs: list[str], saturated: Callable[[], bool]) -> None:
+        self._store = store
+        self._queue = queue
+        self._graphs = graphs
+        self._saturated = saturated
+        self._heard: set[UUID] = set()
+        self._something = asyncio.Event()  # was heard
+        self._soon = asyncio.Event()  # a sweep is worth it now
+        self._more = False  # the last sweep left some behind
+        self._told: dict[str, float] = {}
+
+    def hear(self, run_ids: frozenset[UUID] | None) -> None:
+        """Take a hint that runs were woken.
+
+        Args:
+            run_ids: which; None where it may be any.
+        """
+        if run_ids is None or len(self._heard) + len(run_ids) > HEARD_MAX:
+            self._soon.set()
+        else:
+            self._heard |= run_ids
+            self._something.set()
+
+    def look_soon(self) -> None:
+        """Sweep again if the last sweep left something behind: there is a free hand now."""
+        if self._more:
+            self._soon.set()
+
+    async def follow(self) -> None:
+        """Look at what was heard of, at once, until cancelled."""
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            heard, self._heard = self._heard, set()
+            await self._look(list(heard))
+
+    async def sweep(self) -> None:
+        """Look at everything every few seconds, and at the moments when leases end, until cancelled."""
+        while True:
+            found = await self._look(None)
+            pause = pause_seconds(found, jitter=random.uniform(-1, 1))  # noqa: S311 - spreads workers, nothing secret
+            self._more = sum(run.offered for run in found) >= BATCH
+            if self._more:
+                pause = min(pause, FULL_SECONDS)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._soon.wait()
+            except TimeoutError:
+                pass
+            self._soon.clear()
+
+    async def _look(self, run_ids: list[UUID] | None) -> tuple[DueRun, ...]:
+        request = FindDue(
+            graphs=self._graphs,
+            run_ids=run_ids,
+            ahead_ms=int(AHEAD_SECONDS * 1000),
+            hold_ms=int(HOLD_SECONDS * 1000),
+            limit=0 if run_ids is None and self._saturated() else BATCH,
+        )
+        try:
+            found = await self._store.acall(request, patience_seconds=PATIENCE_SECONDS)
+            await self._put(found)
+        except ControlError as error:
+            logger.warning("cannot look for what is due (%s); trying again", error.code)
+            return ()
+        except Exception as error:  # noqa: BLE001 - a sweep that dies would take every later wake-up with it
+            logger.warning("cannot look for what is due (%s); trying again", type(error).__name__)
+            return ()
+        self._tell_of_others(found)
+        return found
+
+    async def _put(self, found: Iterable[DueRun]) -> None:
+        for run in found:
+            if not run.offered:
+                continue
+            if run.in_ms > 0:
+                await self._queue.schedule(run.run_id, run.graph, datetime.now(UTC) + timedelta(milliseconds=run.in_ms))
+            else:
+                await self._queue.wake(run.run_id, run.graph)
+
+    def _tell_of_others(self, found: Iterable[DueRun]) -> None:
+        now = time.monotonic()
+        for run in found:
+            if run.why is Why.GRAPH and now - self._told.get(run.graph, -TELL_SECONDS) >= TELL_SECONDS:
+                self._told[run.graph] = now
+                logger.warning(
+                    "%s is due, but this worker has no graph %r: left for a worker that has it",
+                    run_name(run.run_id),
+                    run.graph,
+                )
+
+
+def pause_seconds(found: Iterable[DueRun], *, jitter: float) -> float:
+    """Return how long to wait before the next sweep.
+
+    Args:
+        found: what the last one found. A lease that ends before the next would be due is looked at when it ends.
+        jitter: from -1 to 1; spreads the workers of one database.
+    """
+    leases = (run.in_ms / 1000 + AFTER_LEASE_SECONDS for run in found if run.why is Why.LEASE and not run.offered)
+    return max(0.0, min([SWEEP_SECONDS * (1 + JITTER * jitter), *leases]))
