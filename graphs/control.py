@@ -339,7 +339,7 @@ class Control:
             deadline=deadline,
             thread=thread,
         )
-        request = order.submitting(graph, policy_hash=self.policy.hash)
+        request = order.over_within(self.policy.deadline_seconds).submitting(graph, policy_hash=self.policy.hash)
         return self._to_its_end(Trip(), submitting(request, self.policy))
 
     async def asubmit(
@@ -364,7 +364,7 @@ class Control:
             deadline=deadline,
             thread=thread,
         )
-        request = order.submitting(graph, policy_hash=self.policy.hash)
+        request = order.over_within(self.policy.deadline_seconds).submitting(graph, policy_hash=self.policy.hash)
         return await self._ato_its_end(Trip(), submitting(request, self.policy))
 
     def resume(
