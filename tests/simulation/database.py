@@ -35,6 +35,7 @@ rules:
     when: {amount: {gt: 100, lte: 5000}}
     then: approve
     by: finance
+breakers: {default: {error_rate: 0.6, window: 60s, minimum_calls: 3, open_for: 10s, probes: 2}}
 """,
     source="simulation.yaml",
 )
@@ -121,8 +122,21 @@ class SimulationDatabase:
     def _publish(self) -> None:
         members = [{"role": role, "member": one} for role, people in POLICY.roles.items() for one in people]
         rows = [asdict(floor) for floor in floors(POLICY)]
-        request = PublishPolicy(hash=POLICY.hash, text=POLICY.text, members=members, floors=rows, body=orjson.dumps({}))
+        owner = {"scope": "default", "name": "", "role": POLICY.owner or ""}
+        request = PublishPolicy(
+            hash=POLICY.hash,
+            text=POLICY.text,
+            members=members,
+            floors=rows,
+            owners=[owner],
+            body=orjson.dumps({}),
+        )
         self.admin.execute(statement(request.statement), request.parameters())
+
+    def let_go(self) -> None:
+        """Forget what an earlier seed left that holds writes back."""
+        self.admin.execute("DELETE FROM control.brake")
+        self.admin.execute("DELETE FROM control.health")
 
     def rows(self, query: LiteralString, *parameters: Any) -> list[dict[str, Any]]:
         """Return what the admin sees."""

@@ -11,6 +11,7 @@ from langgraph_control.guards.canonical import from_canonical
 from langgraph_control.guards.run_states import RunState
 from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.steps import Delivered
+from tests.simulation.database import EPOCH
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -22,7 +23,7 @@ __all__ = ["Judge", "Violation"]
 
 FINANCE = {"ana@acme.example", "bo@acme.example"}
 APPROVAL_ABOVE = 100
-AFTER_THE_END = {"run.fenced", "effect.late", "approval.refused"}
+AFTER_THE_END = {"run.fenced", "effect.late", "approval.refused", "action.resolution_refused"}
 
 
 class Violation(AssertionError):  # noqa: N818 - it is what the simulator finds
@@ -39,6 +40,7 @@ class Judge:
         self.votes: dict[str, set[str]] = defaultdict(set)
         self.chains: dict[UUID, list[dict[str, Any]]] = {}
         self.sends: list[tuple[str, str, dict[str, Any]]] = []
+        self.frozen: list[tuple[float, float]] = []
 
     # --- while the seed is played ---
 
@@ -100,10 +102,11 @@ class Judge:
         self.chains = self.simulation.entries(runs)
         self._chains(runs)
         actions = {row["key"].hex(): row for row in self._actions()}
-        effects = self._effects()
+        effects = self.effects()
         self._at_most_one(effects)
         self._asked_for(effects)
         self._begun_on_record()
+        self._nothing_begun_while_frozen()
         self._approved(effects)
         self._acknowledged_kept(actions)
         self._done_is_done(actions, effects)
@@ -115,7 +118,8 @@ class Judge:
             self.simulation.intent,
         )
 
-    def _effects(self) -> list[dict[str, Any]]:
+    def effects(self) -> list[dict[str, Any]]:
+        """Return everything that happened, wherever it did."""
         rows = self.simulation.database.rows(
             "SELECT target, amount, key, 'sql' AS tool FROM record.effect WHERE intent = %s", self.simulation.intent
         )
@@ -166,6 +170,13 @@ class Judge:
         for key, count in sent.items():
             if count > begun[key]:
                 raise Violation(f"{count} calls of a tool on {begun[key]} recorded attempts")
+
+    def _nothing_begun_while_frozen(self) -> None:
+        """From a freeze to its end no attempt begins; the one that began at that very instant may have been first."""
+        for entry in self._attempts():
+            at = (entry["at"] - EPOCH).total_seconds()
+            if any(began < at < ended for began, ended in self.frozen):
+                raise Violation(f"an attempt began while writes were frozen: {entry['facts'].get('tool')}")
 
     def _attempts(self) -> list[dict[str, Any]]:
         entries = [entry for chain in self.chains.values() for entry in chain]

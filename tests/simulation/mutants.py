@@ -130,6 +130,19 @@ MUTANTS: tuple[Mutant, ...] = (
         removed=("saver",),
     ),
     Mutant(
+        name="heed no freeze",
+        layer="SQL claim",
+        sql={
+            "claim_any": (("IF v_brake.cause IS NOT NULL THEN", "IF v_brake.cause <> 'freeze' THEN"),),
+            "claim_v1": (("AND NOT EXISTS (SELECT FROM control.brake b WHERE b.tenant = l.tenant)", ""),),
+        },
+    ),
+    Mutant(
+        name="heed no freeze on the short way",
+        layer="SQL claim",
+        sql={"claim_v1": (("AND NOT EXISTS (SELECT FROM control.brake b WHERE b.tenant = l.tenant)", ""),)},
+    ),
+    Mutant(
         name="take a live lease away",
         layer="SQL claim",
         sql={

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import dict_row
 
+from langgraph_control.audit.health import Report
 from langgraph_control.audit.ledger import Settle
 from langgraph_control.audit.requests import RunOpen, RunRelease, RunRenew
 from langgraph_control.audit.rows import RunLease
@@ -48,6 +49,18 @@ class Parked:
 
 
 LOST = object()
+
+
+def _report(noted: ask.Noted) -> Report:
+    """What a process tells that counts nothing up: each call at once."""
+    return Report(
+        system=noted.system,
+        calls=1,
+        failed=int(noted.failed),
+        took_ms=10,
+        rate_limited_ms=int(noted.rate_limited_seconds * 1000),
+        rules=noted.rules,
+    )
 
 
 def opening(simulation: "Simulation", trigger: str, *, thread: str, holder: str) -> RunOpen:
@@ -327,6 +340,10 @@ class Process:
                 return ask.Heard(value=getattr(call.contract, hook)(action))
             case ask.Sleep(seconds=seconds):
                 yield seconds
+                return None
+            case ask.Noted():
+                yield "note"
+                self.simulation.send(self.ledger, _report(request))
                 return None
             case ask.Send():
                 yield "send"

@@ -48,6 +48,8 @@ class Scenario:
         faults: how many faults may strike.
         lag: how long an effect takes to show.
         skews: whether the processes' wall clocks are off.
+        resolves: somebody settles what the program leaves to people.
+        freezes: somebody stops writes for a while.
         aim: the situation that the seed aims at.
     """
 
@@ -60,6 +62,8 @@ class Scenario:
     faults: int
     lag: float
     skews: bool
+    resolves: bool
+    freezes: bool
     aim: Aim
 
 
@@ -69,7 +73,7 @@ def contracts_for(world: World) -> dict[str, Contract]:
     def expect(action: Action) -> dict[str, object]:
         return {"refunded": action.args["amount"]}
 
-    write = partial(writes, key="target", impact="money", explain="note", timeout=TIMEOUT_SECONDS)
+    write = partial(writes, key="target", impact="money", explain="note", system="record", timeout=TIMEOUT_SECONDS)
     return {
         "keyed": write(keyed_for="30d"),
         "forgetful": write(keyed_for=FORGETS_AFTER_SECONDS, find=world.find, visible_within=VISIBLE_WITHIN_SECONDS),
@@ -108,6 +112,8 @@ def draw(chance: random.Random) -> Scenario:
         faults=chance.choice((0, 1, 2, 3, 5)),
         lag=chance.choice((0.0, 0.0, chance.uniform(0, VISIBLE_WITHIN_SECONDS / 2))),
         skews=chance.random() < 0.5,
+        resolves=chance.random() < 0.5,
+        freezes=chance.random() < 0.15,
         aim=aim,
     )
 

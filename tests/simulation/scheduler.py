@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 import psycopg
 
+from langgraph_control.audit.operator_requests import Freeze, Resolution, Resolve, Scope, Unfreeze
 from langgraph_control.audit.requests import Vote
 from langgraph_control.graphs.advance import Ended
 from langgraph_control.guards.run_states import RunState
@@ -85,6 +86,7 @@ class Simulation:
         self.stalls_at = self.scenario.aim.stalls_at
         self.numbers = 0
         self.seen_cards: set[str] = set()
+        self.looking: set[str] = set()
         self.began = self.clock.seconds
 
     # --- what processes use ---
@@ -168,8 +170,11 @@ class Simulation:
         Raises:
             Violation: an invariant does not hold.
         """
+        self.database.let_go()
         for trigger in {name for _, name in self.scenario.triggers}:
             self.threads[trigger] = SimulatedThread()
+        if self.scenario.freezes:
+            self.agents.append(Agent(steps=self._freeze(), wakes_at=self.began + self.chance.uniform(0, 60)))
         for moment, trigger in self.scenario.triggers:
             self.agents.append(Agent(steps=self._deliver(trigger), wakes_at=self.began + moment))
         self.agents.append(Agent(steps=self._operate(), wakes_at=self.began + OPERATOR_EVERY_SECONDS[0]))
@@ -267,11 +272,13 @@ class Simulation:
         if ended.state is RunState.DONE:
             return True
         if ended.state is RunState.BLOCKED:
-            return self.scenario.swallows
+            return self.scenario.swallows and ended.reason != "frozen"
         reasons = {card["reason"] for card in self.threads[trigger].view().parked.values()}
-        return ended.state is RunState.NEEDS_HUMAN and reasons <= {"needs_human"}
+        return not self.scenario.resolves and ended.state is RunState.NEEDS_HUMAN and reasons <= {"needs_human"}
 
     def _ask_people(self, trigger: str) -> None:
+        if self.scenario.resolves:
+            self._have_looked_up(trigger)
         for card in self.threads[trigger].view().parked.values():
             name = str(card.get("approval", ""))
             if name and name not in self.seen_cards:
@@ -283,6 +290,50 @@ class Simulation:
             self.agents.append(
                 Agent(steps=self._meddle(trigger), wakes_at=self.clock.seconds + self.chance.uniform(0, 20))
             )
+
+    def _have_looked_up(self, trigger: str) -> None:
+        """Ask somebody what became of each action of a run that was left to people."""
+        for row in self.database.rows(
+            "SELECT r.run_id, a.key FROM control.run r JOIN control.action a ON a.tenant = r.tenant AND (a.run_id = r.run_id"
+            " OR EXISTS (SELECT FROM control.waiter w WHERE w.key = a.key AND w.run_id = r.run_id))"
+            " WHERE r.trigger = %s AND r.tenant = 'default' AND a.state = 'needs_human' ORDER BY a.key",
+            f"{self.name}/{trigger}",
+        ):
+            key = row["key"].hex()
+            if key not in self.looking:
+                self.looking.add(key)
+                self.agents.append(Agent(steps=self._resolve(row["run_id"], key), wakes_at=self.clock.seconds + 60))
+
+    def _resolve(self, run_id: UUID, key: str) -> Iterator[float]:
+        """A person who looks at the system of record once nothing can land any more, and says what is there."""
+        for _ in range(20):
+            self.world.settle_down()
+            happened = any(effect["key"] == key for effect in self.judge.effects())
+            verdict = Resolution.HAPPENED if happened else Resolution.DID_NOT
+            if self.chance.random() < 0.2:
+                verdict = Resolution.GIVE_UP
+            said = Resolve(
+                run_id=run_id,
+                key=bytes.fromhex(key),
+                verdict=verdict,
+                result=None,
+                person="cy@acme.example",
+                comment="looked it up",
+                body=b"{}",
+            )
+            if self.send(self._approver(), said).refused != "in_flight":
+                break
+            yield 20.0
+        self.looking.discard(key)
+
+    def _freeze(self) -> Iterator[float]:
+        """Somebody stops all writes, and lets them go on after a while."""
+        said: dict[str, Any] = {"person": "cy@acme.example", "comment": "stop", "body": b"{}"}
+        self.send(self._approver(), Freeze(scope=Scope.TENANT, name="", **said))
+        began = self.clock.seconds
+        yield self.chance.uniform(5, 90)
+        self.judge.frozen.append((began, self.clock.seconds))
+        self.send(self._approver(), Unfreeze(scope=Scope.TENANT, name="", **said))
 
     def _decide(self, name: str) -> Iterator[float]:
         """A few people vote, among them some who may not."""
