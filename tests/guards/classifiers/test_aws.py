@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 
 from langgraph_control.guards.classification import classify
-from langgraph_control.guards.failures import Refusal, Sent, Verdict
+from langgraph_control.guards.failures import Fault, Refusal, Sent, Verdict
 from langgraph_control.guards.lifecycle import Kind
 from tests.guards.classifiers.judging import NOW, judged
 from tests.support.failure_tables import AWS_CODES, Answered
@@ -73,8 +75,6 @@ def test_a_promise_does_not_lift_the_doubt_about_earlier_tries(server: Misbehavi
     """The contract speaks of one answer; what came before it stays unknown."""
     server.answer(close_after_request, aws_error("ConditionalCheckFailedException"))
     error = raised(lambda: put(server.url, tries=2))
-    from langgraph_control.guards.failures import Fault
-
     promise = Refusal(answer="ConditionalCheckFailedException", fault=Fault.PERMANENT)
     assert classify(error, kind=Kind.BLIND, now=NOW, refusals=(promise,)).verdict is Verdict.UNKNOWN
 
@@ -99,6 +99,23 @@ def test_what_botocore_refuses_itself_was_never_sent(server: MisbehavingServer) 
     error = raised(lambda: client(server.url).put_item(TableName="refunds"))
     found = judged(error, saw_something=bool(server.received), was_answered=False)
     assert (found.error, found.sent) == ("ParamValidationError", Sent.NO)
+    assert found.verdict is Verdict.NOT_DONE_PERMANENT
+
+
+def test_without_credentials_nothing_was_sent(
+    server: MisbehavingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that cannot be signed is never sent."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "nothing"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    session = botocore.session.Session()
+    unsigned = session.create_client("dynamodb", region_name="eu-central-1", endpoint_url=server.url)
+    error = raised(lambda: unsigned.put_item(TableName="refunds", Item={"order": {"S": "A-1"}}))
+    found = judged(error, saw_something=bool(server.received), was_answered=False)
+    assert (found.error, found.sent) == ("NoCredentialsError", Sent.NO)
     assert found.verdict is Verdict.NOT_DONE_PERMANENT
 
 
