@@ -9,6 +9,7 @@ from typing import Final
 
 from bench.counting import count
 from bench.dbos_steps import dbos_steps
+from bench.deciding import RULES, deciding, many_tools, one_tool
 from bench.filling import fill
 from bench.floor import FloorWorker
 from bench.governed import GovernedRun, governed_runs
@@ -163,6 +164,22 @@ def full_ledger(ground: Ground, scale: Scale) -> list[Line]:
     ]
 
 
+def policy(_ground: Ground, scale: Scale) -> list[Line]:
+    """A decision of a policy with a hundred rules."""
+    spread = deciding(many_tools(), amount="1200.00")
+    packed = deciding(one_tool(), amount=f"{100 * RULES}.00")
+    taken = in_turn(
+        scale.repetitions,
+        spread=lambda: p50_ms(spread, calls=10 * scale.calls) * 1000,
+        packed=lambda: p50_ms(packed, calls=10 * scale.calls) * 1000,
+    )
+    bar = Bar(AT_MOST, 50)
+    return [
+        Line(f"decision, {RULES} rules about many tools", taken["spread"], " µs", bar=bar),
+        Line(f"decision, {RULES} rules about the tool called", taken["packed"], " µs", bar=bar),
+    ]
+
+
 def supersteps(ground: Ground, scale: Scale) -> list[Line]:
     """A superstep of LangGraph on its own saver, without and with a governed write: for information."""
     place = ground.place("supersteps")
@@ -229,7 +246,7 @@ def dbos(ground: Ground, scale: Scale) -> list[Line]:
 
 def scenarios() -> list[Scenario]:
     """Return all of them, in the order of the table."""
-    return [counts, one_worker, many_workers, late_call, full_ledger, resuming, supersteps, dbos]
+    return [counts, one_worker, many_workers, late_call, full_ledger, resuming, policy, supersteps, dbos]
 
 
 def _rates(scale: Scale, floors: list[FloorWorker], runs: list[GovernedRun]) -> dict[str, Figure]:

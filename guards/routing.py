@@ -51,10 +51,10 @@ def route(signals: Signals, policy: Policy) -> Decision:
 
     First comes what makes the rules' answer pointless or premature: the state of run and action, then the record
     (:func:`row_before_rules`). Then the strictest matching rule wins, in whatever order rules stand; several approve
-    rules are joined; what ``records:`` says of the record and what ``limits:`` cannot count make it stricter. A missing field
-    is answered on the strict side: the decision is at least as strict as for any value the field could have, so allow
-    rules stand back, all others take part, and ``otherwise`` is heard too unless some rule certainly matches. Last, a
-    system that should be left alone holds back what would be let through (:func:`row_beside_rules`).
+    rules are joined; what ``records:`` says of the record and what ``limits:`` cannot count make it stricter. A missing
+    field is answered on the strict side: the decision is at least as strict as for any value the field could have, so
+    allow rules stand back, all others take part, and ``otherwise`` is heard too unless some rule certainly matches.
+    Last, a system that should be left alone holds back what would be let through (:func:`row_beside_rules`).
 
     Args:
         signals: everything known about the call.

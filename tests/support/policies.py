@@ -129,7 +129,7 @@ def requirements(draw: st.DrawFn) -> Requirement:
         not_by=draw(st.sampled_from([frozenset(), frozenset({REQUESTER})])),
         within_seconds=draw(st.integers(1, 3)),
         execute_within_seconds=draw(st.integers(1, 3)),
-        on_expiry=draw(st.one_of(st.just("deny"), escalations())),
+        on_expiry=draw(st.none() | escalations()) or "deny",
         comment_required=draw(st.booleans()),
     )
 
