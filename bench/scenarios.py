@@ -10,6 +10,7 @@ from typing import Final
 from bench import waking
 from bench.counting import count
 from bench.dbos_steps import dbos_steps
+from bench.deciding import RULES, deciding, many_tools, one_tool
 from bench.filling import fill
 from bench.floor import FloorWorker
 from bench.governed import GovernedRun, governed_runs
@@ -188,6 +189,22 @@ def full_ledger(ground: Ground, scale: Scale) -> list[Line]:
     ]
 
 
+def policy(_ground: Ground, scale: Scale) -> list[Line]:
+    """A decision of a policy with a hundred rules."""
+    spread = deciding(many_tools(), amount="1200.00")
+    packed = deciding(one_tool(), amount=f"{100 * RULES}.00")
+    taken = in_turn(
+        scale.repetitions,
+        spread=lambda: p50_ms(spread, calls=10 * scale.calls) * 1000,
+        packed=lambda: p50_ms(packed, calls=10 * scale.calls) * 1000,
+    )
+    bar = Bar(AT_MOST, 50)
+    return [
+        Line(f"decision, {RULES} rules about many tools", taken["spread"], " µs", bar=bar),
+        Line(f"decision, {RULES} rules about the tool called", taken["packed"], " µs", bar=bar),
+    ]
+
+
 def supersteps(ground: Ground, scale: Scale) -> list[Line]:
     """A superstep of LangGraph on its own saver, without and with a governed write: for information."""
     place = ground.place("supersteps")
@@ -276,6 +293,7 @@ def scenarios() -> list[Scenario]:
         late_call,
         full_ledger,
         resuming,
+        policy,
         supersteps,
         woken,
         taken_over,

@@ -26,7 +26,7 @@ __all__ = [
     "Test",
     "Truth",
     "judge",
-    "tests_of",
+    "readied",
     "would_hold",
 ]
 
@@ -146,9 +146,7 @@ class Facts(dict[str, Any]):
         if view == _AS_IT_IS:
             value = _exact(self._look_up(field))
         else:
-            value = self[_AS_IT_IS + field]
-            if not (isinstance(value, str) if view == _TEXT else _is_number(value)):
-                value = Truth.MISSING if value is None or value is ABSENT else Truth.MISTYPED
+            value = (_text if view == _TEXT else _number)(self[_AS_IT_IS + field])
         self[key] = value
         return value
 
@@ -188,11 +186,11 @@ def would_hold(condition: Condition, value: Scalar) -> bool:
         value: what its field would hold.
     """
     key, test = _ready(condition)
-    kind = _AS_IT_IS if isinstance(value, bool | None) else _TEXT if isinstance(value, str) else _NUMBER
-    return key[0] == kind and test(value) is Truth.HOLDS
+    views: Mapping[str, Callable[[object], object]] = {_TEXT: _text, _NUMBER: _number, _AS_IT_IS: lambda same: same}
+    return test(views[key[0]](value)) is Truth.HOLDS
 
 
-def tests_of(conditions: Sequence[Condition]) -> tuple[tuple[str, Test], ...]:
+def readied(conditions: Sequence[Condition]) -> tuple[tuple[str, Test], ...]:
     """Return conditions made ready to be asked often: keys of :class:`Facts`, each with a test of what is there.
 
     The two ends of a range become one test.
@@ -217,8 +215,16 @@ def _ready(condition: Condition) -> tuple[str, Test]:
     if operator is Operator.IS:
         return _AS_IT_IS + condition.field, _is(operand)
     sample = operand[0] if isinstance(operand, tuple) else operand
-    against: Any = glob(operand) if operator in PATTERNS and isinstance(operand, str) else operand
-    return (_TEXT if isinstance(sample, str) else _NUMBER) + condition.field, _compared(_COMPARE[operator], against)
+    compare = _COMPARE[operator]
+    if not isinstance(sample, str):
+        return _NUMBER + condition.field, _compared(compare, _exactly(operand))
+    against: Any = glob(sample) if operator in PATTERNS else operand
+    return _TEXT + condition.field, _compared(compare, against)
+
+
+def _exactly(operand: Operand) -> Any:
+    """Numbers of one type, for comparing two types takes twice as long."""
+    return tuple(map(_exactly, operand)) if isinstance(operand, tuple) else Decimal(cast("int | Decimal", operand))
 
 
 def _compared(compare: Callable[[Any, Any], bool], operand: Any) -> Test:
@@ -231,7 +237,7 @@ def _compared(compare: Callable[[Any, Any], bool], operand: Any) -> Test:
 
 
 def _between(lower: Condition, upper: Condition) -> Test:
-    low, high = cast("Any", lower.operand), cast("Any", upper.operand)
+    low, high = _exactly(lower.operand), _exactly(upper.operand)
     holds, fails = Truth.HOLDS, Truth.FAILS  # a rule with a range is the common one, and asked most often
     if (lower.operator, upper.operator) == (Operator.GT, Operator.LTE):
         return lambda value: value if value.__class__ is Truth else holds if low < value <= high else fails
@@ -260,7 +266,17 @@ def _exact(value: object) -> object:
     return Decimal(repr(value)) if isinstance(value, float) else value
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, Decimal):
-        return value.is_finite()
-    return isinstance(value, int) and not isinstance(value, bool)
+def _text(value: object) -> object:
+    return value if isinstance(value, str) else _neither(value)
+
+
+def _number(value: object) -> object:
+    if isinstance(value, Decimal) and value.is_finite():
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    return _neither(value)
+
+
+def _neither(value: object) -> Truth:
+    return Truth.MISSING if value is None or value is ABSENT else Truth.MISTYPED

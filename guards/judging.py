@@ -6,7 +6,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final, TypeAlias
 
-from langgraph_control.guards.conditions import Condition, Facts, Truth, judge, tests_of
+from langgraph_control.guards.conditions import Condition, Facts, Truth, judge, readied
 from langgraph_control.guards.decisions import spoken
 from langgraph_control.guards.rules import Rule, Then
 from langgraph_control.guards.signals import OPERATION_OF, Signals
@@ -87,7 +87,7 @@ class _Ready:
         self.rule = rule
         self.exempt = frozenset(rule.exempt)
         self.narrowed = tuple((scope, frozenset(names)) for scope, names in narrowed)
-        self.tests = tests_of(rule.conditions)
+        self.tests = readied(rule.conditions)
         answers = tuple((condition, Truth.HOLDS) for condition in rule.conditions)
         self.matched = Judgement(rule=rule, fit=Fit.MATCHED, answers=answers, reason=_said(rule))
 

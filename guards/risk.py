@@ -147,7 +147,7 @@ def assess(signals: Signals, rules: Iterable[RiskRule]) -> Assessment:
     unknown = len(levels) < len(amount_levels) + len(count_levels)
     if not amount_levels:
         levels.append(BASE[signals.impact][0 if risk.reversible else 1])
-    radius = max(levels, key=_ORDER.index, default=Radius.LARGE)
+    radius = max(levels, key=_ORDER.index, default=Radius.SMALL)
     certain = not unknown or radius is Radius.LARGE
     known: dict[str, object] = {
         "operation": operation.value,

@@ -67,6 +67,82 @@ def test_explain(command: Command, file: str) -> None:
     assert "Nearest miss: rules[" in explained.stdout
 
 
+def test_explain_says_which_signals_decided(command: Command, file: str) -> None:
+    """What decided is named, with the risk, the waiting time, and who owns what is escalated."""
+    refund = [
+        "policy",
+        "explain",
+        file,
+        "--tool",
+        "refund",
+        "--args",
+        '{"amount": 50}',
+        "--record",
+        '{"flagged": false}',
+    ]
+    allowed = command(*refund, "--impact", "money", "--reversible").stdout
+    assert "Decided by: rules\n" in allowed
+    assert "Risk: radius medium; operation transfer, reversible true\n" in allowed
+    unknown = command(*refund, "--prior", "unknown").stdout
+    assert unknown.startswith("refund (record): escalate\n")
+    assert "Decided by: run state\nRisk: radius medium" in unknown
+    assert "Owner: support\n" in unknown
+    waiting = command(*refund, "--breaker", "open", "--effect", "keyed").stdout
+    assert waiting.startswith("refund (record): retry_later\n")
+    assert "Decided by: system state\n" in waiting
+    assert "Again in: 30 s\n" in waiting
+
+
+MORE = """\
+version: 1
+mode: observe
+roles: {support: [ana]}
+risk: [{tool: tag, count: ids}]
+rules:
+  - {tool: tag, tenant: acme, actor: desk, operation: update, then: ask, question: Which ones?}
+  - {tool: tag, tenant: acme, then: deny}
+  - {tool: tag, when: {risk.count: {gte: 1, lte: 9}}, then: allow}
+  - {tool: tag, when: {risk.count: {gte: 2, lte: 5}}, then: allow}
+"""
+
+
+def test_explain_of_a_policy_that_observes(command: Command, tmp_path: Path) -> None:
+    """The first reason says what would have been decided; every rule that takes part is listed with its conditions."""
+    path = tmp_path / "more.yaml"
+    path.write_text(MORE)
+    call = ["policy", "explain", str(path), "--tool", "tag", "--args", '{"ids": "many"}', "--tenant", "acme"]
+    explained = command(*call, "--actor", "desk", "--operation", "update").stdout
+    assert explained.startswith("tag (record): allow\n  OBSERVE: the policy would say deny, and is not enforced\n")
+    assert "Risk: radius unknown, at most large; operation update, reversible false\n" in explained
+    assert "rules[0] more.yaml:6: ask, matched" in explained
+    assert "rules[2] more.yaml:8: allow, stands back: a field is missing\n    risk.count gte 1: missing" in explained
+
+
+def test_rules_that_make_no_difference_are_pointed_out(command: Command, tmp_path: Path) -> None:
+    """A dead rule is a warning with the rule that takes its place; with --strict it fails the check."""
+    path = tmp_path / "more.yaml"
+    path.write_text(MORE)
+    checked = command("policy", "check", str(path))
+    assert checked.exit_code == 0
+    assert "mode: observe - decisions of the rules are recorded, and the tools run" in checked.stdout
+    assert "warning: rules[0] more.yaml:6 makes no difference" in checked.stdout
+    assert "rules[1] more.yaml:7 matches all that this one does and says deny" in checked.stdout
+    assert "warning: rules[3] more.yaml:9 makes no difference" in checked.stdout
+    assert command("policy", "check", str(path), "--strict").exit_code == 1
+
+
+def test_strict_has_nothing_against_a_good_file(command: Command, file: str) -> None:
+    """A file without dead rules passes the strict check."""
+    assert command("policy", "check", file, "--strict").exit_code == 0
+
+
+def test_decisions_prints_the_table(command: Command) -> None:
+    """How signals and rules lead to a decision is a page that the command prints."""
+    printed = command("policy", "decisions").stdout
+    assert printed.startswith("# How a write is decided\n")
+    assert printed.endswith("\n")
+
+
 def test_explain_with_bad_json(command: Command, file: str) -> None:
     """Arguments that are no JSON object are a usage error that says where."""
     explained = command("policy", "explain", file, "--tool", "refund", "--args", "{amount: 1}")

@@ -22,6 +22,7 @@ from tests.support.policies import (
     like,
     policies,
     policy_of,
+    record_rules,
     rules,
     signals,
     surroundings,
@@ -64,6 +65,12 @@ def test_a_further_rule_that_allows_nothing_never_loosens_what_rules_decide(
         judgement.fit is Fit.MATCHED for judgement in explain(call, policy_of(policy.rules, risk=policy.risk)).rules
     ):
         assert as_strict(route(call, like(policy, [*policy.rules, rule])), route(call, policy))
+
+
+@given(enforced, calls(), record_rules())
+def test_what_records_mean_never_loosens(policy: Policy, call: Signals, meaning: Rule) -> None:
+    """Saying what a field of the record means makes no decision looser, whatever rules and `otherwise` say."""
+    assert as_strict(route(call, replace(policy, records=(*policy.records, meaning))), route(call, policy))
 
 
 @given(enforced, calls(), st.sampled_from(["amount", "country"]), values)

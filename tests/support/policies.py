@@ -146,11 +146,49 @@ def _subsets(items: Sequence[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
     return st.sampled_from([(), (), *((item,) for item in items), tuple(items)])
 
 
-def _seldom(item: Any) -> st.SearchStrategy[tuple[Any, ...]]:
-    return st.sampled_from([(), (), (), (), (item,)])
+NARROWED: list[dict[str, Any]] = [
+    *({}, {}, {}, {}, {}),
+    {"operations": (Operation.TRANSFER,)},
+    {"effects": (Kind.VERIFIED, Kind.KEYED)},
+    {"tenants": ("acme",)},
+    {"tenants": ("beta",)},
+    {"exempt": ("refund",)},
+]
 
-
-IN_PRODUCTION = Condition(field=ENVIRONMENT, operator=Operator.IN, operand=("production",))
+# Listed and not drawn, for rules are drawn often: each field is asked in each way that makes a difference to some call.
+CONDITIONS = [
+    Condition(field=ENVIRONMENT, operator=Operator.IN, operand=("production",)),
+    *(
+        Condition(field=name, operator=operator, operand=operand)
+        for name in ("amount", "record.flagged", "risk.amount", "risk.count")
+        for operator, operand in (
+            (Operator.GT, 0),
+            (Operator.GTE, 1),
+            (Operator.LT, 2),
+            (Operator.LTE, 1),
+            (Operator.EQ, Decimal("1.0")),
+            (Operator.NE, 1),
+            (Operator.IN, (1, 2)),
+        )
+    ),
+    *(
+        Condition(field=name, operator=operator, operand=operand)
+        for name in ("country", "record.flagged")
+        for operator, operand in (
+            (Operator.EQ, "DE"),
+            (Operator.NOT_IN, ("DE", "IT")),
+            (Operator.LIKE, "D*"),
+            (Operator.NOT_LIKE, "*R"),
+            (Operator.IS, None),
+            (Operator.IS, True),
+        )
+    ),
+    *(
+        Condition(field="risk.radius", operator=operator, operand=operand)
+        for operator, operand in ((Operator.EQ, "small"), (Operator.EQ, "large"), (Operator.NE, "medium"))
+    ),
+    Condition(field="risk.reversible", operator=Operator.IS, operand=True),
+]
 
 
 @st.composite
@@ -162,18 +200,8 @@ def rules(draw: st.DrawFn, then: Then | None = None) -> Rule:
         tools=draw(_subsets(TOOLS)),
         impacts=draw(_subsets([Impact.MONEY, Impact.MESSAGE])),
         systems=draw(_subsets(["billing", "crm"])),
-        operations=draw(_seldom(Operation.TRANSFER)),
-        effects=draw(_seldom(Kind.VERIFIED)),
-        tenants=draw(_seldom("acme")),
-        exempt=draw(_seldom("refund")),
-        conditions=draw(
-            st.one_of(
-                st.just(()),
-                conditions().map(lambda one: (one,)),
-                st.tuples(conditions(), conditions()),
-                st.just((IN_PRODUCTION,)),
-            )
-        ),
+        **draw(st.sampled_from(NARROWED)),
+        conditions=tuple(draw(st.lists(st.sampled_from(CONDITIONS), max_size=2))),
         then=decides,
         requirement=draw(requirements()) if decides is Then.APPROVE else None,
         to=draw(st.sampled_from([None, *ROLES])) if decides is Then.ESCALATE else None,
@@ -185,45 +213,64 @@ def rules(draw: st.DrawFn, then: Then | None = None) -> Rule:
 def otherwise_rules(draw: st.DrawFn) -> Rule:
     """Draw an item of `otherwise`: impacts and a decision, nothing else."""
     drawn = draw(rules())
-    return Rule(place=drawn.place, impacts=(Impact.MONEY,), then=drawn.then, requirement=drawn.requirement)
+    decision = {"requirement": drawn.requirement, "to": drawn.to, "question": drawn.question}
+    return Rule(place=drawn.place, impacts=(Impact.MONEY,), then=drawn.then, **decision)
 
 
-@st.composite
-def record_rules(draw: st.DrawFn) -> Rule:
+def record_rules() -> st.SearchStrategy[Rule]:
     """Draw what a field of the record means."""
-    drawn = draw(rules(then=draw(st.sampled_from([Then.ESCALATE, Then.DENY]))))
     flagged = Condition(field="record.flagged", operator=Operator.IS, operand=True)
-    return replace(drawn, conditions=(flagged,), to=None, because="the record is flagged (record.flagged)")
+    about: list[dict[str, Any]] = [
+        {},
+        {"impacts": (Impact.MONEY,)},
+        {"systems": ("billing",)},
+        {"tools": ("refund",)},
+        {"exempt": ("refund",)},
+    ]
+    return st.sampled_from(
+        [
+            Rule(place="records[0]", conditions=(flagged,), then=then, because="the record is flagged", **scope)
+            for scope in about
+            for then in (Then.ESCALATE, Then.DENY)
+        ]
+    )
 
 
-@st.composite
-def risk_rules(draw: st.DrawFn) -> RiskRule:
+def risk_rules() -> st.SearchStrategy[RiskRule]:
     """Draw where a call says how much it moves."""
-    return RiskRule(
-        place="risk",
-        impacts=draw(_subsets([Impact.MONEY])),
-        amount=draw(st.sampled_from(["amount", "record.flagged", None])),
-        count=draw(st.sampled_from(["amount", None])),
-        amounts=Thresholds(medium=draw(st.sampled_from([1, None])), large=draw(st.sampled_from([2, None]))),
-        counts=Thresholds(medium=1, large=2),
+    return st.sampled_from(
+        [
+            RiskRule(place="risk[0]", impacts=impacts, amount=amount, count=count, amounts=amounts, counts=counts)
+            for impacts in ((), (Impact.MONEY,))
+            for amount, count in (("amount", None), ("record.flagged", "amount"), (None, "amount"))
+            for amounts in (Thresholds(), Thresholds(medium=1, large=2), Thresholds(large=1))
+            for counts in (Thresholds(medium=1, large=2),)
+        ]
     )
 
 
 @st.composite
-def drawn_policies(draw: st.DrawFn) -> Policy:
+def drawn_policies(draw: st.DrawFn, modes: Sequence[Mode] = tuple(Mode)) -> Policy:
     """Draw a policy: some rules, and now and then each of the other parts."""
-    none: st.SearchStrategy[list[Any]] = st.just([])
     return policy_of(
-        draw(st.lists(rules(), max_size=5)),
-        draw(st.lists(otherwise_rules(), max_size=2)),
-        records=tuple(draw(st.one_of(none, st.lists(record_rules(), max_size=1)))),
-        risk=tuple(draw(st.one_of(none, st.lists(risk_rules(), max_size=2)))),
-        mode=draw(st.sampled_from([Mode.ENFORCE, Mode.ENFORCE, Mode.ENFORCE, Mode.OBSERVE])),
+        draw(st.lists(rules(), max_size=4)),
+        draw(st.lists(otherwise_rules(), max_size=1)),
+        records=tuple(draw(st.lists(record_rules(), max_size=1))),
+        risk=tuple(draw(st.lists(risk_rules(), max_size=2))),
+        mode=draw(st.sampled_from(modes)),
     )
 
 
-policies = drawn_policies()
-enforced = policies.filter(lambda policy: not policy.observes)
+policies = drawn_policies([Mode.ENFORCE, Mode.ENFORCE, Mode.ENFORCE, Mode.OBSERVE])
+enforced = drawn_policies([Mode.ENFORCE])
+
+
+MORE_OF_A_CALL: list[dict[str, Any]] = [
+    {"kind": kind, "environment": environment, "risk": Risk(reversible=reversible)}
+    for kind in Kind
+    for environment in (None, "production", "staging")
+    for reversible in (True, False)
+]
 
 
 @st.composite
@@ -238,52 +285,53 @@ def calls(draw: st.DrawFn) -> Signals:
         impact=draw(st.sampled_from([Impact.MONEY, Impact.MESSAGE, Impact.DELETE])),
         system=draw(st.sampled_from(["billing", "crm", None])),
     )
-    return replace(
-        call,
-        kind=draw(st.sampled_from(Kind)),
-        environment=draw(st.sampled_from([None, "production", "staging"])),
-        risk=Risk(reversible=draw(st.booleans())),
-    )
+    return replace(call, **draw(st.sampled_from(MORE_OF_A_CALL)))
 
 
-moments = st.integers(-2, 2).map(lambda seconds: NOW + timedelta(seconds=seconds))
+BEFORE, AFTER = NOW - timedelta(seconds=1), NOW + timedelta(seconds=90)
+
+CONTEXTS = [
+    Context(),
+    Context(read_failed=True),
+    Context(record_missing=True),
+    Context(already_done=True),
+    Context(changed=True),
+    Context(equal=Equal.UNDER_WAY),
+    Context(equal=Equal.DONE),
+    Context(read_failed=True, record_missing=True, already_done=True, changed=True, equal=Equal.DONE),
+]
+SYSTEM_STATES = [
+    SystemState(),
+    SystemState(rate_limited_until=BEFORE),
+    SystemState(rate_limited_until=AFTER),
+    SystemState(breaker=Breaker.OPEN),
+    SystemState(breaker=Breaker.OPEN, open_until=BEFORE, rate_limited_until=AFTER),
+    SystemState(breaker=Breaker.OPEN, open_until=AFTER, error_rate=0.9, calls=50),
+    SystemState(breaker=Breaker.HALF_OPEN),
+    SystemState(breaker=Breaker.HALF_OPEN, probe=True, error_rate=1.0, calls=50),
+    SystemState(error_rate=0.9, calls=3),
+    SystemState(error_rate=0.5, calls=50, latency_seconds=60.0),
+]
+PROGRESSES = [
+    *(
+        Progress(prior=prior, attempts=attempts, same_failures=failures, frozen=frozen, applied=attempts)
+        for prior in Prior
+        for attempts, failures, frozen in ((0, 0, False), (1, 1, False), (3, 3, False), (6, 2, False), (1, 0, True))
+    ),
+    Progress(deadline=BEFORE),
+    Progress(deadline=NOW),
+    Progress(deadline=AFTER, tool_calls=9),
+    Progress(tool_calls=10_000),
+    Progress(retrying_seconds=86_400.0),
+]
 
 
-@st.composite
-def surroundings(draw: st.DrawFn) -> dict[str, Any]:
+def surroundings() -> st.SearchStrategy[dict[str, Any]]:
     """Draw what else is known of a call: its context, its system's state, its progress."""
-    return {
-        "context": draw(
-            st.builds(
-                Context,
-                read_failed=st.booleans(),
-                record_missing=st.booleans(),
-                already_done=st.booleans(),
-                changed=st.booleans(),
-                equal=st.sampled_from(Equal),
-            )
-        ),
-        "system_state": draw(
-            st.builds(
-                SystemState,
-                rate_limited_until=st.none() | moments,
-                breaker=st.sampled_from(Breaker),
-                open_until=st.none() | moments,
-                probe=st.booleans(),
-                error_rate=st.none() | st.floats(0, 1),
-                calls=st.integers(0, 100),
-                latency_seconds=st.none() | st.floats(0, 100),
-            )
-        ),
-        "progress": draw(
-            st.builds(
-                Progress,
-                prior=st.sampled_from(Prior),
-                attempts=st.integers(0, 6),
-                same_failures=st.integers(0, 4),
-                deadline=st.none() | moments,
-                frozen=st.booleans(),
-                applied=st.integers(0, 2),
-            )
-        ),
-    }
+    return st.fixed_dictionaries(
+        {
+            "context": st.sampled_from(CONTEXTS),
+            "system_state": st.sampled_from(SYSTEM_STATES),
+            "progress": st.sampled_from(PROGRESSES),
+        }
+    )

@@ -151,7 +151,7 @@ def _object(text: str, option: str) -> dict[str, Any]:
 
 def _print_explanation(out: Console, call: str, found: Explanation) -> None:
     decision = found.decision
-    heading(out, f"{call}: {decision.spoken}")
+    heading(out, f"{call}: {decision.verb}")
     for reason in decision.reasons:
         indented(out, reason)
     out.print()
