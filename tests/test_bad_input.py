@@ -174,7 +174,7 @@ CASES: Final[dict[str, Case]] = {
         kind=PolicyError, code="policy_duplicate_key", make=with_policy(POLICY_TEXT + "owner: finance\n")
     ),
     "a policy with a section of later": Case(
-        kind=PolicyError, code="policy_not_built", make=with_policy(POLICY_TEXT + "limits: {refund: 3}\n")
+        kind=PolicyError, code="policy_not_built", make=with_policy(POLICY_TEXT + "delegation: {refund: 3}\n")
     ),
     "a policy nobody published": Case(
         kind=PolicyError,

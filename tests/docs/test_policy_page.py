@@ -19,20 +19,17 @@ from langgraph_control.guards.decisions import Verb
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.limits import Each, Per
 from langgraph_control.guards.policy import Mode, Policy
-from langgraph_control.guards.policy_words import UNWIRED, Shape
+from langgraph_control.guards.policy_words import Shape
 from langgraph_control.guards.risk import RISK_FIELDS, Radius
 from langgraph_control.guards.rules import Then
 from langgraph_control.guards.signals import Impact, Operation
 from tests.docs.test_docs import ROOT, Block, blocks, text_of
-from tests.support.whole_policy import all_sections
 
 PAGE = text_of("policy.md")
 FILES = [block.text for block in blocks("policy.md", "yaml")]
 KEYS_IN_TABLES = {
     key for row in re.findall(r"^\| (`[^|]+) \|", PAGE, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)
 }
-
-__all__ = ["all_sections"]
 
 
 def test_the_decision_table_is_the_codes() -> None:
@@ -45,13 +42,6 @@ def test_every_verb_is_explained() -> None:
     assert set(VERBS) == set(Verb)
 
 
-def test_the_words_that_are_refused_are_listed() -> None:
-    """The page says which sections and keys nothing acts on yet, and no others."""
-    (line,) = re.findall(r"<!-- unwired: .*? -->\n(.*)\n", PAGE)
-    assert set(re.findall(r"`(\w+)`", line)) == set(UNWIRED)
-
-
-@pytest.mark.usefixtures("all_sections")
 @pytest.mark.parametrize("text", FILES, ids=lambda text: text.splitlines()[-1][:40])
 def test_each_file_is_what_it_shows(text: str) -> None:
     """A file parses, passes its own tests and has no dead rule, unless its first line says what it shows."""
@@ -67,7 +57,6 @@ def test_each_file_is_what_it_shows(text: str) -> None:
     assert policy.run_tests() == ()
 
 
-@pytest.mark.usefixtures("all_sections")
 def test_commands_print_what_stands_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands of the page, on its files, print the lines that the page shows."""
     monkeypatch.chdir(tmp_path)

@@ -138,8 +138,6 @@ WRONG = [
     ("policy_version", 1, "version", "version: '1'\n"),
     ("policy_version", 1, "version", "version: true\n"),
     ("policy_unknown_key", 2, "rolls", "version: 1\nrolls: {}\n"),
-    ("policy_not_built", 2, "limits", "version: 1\nlimits: [{impact: money}]\n"),
-    ("policy_not_built", 2, "retries", "version: 1\nretries: {default: {attempts: 5}}\n"),
     ("policy_not_built", 2, "break_glass", "version: 1\nbreak_glass: {by: a}\n"),
     ("policy_not_built", 2, "delegation", "version: 1\ndelegation: {}\n"),
     ("policy_not_built", 4, "rules[0].all_of", rule("{tool: refund, all_of: [], then: deny}")),
@@ -296,7 +294,7 @@ def test_all_mistakes_are_listed_by_line() -> None:
     """One wrong rule does not hide the next one's mistakes, nor does a wrong top hide any rule's."""
     text = """\
 version: 1
-limits: []
+delegation: {}
 rules:
   - {tool: refund, when: {amount: {gtt: 5}}, then: deny}
   - {tools: refund, then: deny}

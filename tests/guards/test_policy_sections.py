@@ -9,19 +9,15 @@ from langgraph_control.guards.approvals import Escalation
 from langgraph_control.guards.conditions import Condition, Operator
 from langgraph_control.guards.limits import Each, Limit, Per
 from langgraph_control.guards.policy import Mode, Policy
-from langgraph_control.guards.policy_words import UNWIRED
 from langgraph_control.guards.retry_rules import BreakerRules, Caps, RetryRules
 from langgraph_control.guards.risk import Thresholds
 from langgraph_control.guards.rules import Then
 from langgraph_control.guards.signals import Impact
-from tests.support.whole_policy import WHOLE, all_sections
-
-pytestmark = pytest.mark.usefixtures("all_sections")
-__all__ = ["all_sections"]
+from tests.support.whole_policy import WHOLE
 
 
 @pytest.fixture
-def policy(all_sections: None) -> Policy:
+def policy() -> Policy:
     """The policy that uses every section."""
     return Policy.parse(WHOLE, source="control.yaml")
 
@@ -230,14 +226,3 @@ def test_one_wrong_section_hides_no_others_mistakes() -> None:
         "retries.a.attempts:",
         "owner:",
     ]
-
-
-@pytest.mark.parametrize("word", sorted(UNWIRED))
-def test_what_is_not_acted_on_is_refused(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file never says more than what is done: a word that nothing acts on yet is an error, not a comment."""
-    monkeypatch.setattr("langgraph_control.guards.policy_reading.UNWIRED", frozenset({word}))
-    with pytest.raises(PolicyError) as caught:
-        Policy.parse(WHOLE, source="control.yaml")
-    assert caught.value.code == "policy_not_built"
-    found = [line for line in str(caught.value).splitlines() if line.startswith("control.yaml:")]
-    assert all(f"{word} comes in a later version" in line for line in found)

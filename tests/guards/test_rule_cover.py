@@ -60,12 +60,6 @@ ALIVE = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def all_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read words that gate and ledger do not act on yet, too."""
-    monkeypatch.setattr("langgraph_control.guards.policy_reading.UNWIRED", frozenset())
-
-
 @pytest.mark.parametrize(("narrow", "wide"), DEAD)
 def test_a_rule_that_a_stricter_or_equal_one_covers_is_dead(narrow: str, wide: str) -> None:
     """In whatever order they stand."""

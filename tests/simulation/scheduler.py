@@ -294,8 +294,9 @@ class Simulation:
     def _have_looked_up(self, trigger: str) -> None:
         """Ask somebody what became of each action of a run that was left to people."""
         for row in self.database.rows(
-            "SELECT r.run_id, a.key FROM control.run r JOIN control.action a ON a.tenant = r.tenant AND (a.run_id = r.run_id"
-            " OR EXISTS (SELECT FROM control.waiter w WHERE w.key = a.key AND w.run_id = r.run_id))"
+            "SELECT r.run_id, a.key FROM control.run r JOIN control.action a ON a.tenant = r.tenant"
+            " AND (a.run_id = r.run_id OR EXISTS"
+            " (SELECT FROM control.waiter w WHERE w.key = a.key AND w.run_id = r.run_id))"
             " WHERE r.trigger = %s AND r.tenant = 'default' AND a.state = 'needs_human' ORDER BY a.key",
             f"{self.name}/{trigger}",
         ):

@@ -1,10 +1,6 @@
-"""A policy that uses every section of the file, and a way to read it while some of them are not acted on yet."""
+"""A policy that uses every section of the file."""
 
 from typing import Final
-
-import pytest
-
-from langgraph_control.guards import policy_reading
 
 WHOLE: Final = """\
 version: 1
@@ -63,9 +59,3 @@ tests:
   - {call: refund, with: {amount: 50000}, environment: live, impact: money, expect: approve, by: {finance: 2}}
   - {call: rename, with: {name: null}, environment: live, impact: record, expect: ask}
 """
-
-
-@pytest.fixture
-def all_sections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read the sections that gate and ledger do not act on yet, too."""
-    monkeypatch.setattr(policy_reading, "UNWIRED", frozenset())
