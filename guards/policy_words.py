@@ -14,6 +14,8 @@ from langgraph_control.guards.rules import Then
 from langgraph_control.guards.signals import Impact, Operation
 
 __all__ = [
+    "EXACT_NAME",
+    "EXACT_NAMES",
     "LATER_KEYS",
     "UNWIRED",
     "Decides",
@@ -52,6 +54,10 @@ UNWIRED: Final = frozenset(
         *("limits", "retries", "breakers", "caps", "deadlines", "owners", "environment", "escalate_to"),
     }
 )
+
+# Exact names only: `refund*` would match nothing and silently leave a deny rule without effect.
+EXACT_NAME: Final = re.compile(r"[^\s*?]{1,128}")
+EXACT_NAMES: Final = "exact names, without blanks, * or ?"
 
 # Words with a meaning to come that nothing here reads.
 LATER_KEYS: Final = frozenset({"delegation", "break_glass", "all_of", "distinct_from"})
@@ -139,7 +145,7 @@ def _rate(value: object) -> object:
     return Decimal(value)
 
 
-def _word(allowed: str, shape: str) -> Callable[[str], str]:
+def _word(allowed: str, shape: str | re.Pattern[str]) -> Callable[[str], str]:
     """A validator for one word; Pydantic's own text would show the pattern."""
     pattern = re.compile(shape)
 
@@ -158,8 +164,7 @@ Quorum = Annotated[dict[str, int], BeforeValidator(_quorum)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Positive = Annotated[Any, BeforeValidator(_positive)]
 Rate = Annotated[Any, BeforeValidator(_rate)]
-# Exact names only: `refund*` would match nothing and silently leave a deny rule without effect.
-Name = Annotated[str, AfterValidator(_word("exact names, without blanks, * or ?", r"[^\s*?]{1,128}"))]
+Name = Annotated[str, AfterValidator(_word(EXACT_NAMES, EXACT_NAME))]
 Names = Annotated[list[Name], BeforeValidator(one_or_more), Field(min_length=1)]
 Impacts = Annotated[list[Impact], BeforeValidator(one_or_more), Field(min_length=1)]
 Operations = Annotated[list[Operation], BeforeValidator(one_or_more), Field(min_length=1)]
