@@ -151,16 +151,15 @@ class Facts(dict[str, Any]):
         return value
 
     def _look_up(self, field: str) -> object:
+        head, dot, rest = field.partition(".")
+        if not dot:
+            return self._signals.arguments.get(head, ABSENT)
         if field == ENVIRONMENT:
             return self._signals.environment
-        head, *rest = field.split(".")
-        if head == "risk" and rest:
-            return self._risk.get(".".join(rest), ABSENT)
-        if head == "record" and rest:
-            value: object = self._signals.record
-        else:
-            value = self._signals.arguments.get(head, ABSENT)
-        for part in rest:
+        if head == "risk":
+            return self._risk.get(rest, ABSENT)
+        value: object = self._signals.record if head == "record" else self._signals.arguments.get(head, ABSENT)
+        for part in rest.split("."):
             if not isinstance(value, Mapping) or part not in value:
                 return ABSENT
             value = value[part]

@@ -50,8 +50,8 @@ Read from the top; the first line that applies decides.
 
 $before
 
-An unknown outcome of a `keyed` effect is on no line: it is tried again under the same key, if the rules say so.
-Other writes of the same saga that are in effect are named in the reasons of each of these decisions.
+An unknown outcome of a `keyed` effect is on no line: it is tried again under the same key, if the rules say so. How
+many other writes of the same saga are in effect is told with each decision that does not let the write run.
 
 ## 2. What the rules say
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final, TypeAlias
 
-from langgraph_control.guards.conditions import Condition, Facts, Truth, judge, readied
+from langgraph_control.guards.conditions import Condition, Facts, Test, Truth, judge, readied
 from langgraph_control.guards.decisions import spoken
 from langgraph_control.guards.rules import Rule, Then
 from langgraph_control.guards.signals import OPERATION_OF, Signals
@@ -87,9 +87,31 @@ class _Ready:
         self.rule = rule
         self.exempt = frozenset(rule.exempt)
         self.narrowed = tuple((scope, frozenset(names)) for scope, names in narrowed)
-        self.tests = readied(rule.conditions)
+        self.tests = readied(rule.conditions) or (_ALWAYS,)
         answers = tuple((condition, Truth.HOLDS) for condition in rule.conditions)
         self.matched = Judgement(rule=rule, fit=Fit.MATCHED, answers=answers, reason=_said(rule))
+
+    def judged(self, signals: Signals, call: tuple[str | None, ...], facts: Facts) -> Judgement | None:
+        """Return how the rule fits, or None where it does not."""
+        if signals.tool in self.exempt or not all(call[scope] in names for scope, names in self.narrowed):
+            return None
+        truths = [test(facts[key]) for key, test in self.tests]
+        if Truth.FAILS in truths:
+            return None
+        if all(truth is Truth.HOLDS for truth in truths):
+            return self.matched
+        return judge_rule(self.rule, signals, facts)
+
+
+_Shelf: TypeAlias = list[tuple[str, Test, _Ready]]
+
+
+def _always(_value: object) -> Truth:
+    return Truth.HOLDS
+
+
+_ALWAYS: Final = ("=", _always)
+_EMPTY: Final[_Shelf] = []
 
 
 class RuleIndex:
@@ -102,18 +124,19 @@ class RuleIndex:
     __slots__ = ("_of_any_call", "_shelves")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self._of_any_call: list[_Ready] = []
-        self._shelves: dict[int, dict[str, list[_Ready]]] = {}
+        self._of_any_call: _Shelf = []
+        self._shelves: dict[int, dict[str, _Shelf]] = {}
         for place, rule in enumerate(rules):
             named = [(scope, names) for scope, names in enumerate(_scopes_of_rule(rule)) if names]
             ready = _Ready(place, rule, named[1:])
+            item = (*ready.tests[0], ready)
             if not named:
-                self._of_any_call.append(ready)
+                self._of_any_call.append(item)
                 continue
             scope, names = named[0]
             shelf = self._shelves.setdefault(scope, {})
             for name in dict.fromkeys(names):
-                shelf.setdefault(name, []).append(ready)
+                shelf.setdefault(name, []).append(item)
 
     def hear(self, signals: Signals, facts: Facts) -> Sequence[Judgement]:
         """Return the rules that match or may match, in the file's order.
@@ -124,27 +147,17 @@ class RuleIndex:
         """
         call = _scopes_of_call(signals)
         heard: list[tuple[int, Judgement]] = []
-        shelves = (shelf.get(call[scope] or "", _NONE) for scope, shelf in self._shelves.items())
-        holds, fails = Truth.HOLDS, Truth.FAILS  # looked up once: this loop is most of what a decision costs
-        for ready in chain(self._of_any_call, *shelves):
-            if ready.exempt and signals.tool in ready.exempt:
+        shelves = (shelf.get(call[scope] or "", _EMPTY) for scope, shelf in self._shelves.items())
+        fails = Truth.FAILS
+        # This loop is most of what a decision costs, and most rules end with their first condition.
+        for key, test, ready in chain(self._of_any_call, *shelves):
+            if test(facts[key]) is fails:
                 continue
-            if ready.narrowed and not all(call[scope] in names for scope, names in ready.narrowed):
-                continue
-            sure = True
-            for key, test in ready.tests:
-                truth = test(facts[key])
-                if truth is fails:
-                    break
-                if truth is not holds:
-                    sure = False
-            else:
-                heard.append((ready.place, ready.matched if sure else judge_rule(ready.rule, signals, facts)))
+            judgement = ready.judged(signals, call, facts)
+            if judgement is not None:
+                heard.append((ready.place, judgement))
         heard.sort(key=_place)
         return [judgement for _, judgement in heard]
-
-
-_NONE: Final[list[_Ready]] = []
 
 
 def _place(heard: tuple[int, Judgement]) -> int:

@@ -2,8 +2,9 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Final, Self
 
 from langgraph_control.errors import PolicyError
@@ -45,6 +46,11 @@ class Policy(PolicyParts):
         object.__setattr__(self, "index", RuleIndex(self.rules))
         object.__setattr__(self, "otherwise_index", RuleIndex(self.otherwise))
         object.__setattr__(self, "records_index", RuleIndex(self.records))
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[()]]:
+        """Copy and pickle by what the file says; the indexes are made anew."""
+        said = {part.name: getattr(self, part.name) for part in fields(self) if part.init}
+        return partial(type(self), **said), ()
 
     @classmethod
     def parse(cls, text: str, *, source: str) -> Self:

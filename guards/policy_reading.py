@@ -11,7 +11,7 @@ from langgraph_control.guards.conditions import Condition
 from langgraph_control.guards.policy_conditions import range_findings, read_conditions
 from langgraph_control.guards.policy_shape import ExpiryShape, shape_problem
 from langgraph_control.guards.policy_text import Document, Path, Problem, key_of
-from langgraph_control.guards.policy_words import Shape, did_you_mean
+from langgraph_control.guards.policy_words import EXACT_NAME, EXACT_NAMES, Shape, did_you_mean
 from langgraph_control.guards.rules import ApprovalDefaults, Then
 
 __all__ = ["Reading"]
@@ -116,6 +116,8 @@ class Reading:
             self.problem((section,), "policy_value", "write names with keys and values, and `default` for all others")
             return
         for name, part in value.items():
+            if not EXACT_NAME.fullmatch(name):
+                self.problem((section, name), "policy_value", f"write {EXACT_NAMES}")
             read = self.shape(shape, part, (section, name))
             if read is not None:
                 yield name, read

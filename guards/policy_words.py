@@ -14,6 +14,8 @@ from langgraph_control.guards.rules import Then
 from langgraph_control.guards.signals import Impact, Operation
 
 __all__ = [
+    "EXACT_NAME",
+    "EXACT_NAMES",
     "LATER_KEYS",
     "Decides",
     "Duration",
@@ -42,6 +44,10 @@ MAX_SECONDS: Final = 366 * 86400
 MAX_WHOLE: Final = 1_000_000
 _UNITS: Final[Mapping[str, int | Decimal]] = {"ms": Decimal("0.001"), "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})(ms|s|m|h|d)")
+
+# Exact names only: `refund*` would match nothing and silently leave a deny rule without effect.
+EXACT_NAME: Final = re.compile(r"[^\s*?]{1,128}")
+EXACT_NAMES: Final = "exact names, without blanks, * or ?"
 
 # Words with a meaning to come that nothing here reads.
 LATER_KEYS: Final = frozenset({"delegation", "break_glass", "all_of", "distinct_from"})
@@ -129,7 +135,7 @@ def _rate(value: object) -> object:
     return Decimal(value)
 
 
-def _word(allowed: str, shape: str) -> Callable[[str], str]:
+def _word(allowed: str, shape: str | re.Pattern[str]) -> Callable[[str], str]:
     """A validator for one word; Pydantic's own text would show the pattern."""
     pattern = re.compile(shape)
 
@@ -148,8 +154,7 @@ Quorum = Annotated[dict[str, int], BeforeValidator(_quorum)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Positive = Annotated[Any, BeforeValidator(_positive)]
 Rate = Annotated[Any, BeforeValidator(_rate)]
-# Exact names only: `refund*` would match nothing and silently leave a deny rule without effect.
-Name = Annotated[str, AfterValidator(_word("exact names, without blanks, * or ?", r"[^\s*?]{1,128}"))]
+Name = Annotated[str, AfterValidator(_word(EXACT_NAMES, EXACT_NAME))]
 Names = Annotated[list[Name], BeforeValidator(one_or_more), Field(min_length=1)]
 Impacts = Annotated[list[Impact], BeforeValidator(one_or_more), Field(min_length=1)]
 Operations = Annotated[list[Operation], BeforeValidator(one_or_more), Field(min_length=1)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # policy.py runs its inline tests through route(), so the imp
 
 __all__ = ["Decision", "Explanation", "Fit", "Judgement", "Verb", "explain", "route"]
 
-OBSERVE = "OBSERVE"
+OBSERVE: Final = "OBSERVE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +94,9 @@ def explain(signals: Signals, policy: Policy) -> Explanation:
 
 
 def _of_row(row: Row, signals: Signals, policy: Policy) -> Decision:
-    applied = signals.progress.applied
-    stays = (f"{applied} other writes of the same saga are in effect",) if applied else ()
     return Decision(
         verb=row.verb,
-        reasons=(row.why, *stays),
+        reasons=(row.why, *_staying(signals)),
         requirement=None,
         matched=(),
         policy_hash=policy.hash,
@@ -134,28 +132,11 @@ def _observed(decision: Decision) -> Decision:
 
 
 def _ruled(signals: Signals, policy: Policy, facts: Facts, assessment: Assessment) -> Decision:
-    judged = policy.index.hear(signals, facts)
-    counting = [judgement for judgement in judged if judgement.counts]
-    reasons = [judgement.reason for judgement in judged]
-    least = Verb.ALLOW
-    if not any(judgement.fit is Fit.MATCHED for judgement in judged):
-        covering = [judgement for judgement in policy.otherwise_index.hear(signals, facts) if judgement.counts]
-        counting += covering
-        reasons += [f"no rule certainly matches, so otherwise applies: {one.reason}" for one in covering]
-        if not covering:
-            reasons.append(
-                f"no rule certainly matches and otherwise says nothing about impact {signals.impact}: denied"
-            )
-            least = Verb.DENY
-    said_of_record = policy.records_index.hear(signals, facts) if policy.records else ()
-    counting += said_of_record
-    reasons += [judgement.reason for judgement in said_of_record]
-    for limit in policy.limits_for(signals.tool, signals.impact, signals.system) if policy.limits else ():
-        if charge(limit, signals, facts) is None:
-            reasons.append(f"{limit.place} cannot be counted, for it needs {limit.needs}: denied")
-            least = Verb.DENY
+    counting, reasons, least = _heard(signals, policy, facts)
     verb = max((least, *(_VERB[judgement.rule.then] for judgement in counting)), key=_strictness)
     deciding = [judgement.rule for judgement in counting if _VERB[judgement.rule.then] is verb]
+    if verb.strictness > Verb.APPROVE.strictness:
+        reasons += _staying(signals)
     return Decision(
         verb=verb,
         reasons=tuple(reasons),
@@ -167,6 +148,37 @@ def _ruled(signals: Signals, policy: Policy, facts: Facts, assessment: Assessmen
         owner=_owner(signals, policy, deciding) if verb is Verb.ESCALATE else None,
         question=_question(deciding) if verb is Verb.ASK else None,
     )
+
+
+def _heard(signals: Signals, policy: Policy, facts: Facts) -> tuple[list[Judgement], list[str], Verb]:
+    """The rules that take part, the reasons of all that might, and the least strict verb there can be."""
+    judged = policy.index.hear(signals, facts)
+    counting = [judgement for judgement in judged if judgement.counts]
+    reasons = [judgement.reason for judgement in judged]
+    least = Verb.ALLOW
+    if not any(judgement.fit is Fit.MATCHED for judgement in judged):
+        covering = [judgement for judgement in policy.otherwise_index.hear(signals, facts) if judgement.counts]
+        counting += covering
+        reasons += [f"no rule certainly matches, so otherwise applies: {one.reason}" for one in covering]
+        if not covering:
+            nothing = f"no rule certainly matches and otherwise says nothing about impact {signals.impact}: denied"
+            reasons.append(nothing)
+            least = Verb.DENY
+    if policy.records:
+        of_record = policy.records_index.hear(signals, facts)
+        counting += of_record
+        reasons += [judgement.reason for judgement in of_record]
+    for limit in policy.limits_for(signals.tool, signals.impact, signals.system) if policy.limits else ():
+        if charge(limit, signals, facts) is None:
+            reasons.append(f"{limit.place} cannot be counted, for it needs {limit.needs}: denied")
+            least = Verb.DENY
+    return counting, reasons, least
+
+
+def _staying(signals: Signals) -> tuple[str, ...]:
+    """Whoever is told that a write does not run is told what of the same saga stays in effect."""
+    applied = signals.progress.applied
+    return (f"{applied} other writes of the same saga are in effect",) if applied else ()
 
 
 _VERB: Final = {then: Verb(then) for then in Then}

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_control.guards.approvals import REQUESTER, Refusal, Requirement, may_vote, satisfied, stricter
+from langgraph_control.guards.approvals import (
+    REQUESTER,
+    Escalation,
+    Refusal,
+    Requirement,
+    may_vote,
+    satisfied,
+    stricter,
+)
 from tests.support.policies import ROLES, requirements
 
 PEOPLE = ("ana", "bo", "cy", "di")
@@ -59,6 +67,48 @@ def test_votes_that_meet_a_join_meet_both_parts(
         assert joined.execute_within_seconds <= part.execute_within_seconds
         assert joined.not_by >= part.not_by
         assert joined.comment_required >= part.comment_required
+
+
+@given(requirements(), requirements(), votes, memberships)
+def test_a_join_that_nobody_answered_is_no_looser_than_its_parts(
+    one: Requirement, other: Requirement, yes: list[str], roles: dict[str, set[str]]
+) -> None:
+    """What is denied on expiry for one part is denied for the join; what goes to others goes to the others of both."""
+    joined = stricter(one, other)
+    assert joined is not None
+    later = joined.expired()
+    assert (later is None) == (one.expired() is None or other.expired() is None)
+    for part in (one, other):
+        expired = part.expired()
+        if later is not None and expired is not None:
+            assert not satisfied(later, yes, roles) or satisfied(expired, yes, roles)
+            assert later.within_seconds <= expired.within_seconds
+
+
+@given(requirements())
+def test_a_request_is_put_to_others_once(asked: Requirement) -> None:
+    """Others have a time of their own and are not followed by anybody; all else stays as it was asked for."""
+    later = asked.expired()
+    if later is not None:
+        assert later.expired() is None
+        assert (later.not_by, later.comment_required) == (asked.not_by, asked.comment_required)
+        assert asked.roles == frozenset(asked.quorum) | frozenset(later.quorum)
+        assert asked.fewest_people == min(asked.people, later.people)
+    else:
+        assert (asked.roles, asked.fewest_people) == (frozenset(asked.quorum), asked.people)
+
+
+def test_the_canonical_form_of_an_escalation() -> None:
+    """SQL reads who is asked next, and for how long, under `on_expiry`."""
+    asked = requirement({"finance": 2}, on_expiry=Escalation(quorum={"cfo": 1}, within_seconds=60))
+    assert asked.canonical()["on_expiry"] == {"escalate": {"cfo": 1}, "within_seconds": 60}
+
+
+@pytest.mark.parametrize(("quorum", "within"), [({}, 60), ({"cfo": 0}, 60), ({"cfo": 1}, 0)])
+def test_an_escalation_to_nobody_cannot_be_built(quorum: dict[str, int], within: int) -> None:
+    """Nobody, or no time, is no second chance."""
+    with pytest.raises(ValueError, match="at least one"):
+        Escalation(quorum=quorum, within_seconds=within)
 
 
 @given(requirements(), votes, st.sampled_from(PEOPLE), memberships)

@@ -1,12 +1,14 @@
 """Floors: no decision is ever looser than what the admin published."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from langgraph_control.guards.approvals import Requirement, satisfied, stricter
 from langgraph_control.guards.floors import ANY_TOOL, Floor, ceilings, floors
-from langgraph_control.guards.policy import Policy
+from langgraph_control.guards.policy import Mode, Policy
 from langgraph_control.guards.routing import Verb, route
 from langgraph_control.guards.signals import Signals
 from tests.support.policies import REFUNDS, ROLES, calls, policies
@@ -117,11 +119,35 @@ HEAD = "version: 1\nroles: {finance: [a, b, c], support: [d]}\nrules:\n"
             Floor(tool="pay", must=False, roles=("finance",), quorum=1, not_by=("requester",)),
             id="an allow in otherwise can be reached by claiming another impact",
         ),
+        pytest.param(
+            "  - {tool: pay, then: escalate, to: finance}\n  - {tool: pay, then: approve, by: finance}",
+            Floor(tool="pay", must=True, roles=(), quorum=1),
+            id="what always goes to a person nobody can approve",
+        ),
+        pytest.param(
+            "  - {tool: pay, environment: live, then: approve, by: finance}\n  - {tool: pay, actor: x, then: allow}",
+            Floor(tool="pay", must=False, roles=("finance",), quorum=1, not_by=("requester",)),
+            id="what the agent says about itself raises no floor",
+        ),
+        pytest.param(
+            "  - {tool: pay, then: approve, by: {finance: 3}, on_expiry: {escalate_to: {support: 1}, within: 1h}}",
+            Floor(tool="pay", must=True, roles=("finance", "support"), quorum=1, not_by=("requester",)),
+            id="who is asked when nobody answered can meet the floor",
+        ),
     ],
 )
-def test_a_floor_follows_from_the_rules(lines: str, floor: Floor) -> None:
+def test_a_floor_follows_from_the_rules(lines: str, floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what no assertion of the agent can change raises a floor."""
+    monkeypatch.setattr("langgraph_control.guards.policy_reading.UNWIRED", frozenset())
     assert floor_of(Policy.parse(HEAD + lines, source="p.yaml"), "pay") == floor
+
+
+@given(policies)
+def test_a_policy_that_observes_publishes_no_must(policy: Policy) -> None:
+    """What is published to be observed asks for nothing; who may vote on requests that are open stays the same."""
+    observing, enforcing = (replace(policy, mode=mode) for mode in (Mode.OBSERVE, Mode.ENFORCE))
+    assert not any(floor.must for floor in floors(observing))
+    assert [replace(floor, must=False) for floor in floors(enforcing)] == list(floors(observing))
 
 
 def test_nobody_in_no_roles_ever_meets_a_floor() -> None:

@@ -1,6 +1,7 @@
 """The policy file: what it says is read exactly, and what cannot be meant is refused with file, line and key."""
 
 import hashlib
+import pickle
 from dataclasses import FrozenInstanceError
 from decimal import Decimal
 
@@ -57,6 +58,14 @@ def test_a_policy_does_not_change() -> None:
     """What was checked is what is used."""
     with pytest.raises(FrozenInstanceError):
         parse(REFUNDS).rules = ()  # type: ignore[misc]
+
+
+def test_a_policy_can_be_handed_to_another_process() -> None:
+    """A pickled copy is the same policy and decides the same."""
+    policy = parse(REFUNDS)
+    copied = pickle.loads(pickle.dumps(policy))  # noqa: S301 - our own bytes
+    assert copied == policy
+    assert copied.run_tests() == ()
 
 
 def test_the_hash_is_of_the_text_that_is_kept() -> None:

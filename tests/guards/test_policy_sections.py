@@ -149,6 +149,7 @@ WRONG = [
     ("policy_value", "retries: {default: {same_failure: 1}}", "retries.default.same_failure"),
     ("policy_unknown_key", "retries: {billing: {attemps: 5}}", "retries.billing.attemps"),
     ("policy_value", "retries: {billing: {base: 2m}}", "retries.billing"),
+    ("policy_value", "retries: {'bill*': {attempts: 5}}", "retries.bill*"),
     ("policy_value", "retries: 5", "retries"),
     ("policy_value", "retries: {default: 5}", "retries.default"),
     ("policy_value", "breakers: {default: {error_rate: 50}}", "breakers.default.error_rate"),

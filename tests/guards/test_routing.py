@@ -67,6 +67,13 @@ def test_a_further_rule_that_allows_nothing_never_loosens_what_rules_decide(
         assert as_strict(route(call, like(policy, [*policy.rules, rule])), route(call, policy))
 
 
+@given(enforced, calls(), rules().filter(lambda rule: rule.then is not Then.ALLOW))
+def test_only_an_allow_rule_makes_a_decision_allow(policy: Policy, call: Signals, rule: Rule) -> None:
+    """Whatever else is added to the rules, a call that was not simply allowed before is not simply allowed after."""
+    if route(call, like(policy, [*policy.rules, rule])).verb is Verb.ALLOW:
+        assert route(call, policy).verb is Verb.ALLOW
+
+
 @given(enforced, calls(), record_rules())
 def test_what_records_mean_never_loosens(policy: Policy, call: Signals, meaning: Rule) -> None:
     """Saying what a field of the record means makes no decision looser, whatever rules and `otherwise` say."""

@@ -173,6 +173,10 @@ def test_who_owns_what_is_escalated() -> None:
     decision = route(replace(signals(), progress=Progress(deadline=PAST, applied=2)), ALLOWED)
     assert (decision.verb, decision.owner, decision.source) == (Verb.ESCALATE, "support", Source.RUN_STATE)
     assert decision.reasons == ("the run's deadline has passed", "2 other writes of the same saga are in effect")
+    denied = route(replace(signals("pay"), progress=Progress(applied=2)), ALLOWED)
+    assert denied.reasons[-1] == "2 other writes of the same saga are in effect"
+    allowed = route(replace(signals(), progress=Progress(applied=2)), ALLOWED)
+    assert allowed.reasons == ("rules[0] says allow",)
 
 
 OBSERVING = """\

@@ -124,12 +124,13 @@ def conditions(draw: st.DrawFn) -> Condition:
 @st.composite
 def requirements(draw: st.DrawFn) -> Requirement:
     """Draw a requirement over a few roles and small times."""
+    later = draw(st.one_of(st.none(), escalations()))
     return Requirement(
         quorum=draw(st.dictionaries(st.sampled_from(ROLES), st.integers(1, 3), min_size=1)),
         not_by=draw(st.sampled_from([frozenset(), frozenset({REQUESTER})])),
         within_seconds=draw(st.integers(1, 3)),
         execute_within_seconds=draw(st.integers(1, 3)),
-        on_expiry=draw(st.none() | escalations()) or "deny",
+        on_expiry="deny" if later is None else later,
         comment_required=draw(st.booleans()),
     )
 
@@ -213,8 +214,14 @@ def rules(draw: st.DrawFn, then: Then | None = None) -> Rule:
 def otherwise_rules(draw: st.DrawFn) -> Rule:
     """Draw an item of `otherwise`: impacts and a decision, nothing else."""
     drawn = draw(rules())
-    decision = {"requirement": drawn.requirement, "to": drawn.to, "question": drawn.question}
-    return Rule(place=drawn.place, impacts=(Impact.MONEY,), then=drawn.then, **decision)
+    return Rule(
+        place=drawn.place,
+        impacts=(Impact.MONEY,),
+        then=drawn.then,
+        requirement=drawn.requirement,
+        to=drawn.to,
+        question=drawn.question,
+    )
 
 
 def record_rules() -> st.SearchStrategy[Rule]:
