@@ -21,12 +21,20 @@ from psycopg.rows import DictRow, dict_row
 from langgraph_control.audit.database_errors import naming_errors
 from langgraph_control.audit.home_process import HomeProcess
 
+<<<<<<< HEAD
 __all__ = ["AsyncConnection", "AsyncConnections", "Connections", "Rows", "connection_string"]
+=======
+__all__ = ["STALL_SECONDS", "AsyncConnection", "AsyncConnections", "Connections", "connection_string"]
+>>>>>>> b-worker
 
 RV = TypeVar("RV")
 Rows: TypeAlias = list[dict[str, Any]]
 
 ANSWER_SECONDS: Final = 5.0
+STALL_SECONDS: Final = 5.0
+"""How long a transaction of several statements may wait for its own process. One that was stopped in the middle would
+keep its locks for as long as it is stopped, and whoever takes its run over would wait for them."""
+
 INTERRUPT_SECONDS: Final = 0.1  # how often a blocked call looks for Ctrl-C
 
 # A peer that vanished without a word is noticed within seconds, not hours. Unix sockets ignore all but the first.
@@ -146,7 +154,8 @@ class AsyncConnections:
     Args:
         conninfo: from :func:`connection_string`.
         limit: at most so many at once; who comes later waits in line.
-        search_path: the schema in which unqualified names are looked up; None for the login's own.
+        search_path: the schema in which unqualified names are looked up, for transactions of several statements; None
+            for the login's own, and for single ones.
     """
 
     def __init__(self, conninfo: str, *, limit: int, search_path: str | None = None) -> None:
@@ -202,7 +211,11 @@ class AsyncConnections:
         )
         if self._search_path is not None:
             try:
-                await connection.execute("SELECT set_config('search_path', %s, false)", (self._search_path,))
+                await connection.execute(
+                    "SELECT set_config('search_path', %s, false),"
+                    " set_config('idle_in_transaction_session_timeout', %s, false)",
+                    (self._search_path, f"{STALL_SECONDS * 1000:.0f}ms"),
+                )
             except BaseException:
                 await connection.close()
                 raise

@@ -68,6 +68,8 @@ def named(error: psycopg.Error, dsn: str) -> ControlError | None:
                 todo="Point the DSN at the primary and a login without default_transaction_read_only.",
                 code="database_read_only",
             )
+        case "25" if state == "25P03":  # this process stood still in a transaction, and the server hung up
+            return _unreachable(dsn)
         case "28" | "3D":
             return _refused(dsn)
         case "08" | "53" | "57" | "58" | "55" | "40":

@@ -62,6 +62,7 @@ class FindDue(FieldsAreParameters):
         ahead_ms: also what will be due within this time.
         hold_ms: how long what is offered is kept from others; then it is offered again.
         limit: at most so many of each kind.
+        others: also name a due run of each graph that the asking worker does not have.
     """
 
     statement: ClassVar[str] = "wakes"
@@ -71,6 +72,7 @@ class FindDue(FieldsAreParameters):
     ahead_ms: int
     hold_ms: int
     limit: int
+    others: bool = False
 
     def read(self, rows: Rows) -> tuple[DueRun, ...]:
         """Return the answer as values."""

@@ -105,7 +105,7 @@ def many_due(ground: Ground, *, runs: int) -> list[Line]:
         with place.worker(), place.worker():
             _due_in(place, "2 s")
             began = time.monotonic() + 2
-            until(lambda: place.rows("SELECT count(*) FROM control.open_run") == [(0,)])
+            until(lambda: place.rows("SELECT count(*) FROM control.open_run") == [(0,)], poll_seconds=0.5)
             seconds = time.monotonic() - began
         ((most,),) = place.rows(
             "SELECT max(n) FROM (SELECT count(*) AS n FROM control.entry WHERE facts::jsonb -> 'events' ? 'run.resumed'"

@@ -130,11 +130,12 @@ def waking(ground: Ground, name: str) -> Iterator[Waking]:
         yield made
 
 
-def until(condition: Callable[[], object]) -> None:
+def until(condition: Callable[[], object], *, poll_seconds: float = POLL_SECONDS) -> None:
     """Return once the condition holds.
 
     Args:
         condition: asked again and again.
+        poll_seconds: how often.
 
     Raises:
         TimeoutError: it does not hold in a quarter of an hour.
@@ -143,4 +144,4 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         if time.monotonic() >= give_up:
             raise TimeoutError("what a worker was to do was not done")
-        time.sleep(POLL_SECONDS)
+        time.sleep(poll_seconds)

@@ -15,7 +15,7 @@ import psycopg
 import psycopg_pool
 from procrastinate import exceptions, jobs
 
-from langgraph_control.audit.connections import connection_string
+from langgraph_control.audit.connections import STALL_SECONDS, connection_string
 from langgraph_control.audit.database_errors import place
 from langgraph_control.audit.queue_schema import QUEUE_SCHEMA
 from langgraph_control.errors import QueueUnavailable
@@ -154,6 +154,8 @@ class ProcrastinateQueue:
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     """Set what a connection of the pool needs, by statement: poolers refuse start-up options."""
     await connection.execute(
-        "SELECT set_config('search_path', %s, false), set_config('synchronous_commit', 'off', false)", (QUEUE_SCHEMA,)
+        "SELECT set_config('search_path', %s, false), set_config('synchronous_commit', 'off', false),"
+        " set_config('idle_in_transaction_session_timeout', %s, false)",
+        (QUEUE_SCHEMA, f"{STALL_SECONDS * 1000:.0f}ms"),
     )
     await connection.commit()

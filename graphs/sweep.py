@@ -32,8 +32,8 @@ BATCH: Final = 100
 HEARD_MAX: Final = 1000  # more than that is swept up
 JITTER: Final = 0.25
 AFTER_LEASE_SECONDS: Final = 0.05
-FULL_SECONDS: Final = 0.2
-TELL_SECONDS: Final = 600.0  # how often a graph that nobody here has is spoken of
+TELL_SECONDS: Final = 600.0  # how often a graph that this worker lacks is spoken of
+OTHERS_SECONDS: Final = 10.0  # and how often it is looked for
 PATIENCE_SECONDS: Final = 5.0
 
 logger = logging.getLogger("langgraph_control.worker")
@@ -46,19 +46,21 @@ class Sweeper:
         store: the ledger.
         queue: what wakes workers.
         graphs: names of the graphs this worker has.
-        saturated: whether this worker has all hands full: then it looks for no more, and others may.
+        idle: whether this worker has nothing in hand.
     """
 
-    def __init__(self, store: Store, queue: WakeQueue, *, graphs: list[str], saturated: Callable[[], bool]) -> None:
+    def __init__(self, store: Store, queue: WakeQueue, *, graphs: list[str], idle: Callable[[], bool]) -> None:
         self._store = store
         self._queue = queue
         self._graphs = graphs
-        self._saturated = saturated
+        self._idle = idle
         self._heard: set[UUID] = set()
         self._something = asyncio.Event()  # was heard
         self._soon = asyncio.Event()  # a sweep is worth it now
         self._more = False  # the last sweep left some behind
+        self._ahead = 0  # put on the queue, less what this worker has looked at since
         self._told: dict[str, float] = {}
+        self._others_at = -OTHERS_SECONDS
 
     def hear(self, run_ids: frozenset[UUID] | None) -> None:
         """Take a hint that runs were woken.
@@ -72,9 +74,10 @@ class Sweeper:
             self._heard |= run_ids
             self._something.set()
 
-    def look_soon(self) -> None:
-        """Sweep again if the last sweep left something behind: there is a free hand now."""
-        if self._more:
+    def looked(self) -> None:
+        """Note that this worker has looked at a run. If the last sweep left some behind, it is time for more."""
+        self._ahead = max(0, self._ahead - 1)
+        if self._more and self._room():
             self._soon.set()
 
     async def follow(self) -> None:
@@ -83,16 +86,17 @@ class Sweeper:
             await self._something.wait()
             self._something.clear()
             heard, self._heard = self._heard, set()
-            await self._look(list(heard))
+            await self._look(list(heard), limit=BATCH)
 
     async def sweep(self) -> None:
         """Look at everything every few seconds, and at the moments when leases end, until cancelled."""
         while True:
-            found = await self._look(None)
+            if self._idle():
+                self._ahead = 0  # others have looked at what this one put there
+            room = self._room()
+            found = await self._look(None, limit=room)
             pause = pause_seconds(found, jitter=random.uniform(-1, 1))  # noqa: S311 - spreads workers, nothing secret
-            self._more = sum(run.offered for run in found) >= BATCH
-            if self._more:
-                pause = min(pause, FULL_SECONDS)
+            self._more = not room or sum(run.offered for run in found) >= room
             try:
                 async with asyncio.timeout(pause):
                     await self._soon.wait()
@@ -100,13 +104,22 @@ class Sweeper:
                 pass
             self._soon.clear()
 
-    async def _look(self, run_ids: list[UUID] | None) -> tuple[DueRun, ...]:
+    def _room(self) -> int:
+        """Return how many more may be put on the queue: what one worker cannot look at soon is left for the others."""
+        return BATCH - self._ahead if self._ahead <= BATCH // 2 else 0
+
+    async def _look(self, run_ids: list[UUID] | None, *, limit: int) -> tuple[DueRun, ...]:
+        now = time.monotonic()
+        others = run_ids is None and now - self._others_at >= OTHERS_SECONDS
+        if others:
+            self._others_at = now
         request = FindDue(
             graphs=self._graphs,
             run_ids=run_ids,
             ahead_ms=int(AHEAD_SECONDS * 1000),
             hold_ms=int(HOLD_SECONDS * 1000),
-            limit=0 if run_ids is None and self._saturated() else BATCH,
+            limit=limit,
+            others=others,
         )
         try:
             found = await self._store.acall(request, patience_seconds=PATIENCE_SECONDS)
@@ -124,6 +137,7 @@ class Sweeper:
         for run in found:
             if not run.offered:
                 continue
+            self._ahead += 1
             if run.in_ms > 0:
                 await self._queue.schedule(run.run_id, run.graph, datetime.now(UTC) + timedelta(milliseconds=run.in_ms))
             else:

@@ -66,7 +66,7 @@ class Worker:
         self._in_hand: dict[RunControl, UUID] = {}
         self._stopping = False
         self._store = next(iter(self._ledgers.values())).store()
-        self._sweeper = Sweeper(self._store, queue, graphs=list(self._ledgers), saturated=self._slots.locked)
+        self._sweeper = Sweeper(self._store, queue, graphs=list(self._ledgers), idle=lambda: not self._in_hand)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop, then let go of what is in hand.
@@ -117,7 +117,8 @@ class Worker:
                 code = getattr(error, "code", type(error).__name__)
                 logger.warning("%s of %s: cannot be driven now (%s)", run_name(run_id), graph, code)
                 return Advanced(again_at=_in(AGAIN_SECONDS))
-        self._sweeper.look_soon()
+            finally:
+                self._sweeper.looked()
         return _told(run_id, graph, outcome, seconds=time.monotonic() - began)
 
     async def _drive(self, run_id: UUID, graph: str) -> RunAnswer | Ended:

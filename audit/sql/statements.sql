@@ -71,7 +71,8 @@ SELECT * FROM control.run_take_v1(%(run_id)s::uuid, %(graphs)s::text[], %(holder
 
 -- name: wakes
 -- Which runs are due.
-SELECT * FROM control.wakes_v1(%(graphs)s::text[], %(run_ids)s::uuid[], %(ahead_ms)s::integer, %(hold_ms)s::integer, %(limit)s::integer);
+SELECT * FROM control.wakes_v1(%(graphs)s::text[], %(run_ids)s::uuid[], %(ahead_ms)s::integer, %(hold_ms)s::integer, %(limit)s::integer,
+    %(others)s::boolean);
 
 -- name: notify_waiters
 -- Tell listening workers which runs wait for an action.

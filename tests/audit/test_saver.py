@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, LiteralString, TypedDict
 from uuid import UUID, uuid4
 
 import psycopg
@@ -22,8 +22,11 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, interrupt
 from psycopg.rows import DictRow, dict_row
 
+from langgraph_control.audit import connections
+from langgraph_control.audit.database_errors import named
 from langgraph_control.audit.drives import RUN_KEY, drive_name
 from langgraph_control.audit.leases import LEASE_MS, RunLeases
+from langgraph_control.audit.migrate import CHECKPOINT_SCHEMA
 from langgraph_control.audit.saver import ControlSaver, run_of
 from langgraph_control.audit.store import Store
 from langgraph_control.errors import TrailUnavailable
@@ -314,6 +317,7 @@ from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from langgraph_control.audit.leases import RunLeases
+from langgraph_control.audit.migrate import CHECKPOINT_SCHEMA
 from langgraph_control.audit.saver import ControlSaver
 from langgraph_control.audit.store import Store
 
@@ -348,3 +352,26 @@ def test_it_works_under_strict_msgpack(shared_database: Database) -> None:
         check=False,
     )
     assert (done.stdout, done.stderr) == ("['HumanMessage', 'AIMessage']\n" * 2, "")
+
+
+async def test_a_transaction_that_stands_still_is_ended(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process stopped in the middle of storing a checkpoint does not keep its successor from storing one."""
+    monkeypatch.setattr(connections, "STALL_SECONDS", 0.3)
+    conninfo = connections.connection_string(database.agent, application_name="test")
+    stopped = connections.AsyncConnections(conninfo, limit=1, search_path=CHECKPOINT_SCHEMA)
+    successor = connections.AsyncConnections(conninfo, limit=1, search_path=CHECKPOINT_SCHEMA)
+    row: LiteralString = "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint) VALUES ('t', 'c', '{}')"
+
+    async def stand_still() -> None:
+        async with stopped.hold() as connection, connection.transaction():
+            await connection.execute(row)
+            async with successor.hold() as other:
+                await other.execute(row)  # waits for the first one's lock until that is broken
+
+    with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout) as ended:
+        await stand_still()
+    assert isinstance(
+        named(ended.value, database.agent), TrailUnavailable
+    )  # it is sent again, if the run is still ours
+    await stopped.drop_idle()
+    await successor.drop_idle()

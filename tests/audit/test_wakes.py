@@ -33,13 +33,18 @@ def store(database: Database) -> Iterator[Store]:
 
 
 def due(
-    store: Store, *run_ids: UUID, graphs: tuple[str, ...] = ("graph",), ahead: int = 0, hold: int = 15, limit: int = 100
+    store: Store, *run_ids: UUID, graphs: tuple[str, ...] = ("graph",), ahead: int = 0, limit: int = 100
 ) -> tuple[DueRun, ...]:
-    """Ask what is due, of these runs or of all; times in seconds."""
-    named = list(run_ids) or None
-    return store.call(
-        FindDue(graphs=list(graphs), run_ids=named, ahead_ms=ahead * SECOND_MS, hold_ms=hold * SECOND_MS, limit=limit)
+    """Ask what is due, of these runs or of all; times in seconds. What is offered is kept from others for 15 s."""
+    request = FindDue(
+        graphs=list(graphs),
+        run_ids=list(run_ids) or None,
+        ahead_ms=ahead * SECOND_MS,
+        hold_ms=15 * SECOND_MS,
+        limit=limit,
+        others=not run_ids,
     )
+    return store.call(request)
 
 
 def offered(found: tuple[DueRun, ...]) -> list[UUID]:

@@ -121,7 +121,7 @@ BEGIN
     END IF;
     SELECT * INTO r FROM control.run WHERE tenant = v_tenant AND trigger = p_trigger;
     IF r.run_id IS NULL THEN
-        INSERT INTO control.open_run (tenant, thread_id, run_id) VALUES (v_tenant, p_thread, p_run) ON CONFLICT DO NOTHING;
+        INSERT INTO control.open_run (tenant, thread_id, run_id, graph) VALUES (v_tenant, p_thread, p_run, p_graph) ON CONFLICT DO NOTHING;
         IF NOT FOUND THEN
             SELECT run_id INTO v_other FROM control.open_run WHERE tenant = v_tenant AND thread_id = p_thread;
             SELECT * INTO r FROM control.run WHERE run_id = v_other AND tenant = v_tenant AND trigger = p_trigger;

@@ -3,6 +3,7 @@
 
 -- The unfinished runs are what a sweep goes through. A driven run is due at -infinity: its lease says when it is really over.
 ALTER TABLE control.open_run
+    ADD COLUMN graph text,
     ADD COLUMN due_at timestamptz,                                     -- NULL: when something happens
     ADD COLUMN offered_until timestamptz NOT NULL DEFAULT '-infinity'; -- some worker was told; look again after this
 CREATE UNIQUE INDEX open_run_id ON control.open_run (run_id);
@@ -110,9 +111,11 @@ CREATE TYPE control.wake_row AS (
 );
 
 -- Which runs are due, or will be within p_ahead_ms. What is given is marked for p_hold_ms, so that no two workers are given the same;
--- if nothing comes of it, it is given again. With p_runs, only those are looked at. Waits for nobody.
-CREATE FUNCTION control.wakes_v1(p_graphs text[], p_runs uuid[], p_ahead_ms integer, p_hold_ms integer, p_limit integer)
-    RETURNS SETOF control.wake_row
+-- if nothing comes of it, it is given again. With p_runs, only those are looked at; with p_others, graphs that the caller lacks are
+-- spoken of. Waits for nobody.
+CREATE FUNCTION control.wakes_v1(
+    p_graphs text[], p_runs uuid[], p_ahead_ms integer, p_hold_ms integer, p_limit integer, p_others boolean
+) RETURNS SETOF control.wake_row
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     v_tenant text := (control.caller('agent')).tenant;
@@ -122,7 +125,7 @@ DECLARE
     v_moved uuid[] := p_runs;
     v_due uuid[] := p_runs;
 BEGIN
-    IF (p_graphs IS NOT NULL AND p_ahead_ms BETWEEN 0 AND 3600000 AND p_hold_ms BETWEEN 0 AND 3600000
+    IF (p_graphs IS NOT NULL AND p_ahead_ms BETWEEN 0 AND 3600000 AND p_hold_ms BETWEEN 0 AND 3600000 AND p_others IS NOT NULL
         AND p_limit BETWEEN 0 AND 10000 AND coalesce(cardinality(p_runs), 0) <= 10000) IS NOT TRUE THEN
         RAISE EXCEPTION 'a sweep that cannot be one' USING ERRCODE = 'LC002';
     END IF;
@@ -147,30 +150,38 @@ BEGIN
             ON CONFLICT (run_id) DO UPDATE SET generation = w.generation + 1;
 
         v_moved := ARRAY(
-            SELECT w.run_id FROM control.run_wake w JOIN control.run_state s USING (run_id) JOIN control.run r USING (run_id)
+            SELECT w.run_id FROM control.run_wake w JOIN control.open_run o USING (run_id)
             WHERE w.generation <> w.seen AND (w.generation <> w.offered OR w.offered_until <= v_now)
-              AND s.tenant = v_tenant AND s.state NOT IN ('running', 'done', 'chain') AND r.graph = ANY (p_graphs)
+              AND o.tenant = v_tenant AND o.graph = ANY (p_graphs) AND o.due_at IS DISTINCT FROM '-infinity'
             LIMIT p_limit);
         v_due := ARRAY(
-            SELECT o.run_id FROM control.open_run o JOIN control.run_state s USING (run_id) JOIN control.run r USING (run_id)
-            WHERE o.tenant = v_tenant AND o.due_at <= v_until AND o.offered_until <= v_now AND r.graph = ANY (p_graphs)
-              AND CASE WHEN s.state = 'running' THEN s.lease_until ELSE s.wake_at END <= v_until
-            ORDER BY o.due_at LIMIT p_limit);
+            SELECT o.run_id FROM control.open_run o
+            WHERE o.tenant = v_tenant AND o.due_at > '-infinity' AND o.due_at <= v_until AND o.offered_until <= v_now
+              AND o.graph = ANY (p_graphs)
+            ORDER BY o.due_at LIMIT p_limit)
+        || ARRAY(
+            SELECT o.run_id FROM control.open_run o JOIN control.run_state s USING (run_id)
+            WHERE o.tenant = v_tenant AND o.due_at = '-infinity' AND o.offered_until <= v_now
+              AND o.graph = ANY (p_graphs) AND s.lease_until <= v_until
+            LIMIT p_limit);
+    END IF;
+    IF p_others THEN
         -- Whose graph this worker does not have is another's to drive; where there is none, somebody should know.
         RETURN QUERY
-            SELECT DISTINCT ON (r.graph) o.run_id, r.graph, 'graph', 0::bigint, false
-            FROM (SELECT d.run_id FROM control.open_run d WHERE d.tenant = v_tenant AND d.due_at <= v_now
-                  UNION SELECT w.run_id FROM control.run_wake w WHERE w.generation <> w.seen) o
-            JOIN control.run_state s USING (run_id) JOIN control.run r USING (run_id)
-            WHERE s.tenant = v_tenant AND r.graph <> ALL (p_graphs) AND control.is_due(s, v_now);
+            SELECT DISTINCT ON (o.graph) o.run_id, o.graph, 'graph', 0::bigint, false FROM control.open_run o
+            WHERE o.tenant = v_tenant AND o.graph <> ALL (p_graphs)
+              AND (o.due_at > '-infinity' AND o.due_at <= v_now
+                   OR o.due_at = '-infinity'
+                      AND EXISTS (SELECT 1 FROM control.run_state s WHERE s.run_id = o.run_id AND s.lease_until <= v_now)
+                   OR o.due_at IS DISTINCT FROM '-infinity'
+                      AND EXISTS (SELECT 1 FROM control.run_wake w WHERE w.run_id = o.run_id AND w.generation <> w.seen));
     END IF;
 
     RETURN QUERY
         WITH given AS (
-            SELECT w.run_id, r.graph
-            FROM control.run_wake w JOIN control.run_state s USING (run_id) JOIN control.run r USING (run_id)
+            SELECT w.run_id, o.graph FROM control.run_wake w JOIN control.open_run o USING (run_id)
             WHERE w.run_id = ANY (v_moved) AND w.generation <> w.seen AND (w.generation <> w.offered OR w.offered_until <= v_now)
-              AND s.tenant = v_tenant AND s.state NOT IN ('running', 'done', 'chain') AND r.graph = ANY (p_graphs)
+              AND o.tenant = v_tenant AND o.graph = ANY (p_graphs) AND o.due_at IS DISTINCT FROM '-infinity'
             FOR UPDATE OF w SKIP LOCKED
         )
         UPDATE control.run_wake w SET offered = w.generation, offered_until = v_hold
@@ -178,10 +189,10 @@ BEGIN
             RETURNING w.run_id, g.graph, 'woken', 0::bigint, true;
     RETURN QUERY
         WITH given AS (
-            SELECT o.run_id, r.graph, s.state, CASE WHEN s.state = 'running' THEN s.lease_until ELSE s.wake_at END AS at
-            FROM control.open_run o JOIN control.run_state s USING (run_id) JOIN control.run r USING (run_id)
+            SELECT o.run_id, o.graph, s.state, CASE WHEN s.state = 'running' THEN s.lease_until ELSE s.wake_at END AS at
+            FROM control.open_run o JOIN control.run_state s USING (run_id)
             WHERE o.run_id = ANY (v_due) AND o.tenant = v_tenant AND o.due_at <= v_until AND o.offered_until <= v_now
-              AND r.graph = ANY (p_graphs) AND CASE WHEN s.state = 'running' THEN s.lease_until ELSE s.wake_at END <= v_until
+              AND o.graph = ANY (p_graphs) AND CASE WHEN s.state = 'running' THEN s.lease_until ELSE s.wake_at END <= v_until
             FOR UPDATE OF o SKIP LOCKED
         ), marked AS (
             -- A lease that is not over yet may still be renewed: it is only to be looked at again.
