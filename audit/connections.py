@@ -21,11 +21,7 @@ from psycopg.rows import DictRow, dict_row
 from langgraph_control.audit.database_errors import naming_errors
 from langgraph_control.audit.home_process import HomeProcess
 
-<<<<<<< HEAD
-__all__ = ["AsyncConnection", "AsyncConnections", "Connections", "Rows", "connection_string"]
-=======
-__all__ = ["STALL_SECONDS", "AsyncConnection", "AsyncConnections", "Connections", "connection_string"]
->>>>>>> b-worker
+__all__ = ["STALL_SECONDS", "AsyncConnection", "AsyncConnections", "Connections", "Rows", "connection_string"]
 
 RV = TypeVar("RV")
 Rows: TypeAlias = list[dict[str, Any]]

@@ -138,7 +138,6 @@ HEAD = "version: 1\nroles: {finance: [a, b, c], support: [d]}\nrules:\n"
 )
 def test_a_floor_follows_from_the_rules(lines: str, floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what no assertion of the agent can change raises a floor."""
-    monkeypatch.setattr("langgraph_control.guards.policy_reading.UNWIRED", frozenset())
     assert floor_of(Policy.parse(HEAD + lines, source="p.yaml"), "pay") == floor
 
 
