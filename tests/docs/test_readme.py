@@ -16,6 +16,8 @@ from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
 from langgraph_control import Approvals, Control, Policy
+from langgraph_control.audit.ledger import Outcome
+from langgraph_control.audit.names import run_name
 from langgraph_control.audit.postgres_server import PostgresServer
 from langgraph_control.audit.publishing import publish_policy
 from langgraph_control.cli import app
@@ -24,6 +26,7 @@ from tests.docs.transcript import README, ROOT, in_readme
 from tests.support.desk import Desk
 from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls
+from tests.support.trails import TrailWriter
 
 NAME = re.compile(r"\b(apr|run)_[0-9a-f]{32}\b")
 POLICY = Policy.parse(block("yaml", holding="version").text, source="control.yaml")
@@ -34,7 +37,7 @@ DSNS = "LANGGRAPH_CONTROL_"
 def test_every_block_is_run_by_a_test() -> None:
     """No block is of a kind, or beyond the number, that the tests below and tests/demo look at."""
     counts = {language: len(blocks(language)) for language in ("sh", "console", "python", "yaml", "sql", "text")}
-    assert counts == {"sh": 4, "console": 1, "python": 2, "yaml": 1, "sql": 1, "text": 2}
+    assert counts == {"sh": 5, "console": 1, "python": 2, "yaml": 1, "sql": 1, "text": 2}
     assert README.read_text("utf-8").count("\n```") == 2 * (sum(counts.values()) + 1)  # and the diagram
 
 
@@ -132,6 +135,24 @@ def test_it_is_operated_as_written(database: Database, monkeypatch: pytest.Monke
     monkeypatch.setenv(f"{DSNS}DSN", database.auditor)
     for command in block("sh", holding="verify").commands:
         assert _cli(_with_names(command, {"run": run.id}))
+
+
+def test_what_only_people_can_do_is_done_as_written(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost payment is settled, another run cancelled, and a system stopped and let go on."""
+    publish_policy(database.admin, POLICY)
+    desk = Desk(database=database, control=Control(POLICY, dsn=database.agent))
+    with desk.control:
+        run = desk.run(desk.refunding(500, 600), trigger="ticket/4711")
+    monkeypatch.setenv(f"{DSNS}APPROVER_DSN", database.approver("ana"))
+    with TrailWriter(database) as trail:
+        lost = trail.open("ticket/4712")
+        claim, _ = trail.claim(lost, kind="blind")
+        trail.settle(lost, claim, Outcome.LOSE)
+        names = {"resolve": run_name(lost.run_id), "cancel": run.id}
+        for command in block("sh", holding="resolve").commands:
+            assert _cli(_with_names(command, {"run": names.get(command.split()[1], "")}))
+        _, again = trail.claim(lost, kind="blind")
+    assert again.state == "succeeded"
 
 
 def test_make_has_the_targets_named() -> None:
