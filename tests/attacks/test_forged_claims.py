@@ -308,6 +308,31 @@ def test_who_asked_in_an_earlier_run_does_not_approve(office: Office) -> None:
     assert office.vote("cy", request).reason == "is_requester"
 
 
+@pytest.mark.parametrize("granted", [False, True])
+def test_a_yes_of_somebody_who_asks_later_no_longer_counts(office: Office, granted: bool) -> None:  # noqa: FBT001 - a case
+    """Who has said yes and then has the same asked for in a run of their own is a requester: others must say yes."""
+    two: dict[str, Any] = {"requirement": {**ASKED, "quorum": {"finance": 2}}}
+    asked = office.claimed("payroll", verb="approve", **two)
+    office.again(asked)
+    request = office.request(asked)
+    assert request is not None
+    assert office.vote("ana", request).answer is Voting.OPEN
+    if granted:
+        assert office.vote("bo", request).answer is Voting.GRANTED
+    second = office.agent.ask(replace(run_open(), on_behalf_of="ana@acme.example"))
+    assert second.token is not None
+    assert second.run_id is not None
+    own = office.again(replace(asked, run_id=second.run_id, token=second.token))
+    assert own is not None
+    if granted:
+        assert own.answer is Answer.PARK, "her own run would use what she granted"
+        return
+    assert office.vote("bo", request).answer is Voting.OPEN
+    answer = office.again(asked)
+    assert answer is not None
+    assert answer.answer is Answer.PARK
+
+
 def test_leaving_out_not_by_does_not_let_the_requester_approve(office: Office) -> None:
     """What the published policy says about the requester holds, whatever the claim says."""
     run = office.agent.ask(replace(run_open(), actor="bot", on_behalf_of="ana@acme.example"))

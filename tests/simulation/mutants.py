@@ -207,7 +207,7 @@ MUTANTS: tuple[Mutant, ...] = (
         sql={
             "check_grant": (
                 ("IF ap.state IN ('granted', 'used') AND ap.execute_by > p_now THEN", "IF true THEN"),
-                ("IF control.satisfied(p_tenant, p_tool, ap.approval_id, v_requirement) THEN", "IF true THEN"),
+                ("IF control.satisfied(p_tenant, p_tool, ap.approval_id, v_requirement, p_run) THEN", "IF true THEN"),
             )
         },
         removed=("ledger's tally in the claim",),

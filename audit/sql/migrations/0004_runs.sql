@@ -25,12 +25,12 @@ CREATE FUNCTION control.generation(p_run uuid) RETURNS bigint
     LANGUAGE sql STABLE AS 'SELECT coalesce((SELECT generation FROM control.run_wake WHERE run_id = p_run), 0)';
 
 -- Did this person ask for what a request is about, or have it asked: in the run that made the request, in the one that asked
--- first, or in any that waits for the same action, however late it came?
-CREATE FUNCTION control.asked_for(p_approval uuid, p_person text) RETURNS boolean
+-- first, in any that waits for the same action, however late it came, or in the one that asks just now?
+CREATE FUNCTION control.asked_for(p_approval uuid, p_person text, p_run uuid DEFAULT NULL) RETURNS boolean
     LANGUAGE sql STABLE AS $$
 SELECT EXISTS (
     SELECT 1 FROM control.approval ap LEFT JOIN control.action a USING (tenant, key)
-        CROSS JOIN LATERAL (SELECT ap.run_id UNION SELECT a.run_id
+        CROSS JOIN LATERAL (SELECT ap.run_id UNION SELECT a.run_id UNION SELECT p_run
                             UNION SELECT w.run_id FROM control.waiter w WHERE w.tenant = ap.tenant AND w.key = ap.key) asking
         JOIN control.run r ON r.run_id = asking.run_id
     WHERE ap.approval_id = p_approval AND lower(btrim(p_person)) IN (lower(btrim(r.actor)), lower(btrim(r.on_behalf_of))))

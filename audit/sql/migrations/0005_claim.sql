@@ -21,10 +21,12 @@ CREATE TYPE control.claim_answer AS (
 
 -- Does the tally of a request meet what is required now, by the request and by the published floor?
 -- Role by role, people who are in the role now; and as many people as the roles ask for in all.
-CREATE FUNCTION control.satisfied(p_tenant text, p_tool text, p_approval uuid, p_requirement jsonb) RETURNS boolean
+CREATE FUNCTION control.satisfied(
+    p_tenant text, p_tool text, p_approval uuid, p_requirement jsonb, p_run uuid DEFAULT NULL
+) RETURNS boolean
     LANGUAGE sql STABLE AS $$
 WITH floor AS (
-    SELECT roles, quorum FROM control.floor WHERE tenant = p_tenant AND tool IN (p_tool, '*') ORDER BY tool = '*' LIMIT 1
+    SELECT roles, quorum, not_by FROM control.floor WHERE tenant = p_tenant AND tool IN (p_tool, '*') ORDER BY tool = '*' LIMIT 1
 ), yes AS (
     -- People as they are now: a vote of somebody who lost the login, the group or the role no longer counts.
     SELECT v.person, ARRAY(SELECT m.role FROM control.membership m
@@ -32,6 +34,9 @@ WITH floor AS (
     FROM control.vote v JOIN control.login l ON l.login = v.login AND l.tenant = p_tenant AND l.role = 'approver'
         AND (l.person = v.person OR l.may_name_person)
     WHERE v.approval_id = p_approval AND v.decision = 'approve'
+      -- Nor that of somebody who has asked for the same since, in another run.
+      AND NOT ((p_requirement -> 'not_by' ? 'requester' OR EXISTS (SELECT 1 FROM floor WHERE 'requester' = ANY (not_by)))
+               AND control.asked_for(p_approval, v.person, p_run))
 ), asked AS (
     SELECT key AS role, value::integer AS people FROM jsonb_each_text(p_requirement -> 'quorum')
 ), counted AS (
@@ -116,7 +121,7 @@ BEGIN
         v_out.expires_at := ap.expires_at;
         v_out.comment := ap.comment;
         IF ap.state IN ('granted', 'used') AND ap.execute_by > p_now THEN
-            IF control.satisfied(p_tenant, p_tool, ap.approval_id, v_requirement) THEN
+            IF control.satisfied(p_tenant, p_tool, ap.approval_id, v_requirement, p_run) THEN
                 UPDATE control.approval SET state = 'used', closed_at = coalesce(closed_at, p_now)
                     WHERE approval_id = ap.approval_id AND state <> 'used';
                 v_out.verdict := 'pass';
@@ -648,7 +653,7 @@ BEGIN
         INSERT INTO control.waiter AS w (tenant, key, run_id, note) VALUES (v_tenant, p_key, p_run, v_note)
             ON CONFLICT (tenant, key, run_id) DO UPDATE SET note = excluded.note
             WHERE v_out.answer <> 'wait' AND w.note <> excluded.note;
-    ELSIF a.waited THEN
+    ELSIF a.waited AND v_out.reason <> 'key_conflict' THEN
         DELETE FROM control.waiter WHERE tenant = v_tenant AND key = p_key AND run_id = p_run;
     END IF;
     v_out.state := a.state;
