@@ -138,6 +138,7 @@ CREATE TABLE control.run_state (
     tenant text NOT NULL,
     seq bigint NOT NULL DEFAULT 0,
     head bytea NOT NULL DEFAULT '\x0000000000000000000000000000000000000000000000000000000000000000',
+    calls integer NOT NULL DEFAULT 0,  -- tool calls so far; beside what changes with it, so that the log record is short
     token bigint NOT NULL DEFAULT 0,
     fenced_token bigint NOT NULL DEFAULT -1,
     lease_until timestamptz NOT NULL DEFAULT '-infinity',
@@ -147,7 +148,6 @@ CREATE TABLE control.run_state (
     state_since timestamptz NOT NULL,
     wake_at timestamptz,
     deadline timestamptz,  -- the run's own, here too for the claim
-    calls integer NOT NULL DEFAULT 0,           -- tool calls so far
     retrying_ms bigint NOT NULL DEFAULT 0,      -- waited for retries so far
     base_checkpoint text  -- newest checkpoint of the thread before this run; NULL until the first driver has looked
 ) WITH (fillfactor = 50);
