@@ -168,7 +168,7 @@ class Simulation:
         Raises:
             Violation: an invariant does not hold.
         """
-        for trigger in {name for _, name in self.scenario.triggers}:
+        for trigger in dict.fromkeys(name for _, name in self.scenario.triggers):
             self.threads[trigger] = SimulatedThread()
         for moment, trigger in self.scenario.triggers:
             self.agents.append(Agent(steps=self._deliver(trigger), wakes_at=self.began + moment))
