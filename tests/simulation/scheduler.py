@@ -171,7 +171,7 @@ class Simulation:
             Violation: an invariant does not hold.
         """
         self.database.let_go()
-        for trigger in {name for _, name in self.scenario.triggers}:
+        for trigger in dict.fromkeys(name for _, name in self.scenario.triggers):
             self.threads[trigger] = SimulatedThread()
         if self.scenario.freezes:
             self.agents.append(Agent(steps=self._freeze(), wakes_at=self.began + self.chance.uniform(0, 60)))
