@@ -7,6 +7,7 @@ a call writes; and it runs no autovacuum, whose transactions would be counted, t
 import os
 import shutil
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,8 @@ def counts(request: pytest.FixtureRequest, quiet_database: Database) -> Iterator
     run = GovernedRun(store, CONTRACTS[request.param])
     for _ in range(CALLS):  # plans are made, and the tables have pages
         run()
-    yield count(store, run, calls=CALLS)
+    # Of three counts the middle one: a page that splits, or an image written for its hint bits, is no part of a call.
+    yield sorted((count(store, run, calls=CALLS) for _ in range(3)), key=attrgetter("wal_bytes"))[1]
     run.close()
     store.close()
 

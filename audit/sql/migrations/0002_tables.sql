@@ -182,7 +182,7 @@ CREATE TABLE control.action (
     payload_run uuid,                    -- the entry that holds the arguments of the frozen digest
     payload_seq bigint,
     late uuid[],
-    first_at timestamptz,                -- of the first attempt, over all retries
+    first_at timestamptz,                -- of the first attempt, over all retries; NULL while first_sent is that
     last_failure text,                   -- what kind of failure the last attempt met, if it met one
     same_failures integer NOT NULL DEFAULT 0,
     charged boolean NOT NULL DEFAULT false,  -- it holds a part of some budget

@@ -356,6 +356,7 @@ BEGIN
                 v_events := ARRAY['action.proposed'];
                 a.attempts := 0;
                 a.first_at := NULL;
+                a.first_sent := NULL;
                 a.same_failures := 0;
                 a.state := 'ready';
                 a.call_id := NULL;
@@ -497,7 +498,7 @@ BEGIN
             ELSE
                 v_over := CASE WHEN a.attempts >= p_attempts_max THEN 'attempts_used_up'
                                WHEN a.same_failures >= p_same_max THEN 'same_failure'
-                               WHEN a.first_at + p_give_up_ms * interval '1 ms' <= v_now THEN 'gave_up' END;
+                               WHEN coalesce(a.first_at, a.first_sent) + p_give_up_ms * interval '1 ms' <= v_now THEN 'gave_up' END;
                 IF v_over IS NOT NULL AND a.state = 'failed' THEN
                     v_out.answer := 'stop';  -- provably not done, and not worth a repeat: the model is told
                     v_out.reason := 'attempts_used_up';
@@ -568,7 +569,7 @@ BEGIN
             a.fence := a.fence + 1;
             a.lease_until := v_now + make_interval(secs => p_lease_ms / 1000.0);
             a.sent_by := a.lease_until;
-            a.first_at := coalesce(a.first_at, v_now);
+            a.first_at := coalesce(a.first_at, a.first_sent);
             a.first_sent := CASE WHEN v_frozen THEN a.first_sent ELSE v_now END;
             a.started := true;
             v_out.answer := 'go';

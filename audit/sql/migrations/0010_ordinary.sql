@@ -52,7 +52,7 @@ BEGIN
           AND length(p_body) <= control.body_bytes_max() AND length(p_payload) <= 4194304 AND coalesce(length(p_card), 0) <= 2097152;
     IF FOUND THEN
         v_facts := format('{"at":%s,"events":["action.proposed","action.decided","action.attempt_started"],"login":%s,"tool":%s,"key":"%s",'
-                '"digest":"%s","attempt":"%s","answer":"go","state":"executing","kind":"%s","fence":1,"attempts":1,"verb":"allow"}',
+                '"digest":"%s","attempt":"%s","answer":"go","kind":"%s","attempts":1,"verb":"allow"}',
             (extract(epoch FROM v_now) * 1000000)::bigint, to_json(session_user), to_json(p_tool), encode(p_key, 'hex'),
             encode(p_digest, 'hex'), p_attempt, p_kind);
         v_salt := uuid_send(gen_random_uuid());
@@ -65,10 +65,10 @@ BEGIN
         IF FOUND THEN
             WITH claimed AS (
                 INSERT INTO control.action (tenant, key, run_id, tool, system, impact, kind, fallback_kind, args_hash, digest, attempts,
-                        in_doubt, execution_id, attempt_id, fence, first_at, first_sent, absence_counts, waited, payload_run, payload_seq,
+                        in_doubt, execution_id, attempt_id, fence, first_sent, absence_counts, waited, payload_run, payload_seq,
                         sent_by, lease_until, state, started, last_answer)
                     VALUES (v_tenant, p_key, p_run, p_tool, p_system, p_impact, p_kind, p_fallback_kind, p_args_hash, p_digest, 1,
-                        false, p_attempt, p_attempt, 1, v_now, v_now, false, false, p_run, v_seq,
+                        false, p_attempt, p_attempt, 1, v_now, false, false, p_run, v_seq,
                         v_now + p_lease_ms * interval '1 ms', v_now + p_lease_ms * interval '1 ms', 'executing', true, '')
                     ON CONFLICT DO NOTHING RETURNING 1
             )
@@ -97,13 +97,12 @@ DECLARE
     v_mode text := set_config('synchronous_commit', control.commit_mode(), true);
     v_tenant text;
     v_tool text;
-    v_fence bigint;
     v_now timestamptz;
     v_facts text;
     v_seq bigint;
     v_hash bytea;
 BEGIN
-    SELECT l.tenant, a.tool, a.fence, control.clock() INTO v_tenant, v_tool, v_fence, v_now
+    SELECT l.tenant, a.tool, control.clock() INTO v_tenant, v_tool, v_now
         FROM control.login l JOIN control.action a ON a.tenant = l.tenant AND a.key = p_key
         WHERE l.login = session_user AND l.role = 'agent'
           AND a.attempt_id = p_attempt AND a.state = 'executing' AND NOT a.waited
@@ -111,9 +110,9 @@ BEGIN
           AND p_events <@ ARRAY['effect.verified', 'effect.mismatch'] AND length(p_body) <= control.body_bytes_max();
     IF FOUND THEN
         v_facts := format('{"at":%s,"events":%s,"login":%s,"tool":%s,"key":"%s","attempt":"%s","outcome":"succeed","answer":"settled",'
-                '"state":"succeeded","fence":%s}',
+                '"state":"succeeded"}',
             (extract(epoch FROM v_now) * 1000000)::bigint, array_to_json(array_prepend('action.succeeded', p_events)),
-            to_json(session_user), to_json(v_tool), encode(p_key, 'hex'), p_attempt, v_fence);
+            to_json(session_user), to_json(v_tool), encode(p_key, 'hex'), p_attempt);
         UPDATE control.run_state SET seq = seq + 1, head = control.linked(v_tenant, p_run, seq + 1, head, v_facts, '', p_body)
             WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain'
             RETURNING seq, head INTO v_seq, v_hash;

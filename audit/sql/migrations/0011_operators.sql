@@ -93,6 +93,7 @@ BEGIN
         WHEN 'happened' THEN 'person_done' WHEN 'did_not' THEN 'person_undone' ELSE 'abandon' END, a.kind);
     UPDATE control.action SET state = a.state, started = a.state <> 'ready', in_doubt = in_doubt AND a.state <> 'ready',
             attempts = CASE WHEN a.state = 'ready' THEN 0 ELSE attempts END, first_at = CASE WHEN a.state <> 'ready' THEN first_at END,
+            first_sent = CASE WHEN a.state <> 'ready' THEN first_sent END,
             same_failures = 0, last_failure = NULL, charged = charged AND a.state <> 'ready', settled_attempt = coalesce(attempt_id, settled_attempt),
             lease_until = v_now, last_answer = '', call_id = NULL,
             result = CASE WHEN a.state = 'succeeded' THEN coalesce(p_result, result) ELSE result END,
