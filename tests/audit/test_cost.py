@@ -19,8 +19,8 @@ from langgraph_control.audit.postgres_server import PostgresServer
 from langgraph_control.audit.store import Store
 from tests.support.postgres import Database, cloned, make_data_folder, template
 
-# As many calls as were made before: each page of the indexes splits once meanwhile, so that its share is neither missed nor
-# met twice; and so many that single splits do not matter.
+# As many calls as were made before: each page of the indexes splits once meanwhile, so that its share is neither missed
+# nor met twice; and so many that single splits do not matter.
 CALLS = 2000
 WAL_BYTES_MAX = 2800
 HOT_SHARE_MIN = 0.95

@@ -46,8 +46,8 @@ MUTANTS: tuple[Mutant, ...] = (
         python={
             GATE: (
                 (
-                    "            later, waited = None, 0.0\n            continue",
-                    "            return (yield from attempt(call, view, claimed, ticket))",
+                    "                waited = 0.0\n            later = None\n            continue",
+                    "                return (yield from attempt(call, view, claimed, ticket))\n            continue",
                 ),
             )
         },
@@ -98,8 +98,8 @@ MUTANTS: tuple[Mutant, ...] = (
         python={
             CALL: (
                 (
-                    "identifying={name: self.args.get(name) for name in self.contract.key}",
-                    "identifying=dict(self.args)",
+                    "identifying=Identified({name: self._identified.get(name) for name in self.contract.key})",
+                    "identifying=self._identified",
                 ),
             )
         },

@@ -100,14 +100,6 @@ CREATE TABLE control.charge (
 CREATE INDEX charge_at ON control.charge (tenant, name, at);
 CREATE INDEX charge_key ON control.charge (tenant, key);
 
--- How often a run has seen the same answer to the same question.
-CREATE TABLE control.seen (
-    run_id uuid NOT NULL,
-    fingerprint bytea NOT NULL,
-    times integer NOT NULL,
-    PRIMARY KEY (run_id, fingerprint)
-) WITH (fillfactor = 50);
-
 -- A run as it was requested; never changed.
 CREATE TABLE control.run (
     run_id uuid PRIMARY KEY,
