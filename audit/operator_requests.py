@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import UUID
 
+from langgraph_control.audit.requests import FieldsAreParameters
+
 __all__ = [
     "Brake",
     "Brakes",
@@ -41,16 +43,6 @@ class Scope(StrEnum):
     TOOL = "tool"  # those of one tool
 
 
-class _Said:
-    """A request whose fields are the statement's parameters."""
-
-    __slots__: tuple[str, ...] = ()
-
-    def parameters(self) -> Mapping[str, Any]:
-        """Return the statement's parameters by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
     """A resolution's answer.
@@ -67,7 +59,7 @@ class Resolved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resolve(_Said):
+class Resolve(FieldsAreParameters):
     """Say what became of an action that the program cannot settle, on an approver's or the admin's login.
 
     Args:
@@ -110,7 +102,7 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cancel(_Said):
+class Cancel(FieldsAreParameters):
     """End a run that is not wanted any more. What it asked for is withdrawn.
 
     Args:
@@ -152,7 +144,7 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Freeze(_Said):
+class Freeze(FieldsAreParameters):
     """Stop writes from the next claim on. The answer lists what is under way.
 
     Args:
@@ -177,7 +169,7 @@ class Freeze(_Said):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unfreeze(_Said):
+class Unfreeze(FieldsAreParameters):
     """Let writes go on. The answer is how many runs that stood still for it are woken; None if nothing was frozen.
 
     Args:
@@ -226,7 +218,7 @@ class Brake:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brakes(_Said):
+class Brakes(FieldsAreParameters):
     """Read what is stopped now."""
 
     statement: ClassVar[str] = "brakes"

@@ -180,6 +180,21 @@ def test_a_breaker_opens_and_closes(shop: Callable[..., Shop]) -> None:
     assert ["opened" in facts for (facts,) in told_of] == [True, False]
 
 
+def test_who_waits_for_people_takes_no_probe(shop: Callable[..., Shop]) -> None:
+    """While a breaker is half open, a call that has to be approved first leaves the probe to one that can go."""
+    asking = "  - {tool: pay, when: {amount: {gt: 100, lte: 5000}}, then: approve, by: finance}\n"
+    bank = shop(asking + BREAKER)
+    bank.body = lost
+    for order in ("o1", "o2", "o3", "o4"):
+        bank.run(order)
+    close_enough(bank.database)
+    with psycopg.connect(bank.database.admin, autocommit=True) as admin:
+        admin.execute("UPDATE control.brake SET open_ms = 3600000")
+    bank.body = lambda order: f"paid {order}"
+    assert bank.run("o5", amount="500").state is RunState.NEEDS_APPROVAL
+    assert told(bank.run("o6")) == ["paid o6"]
+
+
 LIMIT = "limits: [{tool: pay, sum: amount, max: 100, per: day, each: tenant}]\n"
 
 

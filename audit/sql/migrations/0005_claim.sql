@@ -447,9 +447,6 @@ BEGIN
         IF v_out.answer IS NULL THEN
             SELECT * INTO v_brake FROM control.brake_on(v_tenant, p_run, p_system, p_tool, v_now);
             IF v_brake.cause = 'breaker' AND v_brake.until <= v_now THEN
-                -- Half open: this one finds out, the others wait until it has.
-                UPDATE control.brake SET until = v_now + open_ms * interval '1 ms'
-                    WHERE tenant = v_tenant AND scope = 'system' AND name = p_system AND cause = 'breaker' AND until <= v_now;
                 v_brake := NULL;
                 v_probe := true;
             END IF;
@@ -545,6 +542,16 @@ BEGIN
             END IF;
         END IF;
 
+        -- Half open: what would go now finds out, one at a time; whoever waits for people takes no turn.
+        IF v_out.answer IS NULL AND v_probe THEN
+            UPDATE control.brake SET until = v_now + open_ms * interval '1 ms'
+                WHERE tenant = v_tenant AND scope = 'system' AND name = p_system AND cause = 'breaker' AND until <= v_now;
+            IF NOT FOUND THEN
+                v_out.answer := 'park';  -- somebody else was faster
+                v_out.reason := 'system_down';
+                v_out.wait_ms := 1000;
+            END IF;
+        END IF;
         IF v_out.answer IS NULL AND p_charges IS NOT NULL THEN
             v_out.wait_ms := control.charge_for(v_tenant, p_run, p_key, p_charges, v_now);
             IF v_out.wait_ms IS NULL THEN
