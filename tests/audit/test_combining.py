@@ -89,7 +89,7 @@ def test_who_waits_goes_together(
     """Claims of several runs that wait behind one statement are one commit, and each gets its own answer."""
     runs = [opened(store) for _ in range(3)]
     first = claim(*opened(store))
-    crew = [claim(*runs[number % 3]) for number in range(CREW)]
+    crew = [replace(claim(*runs[number % 3]), digest=bytes([number]) * 32) for number in range(CREW)]
     answers = Gathered(database, store, "claim").answers(first, crew)
     assert [answer.answer for answer in answers] == [Answer.GO] * (1 + CREW)
     assert [answer.digest for answer in answers[1:]] == [one.digest for one in crew]
@@ -134,6 +134,8 @@ def test_two_of_one_key_in_a_crew(database: Database, store: Store) -> None:
     two = replace(one, attempt=UUID(int=7))
     answers = Gathered(database, store, "claim").answers(claim(*opened(store)), [one, two])[1:]
     assert sorted(answer.answer for answer in answers) == [Answer.GO, Answer.WAIT]
+    holder = (one, two)[[answer.answer for answer in answers].index(Answer.GO)]
+    assert store.call(settle(holder)).answer is Verdict.SETTLED  # who was told to go is who has it
 
 
 @pytest.mark.usefixtures("patient")

@@ -1,6 +1,7 @@
 """How often and how long something is tried, by the policy: over restarts, over runs, and for all workers."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +20,7 @@ from langgraph_control.guards.run_states import RunState
 from tests.support.desk import GO, new_trigger, told
 from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls
+from tests.support.waiting import until
 
 TEXT = """\
 version: 1
@@ -193,6 +195,35 @@ def test_who_waits_for_people_takes_no_probe(shop: Callable[..., Shop]) -> None:
     bank.body = lambda order: f"paid {order}"
     assert bank.run("o5", amount="500").state is RunState.NEEDS_APPROVAL
     assert told(bank.run("o6")) == ["paid o6"]
+
+
+def test_one_probe_at_a_time(shop: Callable[..., Shop]) -> None:
+    """While one call finds out whether a system works again, others wait, also those that come at the same instant."""
+    bank, other = shop(BREAKER), shop(BREAKER)
+    bank.body = lost
+    for order in ("o1", "o2", "o3", "o4"):
+        bank.run(order)
+    close_enough(bank.database)
+    with psycopg.connect(bank.database.admin, autocommit=True) as admin:
+        admin.execute("UPDATE control.brake SET open_ms = 3600000")
+    states: list[str] = []
+
+    def probing(order: str) -> str:
+        with ThreadPoolExecutor(1) as thread:  # a worker of its own, not a write inside this one
+            states.append(thread.submit(other.run, "o6").result().reason)
+        return f"paid {order}"
+
+    bank.body = probing
+    assert told(bank.run("o5")) == ["paid o5"]
+    assert states == ["system_down"]
+    close_enough(bank.database)
+    with psycopg.connect(bank.database.admin) as faster, ThreadPoolExecutor(1) as thread:
+        faster.execute("UPDATE control.brake SET until = clock_timestamp() + interval '1 h'")
+        waiting = thread.submit(other.run, "o7")
+        until(lambda: faster.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
+        faster.commit()
+        assert waiting.result().reason == "system_down"
+    assert other.sent == []
 
 
 LIMIT = "limits: [{tool: pay, sum: amount, max: 100, per: day, each: tenant}]\n"
