@@ -132,11 +132,19 @@ def test_a_rate_limit_holds_for_everybody(shop: Callable[..., Shop]) -> None:
     bank, other = shop(), shop()
     bank.body = limited(120)
     run = bank.run("o1")
-    assert (run.state, run.reason) == (RunState.RETRYING, "rate_limited")
+    assert (run.state, run.reason) == (RunState.RETRYING, "retry_later")
     second = other.run("o2")
     assert (second.state, second.reason) == (RunState.RETRYING, "rate_limited")
     assert second.wake_at is not None
     assert other.sent == []
+
+
+def test_what_is_denied_waits_for_nothing(shop: Callable[..., Shop]) -> None:
+    """A call that the policy denies is refused at once, whatever holds its system back."""
+    bank = shop("  - {tool: pay, when: {amount: {gt: 100}}, then: deny}\n")
+    bank.body = limited(120)
+    bank.run("o1")
+    assert "pay was not done" in told(bank.run("o2", amount="500"))[0]
 
 
 def test_a_short_rate_limit_is_waited_for(shop: Callable[..., Shop]) -> None:

@@ -443,22 +443,7 @@ BEGIN
             v_out.reason := 'attempt_settled';
         END IF;
 
-        -- 6. Nothing stands in the way but a freeze, the decision, the run's deadline, the limits and the grant.
-        IF v_out.answer IS NULL THEN
-            SELECT * INTO v_brake FROM control.brake_on(v_tenant, p_run, p_system, p_tool, v_now);
-            IF v_brake.cause = 'breaker' AND v_brake.until <= v_now THEN
-                v_brake := NULL;
-                v_probe := true;
-            END IF;
-            IF v_brake.cause IS NOT NULL THEN
-                v_out.answer := 'park';
-                v_out.reason := CASE v_brake.cause WHEN 'freeze' THEN 'frozen' WHEN 'rate_limit' THEN 'rate_limited' ELSE 'system_down' END;
-                v_out.wait_ms := CASE WHEN v_brake.cause <> 'freeze' THEN ceil(extract(epoch FROM v_brake.until - v_now) * 1000) END;
-            ELSIF s.calls >= p_calls_max OR s.retrying_ms >= p_retry_ms_max THEN
-                v_out.answer := 'park';
-                v_out.reason := CASE WHEN s.calls >= p_calls_max THEN 'calls_used_up' ELSE 'retry_time_used_up' END;
-            END IF;
-        END IF;
+        -- 6. Nothing stands in the way but the decision, a freeze or another brake, the run's deadline, the limits and the grant.
         v_frozen := a.started;
         v_digest := CASE WHEN v_frozen THEN a.digest ELSE p_digest END;
         IF v_out.answer IS NULL AND p_digest IS NULL THEN
@@ -487,6 +472,22 @@ BEGIN
         IF v_out.answer IS NULL AND p_verb IN ('ask', 'escalate', 'retry_later', 'verify_first') THEN
             v_out.answer := 'park';
             v_out.reason := p_verb;
+        END IF;
+        -- What is refused is refused at once; what may be done waits for what holds it back.
+        IF v_out.answer IS NULL THEN
+            SELECT * INTO v_brake FROM control.brake_on(v_tenant, p_run, p_system, p_tool, v_now);
+            IF v_brake.cause = 'breaker' AND v_brake.until <= v_now THEN
+                v_brake := NULL;
+                v_probe := true;
+            END IF;
+            IF v_brake.cause IS NOT NULL THEN
+                v_out.answer := 'park';
+                v_out.reason := CASE v_brake.cause WHEN 'freeze' THEN 'frozen' WHEN 'rate_limit' THEN 'rate_limited' ELSE 'system_down' END;
+                v_out.wait_ms := CASE WHEN v_brake.cause <> 'freeze' THEN ceil(extract(epoch FROM v_brake.until - v_now) * 1000) END;
+            ELSIF s.calls >= p_calls_max OR s.retrying_ms >= p_retry_ms_max THEN
+                v_out.answer := 'park';
+                v_out.reason := CASE WHEN s.calls >= p_calls_max THEN 'calls_used_up' ELSE 'retry_time_used_up' END;
+            END IF;
         END IF;
         IF v_out.answer IS NULL THEN
             IF s.deadline <= v_now THEN
