@@ -2,22 +2,23 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check simulate chaos bench clean
+.PHONY: help install demo console backend-demo test check simulate frontends chaos loss bench clean
 
 VENV    := .venv
 PYTHON  := $(VENV)/bin/python
 STAMP   := $(VENV)/installed
 
-WORKERS ?= 2
+WORKERS ?= 3
 SEEDS   ?= 2000
 KILLS   ?= 50
+ENTRIES ?= 100000
 ARGS    ?=
 
 # What a shell around us may have set for another project.
-unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-18s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-20s%s\n", $$1, $$2}'
 
 install: $(STAMP) ## make or refresh .venv
 
@@ -25,7 +26,16 @@ demo: $(STAMP) ## the main job on real input (DSN=... APPROVER_DSN=... MODEL=ope
 	@$(PYTHON) -m demo \
 	  $(if $(DSN),--dsn '$(DSN)') $(if $(APPROVER_DSN),--approver-dsn '$(APPROVER_DSN)') $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 
-test: $(STAMP) ## the test suite on a real Postgres (WORKERS=2 ARGS="-k name")
+console: $(STAMP) ## the demo's agent with three requests waiting, and the console to decide them in
+	@$(PYTHON) -m demo.console $(ARGS)
+
+backend-demo: $(STAMP) ## a three-day run as one trace in Arize Phoenix, in a .venv-backends of its own (Elastic licence; ARGS="--stay")
+	@test -x .venv-backends/bin/phoenix || { echo "Installing Phoenix into .venv-backends (some minutes) ..."; \
+	  $(PYTHON) -m venv .venv-backends && .venv-backends/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' \
+	  && .venv-backends/bin/python -m pip install --quiet --disable-pip-version-check --group backends; }
+	@$(PYTHON) -m demo.backend $(ARGS)
+
+test: $(STAMP) ## the test suite on a real Postgres (WORKERS=3 ARGS="-k name")
 	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 check: $(STAMP) ## lint, format, types, import rules
@@ -38,14 +48,23 @@ check: $(STAMP) ## lint, format, types, import rules
 simulate: $(STAMP) ## the real gate over the real SQL under seeded faults (SEEDS=20000)
 	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
+frontends: $(STAMP) ## LangGraph's own server with served graphs, in a .venv-server of its own (Elastic licence)
+	@test -x .venv-server/bin/langgraph || { $(PYTHON) -m venv .venv-server && .venv-server/bin/python -m pip install --quiet \
+	  --disable-pip-version-check 'pip>=25.1' && .venv-server/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -e '.[local]' --group dev --group server; }
+	@.venv-server/bin/python -m pytest tests/frontends $(ARGS)
+
 chaos: $(STAMP) ## real processes, kill -9, restarts; the billing service's log judges (KILLS=500)
 	@$(PYTHON) -m tests.chaos --kills $(KILLS) $(ARGS)
+
+loss: $(STAMP) ## 100,000 entries to a sink, the exporter killed at every step (ENTRIES=100000)
+	@$(PYTHON) -m tests.loss --entries $(ENTRIES) $(ARGS)
 
 bench: $(STAMP) ## cost against the hand-written floor
 	@$(PYTHON) -m bench $(ARGS)
 
 clean: ## remove .venv and what tools left behind
-	@rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	@rm -rf $(VENV) .venv-server .venv-backends dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first Python that really runs and brings venv: version managers leave commands on the PATH that only print an error.
@@ -63,5 +82,5 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "Installing into $(VENV) (about a minute the first time) ..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local]' --group dev
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[local,console]' --group dev
 	@touch $@

@@ -4,6 +4,7 @@ Agents do not use it: theirs belong to the I/O thread (:mod:`langgraph_control.a
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, LiteralString, Self, TypeAlias, TypeVar
 from uuid import UUID
@@ -89,6 +90,20 @@ class LedgerConnection:
             if len(page) < PAGE_ENTRIES:
                 return
             after = page[-1]
+
+    @contextmanager
+    def one_instant(self) -> Iterator[None]:
+        """Have everything that is asked inside answered as of one moment. Only for what reads.
+
+        Raises:
+            TrailUnavailable: the server broke off.
+        """
+        self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        try:
+            with naming_errors(self._dsn), self._connection.transaction():
+                yield
+        finally:
+            self._connection.isolation_level = None
 
     def close(self) -> None:
         """Close the connection. Harmless when repeated."""

@@ -39,17 +39,40 @@ class Entry:
     @classmethod
     def of(cls, row: EntryRow) -> Self:
         """Parse a row."""
-        facts = _object(row.facts.encode())
-        events = facts.get("events")
-        return cls(
+        return cls.told(
             seq=row.seq,
             tenant=row.tenant,
             at=row.at,
-            events=tuple(event for event in events if isinstance(event, str)) if isinstance(events, list) else (),
-            facts=facts,
-            body=_object(row.body),
+            facts=row.facts,
+            body=row.body,
             payload=row.payload,
             erased=row.commitment is not None and row.payload is None,
+        )
+
+    @classmethod
+    def told(
+        cls,
+        *,
+        seq: int,
+        tenant: str,
+        at: datetime,
+        facts: str,
+        body: bytes,
+        payload: bytes | None = None,
+        erased: bool = False,
+    ) -> Self:
+        """Parse what a row says, with or without its payload."""
+        parsed = _object(facts.encode())
+        events = parsed.get("events")
+        return cls(
+            seq=seq,
+            tenant=tenant,
+            at=at,
+            events=tuple(event for event in events if isinstance(event, str)) if isinstance(events, list) else (),
+            facts=parsed,
+            body=_object(body),
+            payload=payload,
+            erased=erased,
         )
 
     def fact(self, name: str) -> str | None:

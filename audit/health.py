@@ -1,6 +1,7 @@
-"""How calls to systems came out in this process, until it is worth a statement to tell the others.
+"""How calls to systems came out in this process, until it is worth a statement to tell the others, and what they told.
 
 Failures and rate limits are told at once, and with them what went well meanwhile; successes alone every few seconds.
+What all processes know together is asked for at most once a second, however many calls want to know it.
 """
 
 import threading
@@ -10,11 +11,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
+from langgraph_control.audit.signal_requests import SystemRow
 from langgraph_control.guards.retry_rules import BreakerRules
 
 __all__ = ["Health", "Report"]
 
 TELL_SECONDS: Final = 5.0
+KEEP_SECONDS: Final = 1.0
+"""How long what the ledger said of systems is taken as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +77,26 @@ class Health:
     """The tallies of one process, for any thread."""
 
     _tallies: dict[str, _Tally] = field(default_factory=dict)
+    _heard: dict[int, tuple[float, Mapping[str, SystemRow]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def heard(self, window_ms: int) -> Mapping[str, SystemRow] | None:
+        """Return what the ledger said a moment ago of every system it knows; None: it has to be asked.
+
+        Args:
+            window_ms: over which calls are counted.
+        """
+        at, rows = self._heard.get(window_ms, (float("-inf"), {}))
+        return rows if time.monotonic() - at < KEEP_SECONDS else None
+
+    def hear(self, window_ms: int, rows: Mapping[str, SystemRow]) -> None:
+        """Keep what the ledger says of every system it knows.
+
+        Args:
+            window_ms: over which calls are counted.
+            rows: system → how it is doing.
+        """
+        self._heard[window_ms] = (time.monotonic(), rows)
 
     def note(
         self,

@@ -4,14 +4,14 @@ One pass over the entries of one run, in order. An interval is final once a late
 is final never changes, however long the chain grows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from langgraph_control.audit.entries import Entry
 
-__all__ = ["LEFT_OPEN", "Interval", "Lasting", "intervals"]
+__all__ = ["LEFT_OPEN", "Interval", "Lasting", "Pairing", "intervals"]
 
 LOST: Final = "lost"
 LEFT_OPEN: Final = "left open"
@@ -52,10 +52,9 @@ def intervals(entries: Iterable[Entry]) -> tuple[Interval, ...]:
     Args:
         entries: one run's, in order.
     """
-    pairing = _Pairing()
-    for entry in entries:
-        pairing.take(entry)
-    return tuple(sorted(pairing.all(), key=lambda interval: (interval.opened.seq, interval.lasting)))
+    pairing = Pairing()
+    ended = [interval for entry in entries for interval in pairing.take(entry) or ()]
+    return tuple(sorted([*ended, *pairing.still_open()], key=lambda interval: (interval.opened.seq, interval.lasting)))
 
 
 @dataclass(slots=True)
@@ -69,13 +68,20 @@ _ENDS_APPROVAL: Final = ("granted", "denied", "expired", "superseded", "withdraw
 
 
 @dataclass(slots=True)
-class _Pairing:
+class Pairing:
     """What is open so far. Attempts and readings by action key, approvals by their id, the wait under one name."""
 
     open: dict[tuple[Lasting, str], _Open] = field(default_factory=dict)
-    done: list[Interval] = field(default_factory=list)
+    _ended: list[Interval] = field(default_factory=list)
+    _belongs: bool = False  # the newest entry begins, ends or is within something
 
-    def take(self, entry: Entry) -> None:
+    def take(self, entry: Entry) -> tuple[Interval, ...] | None:
+        """Take the next entry and return what it ends; None where it neither begins, ends nor is within anything.
+
+        Args:
+            entry: the entry after the one before.
+        """
+        self._ended, self._belongs = [], False
         self._end_wait(entry)
         self._vote(entry)
         if entry.fact("outcome") is not None:
@@ -87,12 +93,12 @@ class _Pairing:
         if "run.finished" in entry.events:
             for kind, name in list(self.open):
                 self._end(kind, name, entry, LEFT_OPEN)
+        return tuple(self._ended) if self._belongs else None
 
-    def all(self) -> list[Interval]:
-        still_open = [
-            Interval(lasting=now.lasting, opened=now.opened, within=tuple(now.within)) for now in self.open.values()
-        ]
-        return [*self.done, *still_open]
+    def still_open(self) -> Iterator[Interval]:
+        """Yield what has not ended."""
+        for now in self.open.values():
+            yield Interval(lasting=now.lasting, opened=now.opened, within=tuple(now.within))
 
     def _end_wait(self, entry: Entry) -> None:
         if "run.resumed" in entry.events:
@@ -107,6 +113,7 @@ class _Pairing:
             self._end(Lasting.APPROVAL, approval, entry, ended)
         elif entry.fact("person") is not None and (now := self.open.get((Lasting.APPROVAL, approval))) is not None:
             now.within.append(entry)
+            self._belongs = True
 
     def _settle(self, entry: Entry) -> None:
         key, outcome = entry.fact("key") or "", entry.fact("outcome") or ""
@@ -143,10 +150,12 @@ class _Pairing:
 
     def _begin(self, lasting: Lasting, name: str, entry: Entry) -> None:
         self.open[lasting, name] = _Open(opened=entry, lasting=lasting)
+        self._belongs = True
 
     def _end(self, lasting: Lasting, name: str, entry: Entry, outcome: str) -> None:
         now = self.open.pop((lasting, name), None)
         if now is not None:
-            self.done.append(
+            self._belongs = True
+            self._ended.append(
                 Interval(lasting=lasting, opened=now.opened, within=tuple(now.within), closed=entry, outcome=outcome)
             )

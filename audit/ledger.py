@@ -14,7 +14,7 @@ from uuid import UUID
 
 import orjson
 
-__all__ = ["Answer", "Claim", "Claimed", "Observe", "Outcome", "Reason", "Request", "Settle", "Settled", "Verdict"]
+__all__ = ["Answer", "Claim", "Claimed", "Outcome", "Reason", "Request", "Settle", "Settled", "Verdict"]
 
 SAME_FAILURES_MAX: Final = 3
 GIVE_UP_MS: Final = 86_400_000
@@ -47,6 +47,7 @@ class Answer(StrEnum):
     PARK = "park"  # it cannot go on now; the reason says what it waits for
     VERIFY = "verify"  # it may have happened: find out, and settle what you find
     STOP = "stop"  # it will not be done; the reason says why
+    EDIT = "edit"  # people changed the arguments: the call goes on with theirs
     STALE = "stale"  # this worker no longer owns the run
 
 
@@ -60,6 +61,7 @@ class Reason(StrEnum):
     DEADLINE_PASSED = "deadline_passed"  # the run's deadline is over
     KEY_CONFLICT = "key_conflict"  # the same key stands for another change that may have happened
     REJECTED = "rejected"  # a person said no to this digest
+    TOO_MANY_REQUESTS = "too_many_requests"  # as many as may wait for people at once do
     APPROVAL_EXPIRED = "approval_expired"  # nobody said yes in time
     ATTEMPTS_USED_UP = "attempts_used_up"  # tried as often as the policy allows
     ATTEMPT_SETTLED = "attempt_settled"  # this very attempt is over already
@@ -67,6 +69,8 @@ class Reason(StrEnum):
     DENY = "deny"  # the policy, or a missing piece
     DRY_RUN = "dry_run"  # described, not done
     ABANDONED = "abandoned"  # a person closed it without knowing what happened
+    UNDONE = "undone"  # it was done, and taken back since; or its saga is being taken back
+    READY_AGAIN = "ready_again"  # a person has said that taking it back did not happen: so it can be tried
     FROZEN = "frozen"  # somebody stopped writes of this tenant, agent, system or tool
     PROBE = "probe"  # go: this call finds out whether a system works again
     RATE_LIMITED = "rate_limited"  # the system asked everybody to slow down
@@ -98,7 +102,10 @@ class Claimed:
         absence_counts: whether "not there", read now, may be believed.
         approval_id: the request that decides.
         expires_at: when that request expires.
-        comment: what the person who decided wrote.
+        comment: what the person who decided, or who changed the arguments, wrote.
+        code: why a person rejected it, one of :data:`~langgraph_control.guards.approvals.REJECTIONS`; of an edit,
+            ``again`` where it changes an earlier one.
+        edit_no: the edit that stands in the place of this call; ``payload`` has its changes.
     """
 
     answer: Answer
@@ -114,6 +121,8 @@ class Claimed:
     approval_id: UUID | None
     expires_at: datetime | None
     comment: str | None
+    code: str | None = None
+    edit_no: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,10 +153,12 @@ class Claim:
         calls_max: how many tool calls the run may make.
         retry_ms_max: how long the run may wait for retries, all its actions together.
         charges: what the call takes of which budgets: ``name``, ``amount``, ``max``, ``seconds``; None for nothing.
+        saga: the saga's ``id``, ``name`` and ``step``, and the key of what it ``undoes``; None outside sagas.
         call_id: the tool call's id; evidence, never identity.
         body: the entry's body, canonical bytes.
         payload: arguments and before-image, canonical bytes; kept apart from the hashed body so that it can be erased.
         card: what an approver is shown, canonical bytes; None unless the verb is approve.
+        edit_no: the newest change by people that the arguments have in them; None: as the model made the call.
     """
 
     statement: ClassVar[str] = "claim"
@@ -179,6 +190,8 @@ class Claim:
     calls_max: int = CALLS_MAX
     retry_ms_max: int = RETRY_MS_MAX
     charges: Sequence[Mapping[str, Any]] | None = None
+    saga: Mapping[str, Any] | None = None
+    edit_no: int | None = None
 
     def parameters(self) -> Mapping[str, Any]:
         """Return the statement's parameters by name."""
@@ -206,10 +219,12 @@ class Claim:
             "calls_max": self.calls_max,
             "retry_ms_max": self.retry_ms_max,
             "charges": orjson.dumps(self.charges).decode() if self.charges else None,
+            "saga": None if self.saga is None else orjson.dumps(self.saga).decode(),
             "call_id": self.call_id,
             "body": self.body,
             "payload": self.payload,
             "card": self.card,
+            "edit_no": self.edit_no,
         }
 
     def read(self, rows: Sequence[Mapping[str, Any]]) -> Claimed:
@@ -229,6 +244,8 @@ class Claim:
             approval_id=row["approval_id"],
             expires_at=row["expires_at"],
             comment=row["comment"],
+            code=row["code"],
+            edit_no=row["edit_no"],
         )
 
 
@@ -327,41 +344,3 @@ class Settle:
         """Return the answer as a value."""
         row = rows[0]
         return Settled(answer=Verdict(row["answer"]), state=row["state"], woke=bool(row["woke"]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observe:
-    """Record a read before the model sees what it gave. The answer is False if this worker no longer owns the run.
-
-    Args:
-        run_id: the run that read.
-        token: its fencing token.
-        tool: the tool's name.
-        succeeded: whether it gave a result.
-        body: the entry's body, canonical bytes.
-        payload: arguments and result, canonical bytes.
-    """
-
-    statement: ClassVar[str] = "observe"
-
-    run_id: UUID
-    token: int
-    tool: str
-    succeeded: bool
-    body: bytes
-    payload: bytes | None
-
-    def parameters(self) -> Mapping[str, Any]:
-        """Return the statement's parameters by name."""
-        return {
-            "run_id": self.run_id,
-            "token": self.token,
-            "tool": self.tool,
-            "succeeded": self.succeeded,
-            "body": self.body,
-            "payload": self.payload,
-        }
-
-    def read(self, rows: Sequence[Mapping[str, Any]]) -> bool:
-        """Return the answer as a value."""
-        return bool(rows[0]["observed"])

@@ -36,7 +36,8 @@ def add_login(
         tenant: the tenant it speaks for, made by ``migrate``.
         person: the approver it is, as the policy's roles name people.
         groups: the groups that person is in, as the policy names them after ``group:``.
-        may_name_person: let it vote as anyone it names; for the development server only.
+        may_name_person: its words count as those of whom it names: for a service that finds out itself who its people
+            are, and for the development server. Whoever holds it can approve as anybody.
         create: create the login if it is missing; for the development server only, as it gets no password.
 
     Raises:

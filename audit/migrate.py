@@ -23,6 +23,7 @@ __all__ = ["CHECKPOINT_SCHEMA", "Migration", "check_schema", "migrate", "migrati
 SECRET_BYTES: Final = 32
 OLDEST_POSTGRES: Final = 150000
 CHECKPOINT_SCHEMA: Final = "control_checkpoints"
+MONTHS_AHEAD: Final = 2
 FILE_NAME: Final = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 
 
@@ -84,6 +85,7 @@ def migrate(admin_dsn: str, *, tenant: str = "default", lock_seconds: float = LO
         _set_up_checkpoints(connection)
         set_up_queue(connection)
         _ensure_tenant(connection, tenant)
+        _look_round(connection)
         return applied
 
 
@@ -186,10 +188,16 @@ def _set_up_checkpoints(connection: AdminConnection) -> None:
     grants = sql.SQL(
         "GRANT USAGE ON SCHEMA {0} TO control_agent;"
         " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {0} TO control_agent;"
+        " GRANT USAGE ON SCHEMA {0} TO control_admin;"
+        " GRANT SELECT, DELETE ON {0}.checkpoints, {0}.checkpoint_blobs, {0}.checkpoint_writes TO control_admin;"
         " REVOKE INSERT, UPDATE, DELETE ON {0}.checkpoint_migrations FROM control_agent"
     )
     connection.execute(grants.format(sql.Identifier(CHECKPOINT_SCHEMA)))
-    connection.execute(files(__package__).joinpath("sql", "checkpoint_tenants.sql").read_text("utf-8").encode())
+    connection.execute(_script("checkpoint_tenants.sql"))
+
+
+def _script(name: str) -> bytes:
+    return files(__package__).joinpath("sql", name).read_text("utf-8").encode()
 
 
 def _ensure_tenant(connection: AdminConnection, tenant: str) -> None:
@@ -197,7 +205,19 @@ def _ensure_tenant(connection: AdminConnection, tenant: str) -> None:
         "INSERT INTO control.tenant (tenant, secret) VALUES (%s, %s) ON CONFLICT DO NOTHING",
         (tenant, secrets.token_bytes(SECRET_BYTES)),
     )
-    known = connection.execute("SELECT to_regprocedure('control.tenant_chain(text)') AS chain").fetchone()
-    if known is not None and known["chain"] is not None:
+    if _offers(connection, "control.tenant_chain(text)"):
         # Now, before an agent login of another tenant could take the chain's id for a run.
         connection.execute("SELECT control.tenant_chain(%s)", (tenant,))
+
+
+def _look_round(connection: AdminConnection) -> None:
+    """Make sure again of months to write into, of rows by tenant, and that it is the same server."""
+    if _offers(connection, "control.same_server()"):
+        connection.execute("SELECT control.months_ahead(control.clock(), %s)", (MONTHS_AHEAD,))
+        connection.execute(_script("tenant_rows.sql"))
+        connection.execute("SELECT control.same_server()")
+
+
+def _offers(connection: AdminConnection, function: str) -> bool:
+    known = connection.execute("SELECT to_regprocedure(%s) AS found", (function,)).fetchone()
+    return known is not None and known["found"] is not None

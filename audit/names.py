@@ -1,14 +1,15 @@
-"""Runs and requests for approval as people type them: ``run_…`` and ``apr_…``, each with the id's 32 digits."""
+"""Runs, requests and questions as people type them: ``run_…``, ``apr_…``, ``qst_…``, each with the id's 32 digits."""
 
 from typing import Final
 from uuid import UUID
 
 from langgraph_control.errors import ApprovalRefused, UnknownRun
 
-__all__ = ["approval_id", "approval_name", "run_id", "run_name"]
+__all__ = ["approval_id", "approval_name", "question_id", "question_name", "run_id", "run_name"]
 
 _APPROVAL: Final = "apr_"
 _RUN: Final = "run_"
+_QUESTION: Final = "qst_"
 
 
 def approval_name(approval: UUID | str) -> str:
@@ -27,6 +28,24 @@ def run_name(run: UUID | str) -> str:
         run: its id.
     """
     return _RUN + str(run).replace("-", "")
+
+
+def question_name(question: UUID | str) -> str:
+    """Return a question's name as people type it.
+
+    Args:
+        question: its id.
+    """
+    return _QUESTION + str(question).replace("-", "")
+
+
+def question_id(name: str) -> UUID | None:
+    """Return the id behind a question's name; None for what is no such name, as a graph's own question has none.
+
+    Args:
+        name: ``qst_…``.
+    """
+    return _id(name, _QUESTION) if isinstance(name, str) and name.startswith(_QUESTION) else None
 
 
 def approval_id(name: str | UUID) -> UUID:

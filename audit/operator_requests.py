@@ -15,12 +15,14 @@ __all__ = [
     "Cancel",
     "Cancelled",
     "Freeze",
+    "Frozen",
     "InFlight",
     "Resolution",
     "Resolve",
     "Resolved",
     "Scope",
     "Unfreeze",
+    "Unfrozen",
 ]
 
 Rows = Sequence[Mapping[str, Any]]
@@ -68,6 +70,7 @@ class Resolve(FieldsAreParameters):
         verdict: what became of it.
         result: the encoded result that repeats get; only where it happened.
         person: who says so, where the login may name one (the development server); None for the login's own person.
+        identity: how a service that authenticates people found out who it is, as JSON; None: the login says it.
         comment: how it is known, for the record.
         body: the entry's body, canonical bytes.
     """
@@ -81,6 +84,7 @@ class Resolve(FieldsAreParameters):
     person: str | None
     comment: str
     body: bytes
+    identity: str | None = None
 
     def read(self, rows: Rows) -> Resolved:
         """Return the answer as a value."""
@@ -108,6 +112,7 @@ class Cancel(FieldsAreParameters):
     Args:
         run_id: the run.
         person: who says so, where the login may name one; None for the login's own person.
+        identity: how a service that authenticates people found out who it is, as JSON; None: the login says it.
         comment: why, for the record.
         body: the entry's body, canonical bytes.
     """
@@ -118,6 +123,7 @@ class Cancel(FieldsAreParameters):
     person: str | None
     comment: str
     body: bytes
+    identity: str | None = None
 
     def read(self, rows: Rows) -> Cancelled:
         """Return the answer as a value."""
@@ -144,6 +150,19 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """A freeze's answer.
+
+    Args:
+        refused: a stable word that says why it does not count; None where it does.
+        under_way: the calls that it does not stop.
+    """
+
+    refused: str | None
+    under_way: tuple[InFlight, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze(FieldsAreParameters):
     """Stop writes from the next claim on. The answer lists what is under way.
 
@@ -151,6 +170,7 @@ class Freeze(FieldsAreParameters):
         scope: what is stopped.
         name: of the agent, system or tool; "" for the tenant.
         person: who says so, where the login may name one; None for the login's own person.
+        identity: how a service that authenticates people found out who it is, as JSON; None: the login says it.
         comment: why, for the record.
         body: the entry's body, canonical bytes.
     """
@@ -162,20 +182,37 @@ class Freeze(FieldsAreParameters):
     person: str | None
     comment: str
     body: bytes
+    identity: str | None = None
 
-    def read(self, rows: Rows) -> tuple[InFlight, ...]:
+    def read(self, rows: Rows) -> Frozen:
         """Return the answer as a value."""
-        return tuple(InFlight(**row) for row in rows)
+        refused = next((row["refused"] for row in rows if row["refused"]), None)
+        calls = ({name: value for name, value in row.items() if name != "refused"} for row in rows)
+        return Frozen(refused=refused, under_way=() if refused else tuple(InFlight(**call) for call in calls))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfrozen:
+    """What came of letting writes go on.
+
+    Args:
+        refused: a stable word that says why it does not count; None where it does.
+        woken: so many runs stood still for it.
+    """
+
+    refused: str | None
+    woken: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfreeze(FieldsAreParameters):
-    """Let writes go on. The answer is how many runs that stood still for it are woken; None if nothing was frozen.
+    """Let writes go on.
 
     Args:
         scope: what was stopped.
         name: of the agent, system or tool; "" for the tenant.
         person: who says so, where the login may name one; None for the login's own person.
+        identity: how a service that authenticates people found out who it is, as JSON; None: the login says it.
         comment: why, for the record.
         body: the entry's body, canonical bytes.
     """
@@ -187,11 +224,11 @@ class Unfreeze(FieldsAreParameters):
     person: str | None
     comment: str
     body: bytes
+    identity: str | None = None
 
-    def read(self, rows: Rows) -> int | None:
+    def read(self, rows: Rows) -> Unfrozen:
         """Return the answer as a value."""
-        woken = int(rows[0]["woken"])
-        return None if woken < 0 else woken
+        return Unfrozen(refused=rows[0]["reason"], woken=rows[0]["woken"] or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from langgraph_control.audit.identity import Authenticator, recognised
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.operator_requests import (
     Brake,
@@ -20,7 +21,9 @@ from langgraph_control.audit.operator_requests import (
     Scope,
     Unfreeze,
 )
+from langgraph_control.audit.questions import OpenQuestions, QuestionRow, answering, not_taken
 from langgraph_control.audit.requests import FindRun, RunActions
+from langgraph_control.audit.restored import AcceptRestore
 from langgraph_control.audit.rows import ActionRow, RunRow
 from langgraph_control.audit.store import Store
 from langgraph_control.errors import OperationRefused, UnknownRun
@@ -38,6 +41,10 @@ REFUSALS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "This login belongs to no person, or may not speak for that one.",
             "Use an approver's login, or --as with Control.local's.",
         ),
+        "unknown_person": (
+            "Who signed in has none of the policy's roles.",
+            "Add the person, or a group of theirs, to the policy and publish it.",
+        ),
         "not_the_owner": (
             "This person does not have the role that owns such outcomes.",
             "Ask somebody with the policy's owner role.",
@@ -54,6 +61,14 @@ REFUSALS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "Settle that first: langgraph-control resolve RUN.",
         ),
         "not_frozen": ("Nothing is frozen under that name.", "See what is: langgraph-control freeze --list."),
+        "restored": (
+            "Writes stand still since the database was restored: what was lost has to be found out first.",
+            "Then: langgraph-control accept-restore --comment ….",
+        ),
+        "not_restored": (
+            "No restore waits to be looked into.",
+            "See what is stopped: langgraph-control freeze --list.",
+        ),
     }
 )
 """Why something was refused, by the stable word the record has: what it means, and what to do."""
@@ -62,16 +77,22 @@ REFUSALS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 class Operators:
     """What people do about runs. Who acts is whom the admin published for this database login.
 
+    In a service that authenticates people itself it is whom the authenticator recognises by their credential, on a
+    login that may name persons, as with :class:`~langgraph_control.audit.approvals.Approvals`. Only people with one of
+    the policy's roles may act there; questions are also answered by whom the run was started by or for.
+
     Nothing is opened before the first call. Use it in a ``with`` block, or close it.
 
     Args:
         dsn: an approver's or the admin's connection string.
+        authenticator: recognises people by a credential; every word then needs one.
 
     Raises:
         DatabaseRefused: it cannot be read.
     """
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, *, authenticator: Authenticator | None = None) -> None:
+        self._authenticator = authenticator
         self._store = Store(dsn, application_name="langgraph-control operators", connections_max=2)
 
     def run(self, name: str) -> RunRow:
@@ -112,6 +133,7 @@ class Operators:
         comment: str,
         result: bytes | None = None,
         as_: str | None = None,
+        credential: str | None = None,
     ) -> Resolved:
         """Say what became of an action that the program cannot settle. The runs that wait for it are woken.
 
@@ -122,8 +144,10 @@ class Operators:
             comment: how it is known, for the record; the model is told it where it was given up.
             result: what repeats get, encoded; only where it happened. None: that it is done.
             as_: who says so; only with the development server's approver login.
+            credential: what the authenticator recognises the person by; where there is one, it is needed.
 
         Raises:
+            NotAuthenticated: the credential is not accepted, or none was given; nothing was asked of the ledger.
             OperationRefused: it does not count; code and text say why, and the refusal is on record.
         """
         resolved = self._store.call(
@@ -133,6 +157,7 @@ class Operators:
                 verdict=verdict,
                 result=result,
                 person=as_,
+                identity=recognised(self._authenticator, credential, as_=as_),
                 comment=_commented(comment),
                 body=_body(comment),
             )
@@ -141,22 +166,58 @@ class Operators:
             raise refusal(resolved.refused)
         return resolved
 
-    def cancel(self, run: UUID, *, comment: str, as_: str | None = None) -> None:
+    def cancel(self, run: UUID, *, comment: str, as_: str | None = None, credential: str | None = None) -> None:
         """End a run that is not wanted any more. What it asked for is withdrawn; whoever drives it is stopped.
 
         Args:
             run: the run.
             comment: why, for the record.
             as_: who says so; only with the development server's approver login.
+            credential: what the authenticator recognises the person by; where there is one, it is needed.
 
         Raises:
+            NotAuthenticated: the credential is not accepted, or none was given; nothing was asked of the ledger.
             OperationRefused: it goes on; code and text say why.
         """
-        cancelled = self._store.call(Cancel(run_id=run, person=as_, comment=_commented(comment), body=_body(comment)))
+        identity = recognised(self._authenticator, credential, as_=as_)
+        cancelled = self._store.call(
+            Cancel(run_id=run, person=as_, identity=identity, comment=_commented(comment), body=_body(comment))
+        )
         if cancelled.refused is not None:
             raise refusal(cancelled.refused, about=", ".join(cancelled.unsettled))
 
-    def freeze(self, scope: Scope, name: str = "", *, comment: str, as_: str | None = None) -> tuple[InFlight, ...]:
+    def questions(self, run: UUID | None = None) -> tuple[QuestionRow, ...]:
+        """Return what runs wait to be told, oldest first.
+
+        Args:
+            run: of one run; None: of all.
+        """
+        return self._store.call(OpenQuestions(run_id=run))
+
+    def answer(
+        self, run: UUID, question: UUID, answer: str, *, as_: str | None = None, credential: str | None = None
+    ) -> None:
+        """Answer a question. The model is told; no write runs by it. The runs that wait for it are woken.
+
+        Args:
+            run: a run that asked it.
+            question: the question.
+            answer: what the user says.
+            as_: who says so; only with the development server's approver login.
+            credential: what the authenticator recognises the person by; where there is one, it is needed.
+
+        Raises:
+            NotAuthenticated: the credential is not accepted, or none was given; nothing was asked of the ledger.
+            OperationRefused: it was not taken; code and text say why.
+        """
+        identity = recognised(self._authenticator, credential, as_=as_)
+        refused = self._store.call(answering(run, question, answer, person=as_, identity=identity))
+        if refused is not None:
+            raise not_taken(refused)
+
+    def freeze(
+        self, scope: Scope, name: str = "", *, comment: str, as_: str | None = None, credential: str | None = None
+    ) -> tuple[InFlight, ...]:
         """Stop writes from the next claim on, and return what is under way: that is not stopped.
 
         Args:
@@ -164,16 +225,30 @@ class Operators:
             name: of the agent, system or tool; "" for the tenant.
             comment: why, for the record.
             as_: who says so; only with the development server's approver login.
+            credential: what the authenticator recognises the person by; where there is one, it is needed.
 
         Raises:
+            NotAuthenticated: the credential is not accepted, or none was given; nothing was asked of the ledger.
             OperationRefused: scope and name do not fit together, or the login speaks for nobody.
         """
         _check_name(scope, name)
-        return self._store.call(
-            Freeze(scope=scope, name=name, person=as_, comment=_commented(comment), body=_body(comment))
+        frozen = self._store.call(
+            Freeze(
+                scope=scope,
+                name=name,
+                person=as_,
+                identity=recognised(self._authenticator, credential, as_=as_),
+                comment=_commented(comment),
+                body=_body(comment),
+            )
         )
+        if frozen.refused is not None:
+            raise refusal(frozen.refused)
+        return frozen.under_way
 
-    def unfreeze(self, scope: Scope, name: str = "", *, comment: str, as_: str | None = None) -> int:
+    def unfreeze(
+        self, scope: Scope, name: str = "", *, comment: str, as_: str | None = None, credential: str | None = None
+    ) -> int:
         """Let writes go on, and return how many runs that stood still for it are woken.
 
         Args:
@@ -181,17 +256,50 @@ class Operators:
             name: of the agent, system or tool; "" for the tenant.
             comment: why, for the record.
             as_: who says so; only with the development server's approver login.
+            credential: what the authenticator recognises the person by; where there is one, it is needed.
 
         Raises:
+            NotAuthenticated: the credential is not accepted, or none was given; nothing was asked of the ledger.
             OperationRefused: nothing is frozen under that name.
         """
         _check_name(scope, name)
-        woken = self._store.call(
-            Unfreeze(scope=scope, name=name, person=as_, comment=_commented(comment), body=_body(comment))
+        unfrozen = self._store.call(
+            Unfreeze(
+                scope=scope,
+                name=name,
+                person=as_,
+                identity=recognised(self._authenticator, credential, as_=as_),
+                comment=_commented(comment),
+                body=_body(comment),
+            )
         )
-        if woken is None:
-            raise refusal("not_frozen")
-        return woken
+        if unfrozen.refused is not None:
+            raise refusal(unfrozen.refused)
+        return unfrozen.woken
+
+    def accept_restore(self, *, comment: str, as_: str | None = None, credential: str | None = None) -> int:
+        """Let writes go on after a restore, and return how many runs that stood still for it are woken.
+
+        Args:
+            comment: what was lost and what was done about it, for the record.
+            as_: who says so; only with the development server's approver login.
+            credential: what the authenticator recognises the person by; where there is one, it is needed.
+
+        Raises:
+            NotAuthenticated: the credential is not accepted, or none was given; nothing was asked of the ledger.
+            OperationRefused: nothing waits for it, or the login speaks for nobody.
+        """
+        accepted = self._store.call(
+            AcceptRestore(
+                person=as_,
+                identity=recognised(self._authenticator, credential, as_=as_),
+                comment=_commented(comment),
+                body=_body(comment),
+            )
+        )
+        if accepted.refused is not None:
+            raise refusal(accepted.refused)
+        return accepted.woken
 
     def brakes(self) -> tuple[Brake, ...]:
         """Return what holds writes back now, oldest first."""

@@ -40,6 +40,8 @@ def publish_policy(admin_dsn: str, policy: Policy) -> int:
         members=[{"role": role, "member": member} for role, people in policy.roles.items() for member in people],
         floors=[{**asdict(floor), "most": most.get(floor.tool)} for floor in floors(policy)],
         owners=[*_owners(policy.owners)],
+        open_per_run=policy.approve.open_per_run,
+        open_per_tenant=policy.approve.open_per_tenant,
         body=orjson.dumps({"policy": policy.hash, "source": policy.source}, option=orjson.OPT_SORT_KEYS),
     )
     store = Store(admin_dsn)

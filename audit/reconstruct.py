@@ -10,7 +10,9 @@ from typing import Any, Final
 from langgraph_control.audit.entries import Entry
 from langgraph_control.audit.intervals import Interval, intervals
 from langgraph_control.audit.names import approval_name
-from langgraph_control.audit.sentences import Tone, sentence
+from langgraph_control.audit.observing import fallback_texts
+from langgraph_control.audit.sentences import sentence
+from langgraph_control.audit.tones import Tone
 from langgraph_control.guards.canonical import from_canonical, observed_bytes
 
 __all__ = ["Step", "Story", "reconstruct"]
@@ -62,6 +64,7 @@ class Story:
         graph: the graph's name.
         thread_id: its thread.
         workers: the processes that drove it, in the order of their coming.
+        versions: of the agent that drove it, in the order of their coming; none where its graph was bound without one.
         people: everyone whose vote counted.
         policies: hashes of the policies that decided.
         steps: one for each entry, in order.
@@ -75,6 +78,7 @@ class Story:
     graph: str | None
     thread_id: str | None
     workers: tuple[str, ...]
+    versions: tuple[str, ...]
     people: tuple[str, ...]
     policies: tuple[str, ...]
     steps: tuple[Step, ...]
@@ -100,6 +104,7 @@ def reconstruct(entries: Iterable[Entry]) -> Story:
         graph=_first(entry.said("where", "graph") for entry in known),
         thread_id=_first(entry.said("where", "thread_id") for entry in known),
         workers=_distinct(entry.said("where", "worker") for entry in known),
+        versions=_distinct(entry.said("who", "version") for entry in known),
         people=_distinct(entry.fact("person") for entry in known if "approval.voted" in entry.events),
         policies=_distinct(entry.said("policy") for entry in known),
         steps=tuple(_step(entry, ends.get(entry.seq, [])) for entry in known),
@@ -156,6 +161,7 @@ def _why(entry: Entry) -> Iterator[str]:
 
 
 _DETAILS: Final = (
+    ("question", "question"),
     ("target", "target"),
     ("system", "system"),
     ("error", "error"),
@@ -170,6 +176,7 @@ def _details(entry: Entry) -> Iterator[tuple[str, str]]:
         said = entry.said(name)
         if said and said != "unasked":
             yield label, said
+    yield from (("known from a fallback only", text) for text in fallback_texts(entry.body.get("fallbacks")))
     approval = entry.fact("approval")
     if approval is not None and entry.fact("decision") is not None:
         yield "request", approval_name(approval)

@@ -1,4 +1,4 @@
-"""Every request to the ledger beside claim, settle and observe: runs, reading, votes, publishing.
+"""Every request to the ledger beside claim and settle: runs, reading, votes, publishing.
 
 Each is a value that knows its statement, its parameters and how to read its answer, in the manner of
 :mod:`langgraph_control.audit.ledger`; the answers are in :mod:`langgraph_control.audit.rows`.
@@ -26,6 +26,7 @@ from langgraph_control.audit.rows import (
     Voted,
     Voting,
 )
+from langgraph_control.guards.approvals import OPEN_PER_RUN, OPEN_PER_TENANT
 
 __all__ = [
     "Chains",
@@ -194,6 +195,8 @@ class RunRelease(FieldsAreParameters):
         generation: as read under the lease; if it rose since, the answer is "again".
         state: where the run stands now.
         reason: why, for people.
+        owner: who has to act; the roles that are asked now take its place where people must vote.
+        next_step: what to do: commands of ours or a call, nothing else.
         wake_ms: when it goes on by itself, from now; None for never.
         body: the entry's body, canonical bytes.
     """
@@ -207,6 +210,8 @@ class RunRelease(FieldsAreParameters):
     reason: str
     wake_ms: int | None
     body: bytes
+    owner: str = ""
+    next_step: str = ""
 
     def parameters(self) -> Mapping[str, Any]:
         """Return the statement's parameters by name."""
@@ -216,6 +221,8 @@ class RunRelease(FieldsAreParameters):
             "generation": self.generation,
             "state": self.state.value,
             "reason": self.reason,
+            "owner": self.owner,
+            "next_step": self.next_step,
             "wake_ms": self.wake_ms,
             "body": self.body,
         }
@@ -229,6 +236,8 @@ class RunRelease(FieldsAreParameters):
             entries=row["entries"],
             unsettled=tuple(row["unsettled"] or ()),
             needs_human=bool(row["needs_human"]),
+            state=None if row["state"] is None else RunState(row["state"]),
+            reason=row["reason"],
         )
 
 
@@ -257,11 +266,15 @@ class NewestRuns(FieldsAreParameters):
 
     Args:
         limit: at most so many.
+        state: only those that stand there; None for all.
+        owner: only those whose owner it is, alone or with others; None for all.
     """
 
     statement: ClassVar[str] = "runs"
 
     limit: int
+    state: RunState | None = None
+    owner: str | None = None
 
     def read(self, rows: Rows) -> tuple[RunRow, ...]:
         """Return the answer as a value."""
@@ -362,19 +375,23 @@ class Vote(FieldsAreParameters):
 
     Args:
         approval_id: the request.
-        decision: yes or no.
+        decision: yes, no, or a yes that shall do alone because of an emergency.
         comment: why, for the record and for the model; None for nothing.
         person: who votes, where the login may name one (the development server); None for the login's own person.
+        identity: how a service that authenticates people found out who votes, as JSON; None where the login says it.
+        code: with a no: why, as one of :data:`~langgraph_control.guards.approvals.REJECTIONS`.
         body: the entry's body, canonical bytes.
     """
 
     statement: ClassVar[str] = "vote"
 
     approval_id: UUID
-    decision: Literal["approve", "reject"]
+    decision: Literal["approve", "reject", "break_glass"]
     comment: str | None
     person: str | None
     body: bytes
+    identity: str | None = None
+    code: str | None = None
 
     def read(self, rows: Rows) -> Voted:
         """Return the answer as a value."""
@@ -429,6 +446,8 @@ class PublishPolicy(FieldsAreParameters):
         body: the entry's body, canonical bytes.
         owners: ``{"scope": …, "name": …, "role": …}`` for who settles what the program cannot; scope is ``tool``,
             ``system``, ``impact`` or ``default`` (with the name "").
+        open_per_run: how many requests of one run may wait for people at once.
+        open_per_tenant: how many of all its runs.
     """
 
     statement: ClassVar[str] = "policy_publish"
@@ -439,6 +458,8 @@ class PublishPolicy(FieldsAreParameters):
     floors: Sequence[Mapping[str, Any]]
     body: bytes
     owners: Sequence[Mapping[str, str]] = ()
+    open_per_run: int = OPEN_PER_RUN
+    open_per_tenant: int = OPEN_PER_TENANT
 
     def parameters(self) -> Mapping[str, Any]:
         """Return the statement's parameters by name."""
@@ -448,6 +469,8 @@ class PublishPolicy(FieldsAreParameters):
             "members": orjson.dumps(self.members).decode(),
             "floors": orjson.dumps(self.floors).decode(),
             "owners": orjson.dumps(self.owners).decode(),
+            "open_per_run": self.open_per_run,
+            "open_per_tenant": self.open_per_tenant,
             "body": self.body,
         }
 

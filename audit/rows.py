@@ -62,6 +62,7 @@ class RunAnswer:
         input: the input it was started with, as stored; None unless acquired.
         base_checkpoint: newest checkpoint of a shared thread before the run; "" for none, None if not yet known.
         other_run: the unfinished run that keeps the thread busy.
+        recall: what earlier drives knew of the run, as stored; None unless acquired.
     """
 
     answer: RunLease
@@ -81,6 +82,7 @@ class RunAnswer:
     input: bytes | None
     base_checkpoint: str | None
     other_run: UUID | None
+    recall: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "RunAnswer":
@@ -108,6 +110,8 @@ class Released:
         entries: length of the run's chain.
         unsettled: tools of the actions that are undecided.
         needs_human: one of them waits for a person to say what happened.
+        state: where the run stands now; None unless released.
+        reason: why.
     """
 
     answer: Release
@@ -115,6 +119,8 @@ class Released:
     entries: int | None
     unsettled: tuple[str, ...]
     needs_human: bool
+    state: RunState | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +144,9 @@ class RunRow:
         lease_until: when its worker's lease ends; None if nobody holds it.
         entries: length of its chain.
         head: hash of its newest entry.
+        owner: who has to act: roles, whoever asked for it, or workers; "" for a run that is done.
+        next_step: what to do, as a command or a call; "" where nothing was stored.
+        tools: the tools of the writes it waits for.
     """
 
     run_id: UUID
@@ -156,11 +165,14 @@ class RunRow:
     lease_until: datetime | None
     entries: int
     head: bytes
+    owner: str
+    next_step: str
+    tools: tuple[str, ...]
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "RunRow":
         """Read a ``control.run_row``."""
-        return cls(**{**row, "state": RunState(row["state"])})
+        return cls(**{**row, "state": RunState(row["state"]), "tools": tuple(row["tools"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +255,7 @@ class Voting(StrEnum):
     """What a vote is answered with."""
 
     OPEN = "open"  # counted; more people are needed
+    EDITED = "edited"  # the call is asked to go on with other arguments, and comes back with a request for those
     GRANTED = "granted"  # counted, and that was enough
     DENIED = "denied"  # counted; the request is closed
     REFUSED = "refused"  # not counted; the reason says which rule
@@ -304,7 +317,11 @@ class ApprovalRow:
         trigger: the delivery that began the run.
         actor: who asked.
         on_behalf_of: for whom.
-        voters: ``person:decision`` in the order they voted.
+        voters: ``person:decision``, or ``person for another:decision`` by delegation, in the order they voted.
+        code: why it was rejected, as one of :data:`~langgraph_control.guards.approvals.REJECTIONS`; None otherwise.
+        supersedes: the request whose place it took, because what would be done had changed.
+        edited_by: who changed the arguments of that one, if it was a person.
+        in_review: it was done on one person's word in an emergency, and nobody has looked at that since.
     """
 
     approval_id: UUID
@@ -324,6 +341,10 @@ class ApprovalRow:
     actor: str
     on_behalf_of: str | None
     voters: tuple[str, ...]
+    code: str | None = None
+    supersedes: UUID | None = None
+    edited_by: str | None = None
+    in_review: bool = False
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "ApprovalRow":

@@ -57,6 +57,8 @@ class ControlSaver(BasePostgresSaver):
         serde: how values are stored; LangGraph's own if None.
     """
 
+    fences_runs: Final = True  # also told by wrappers that pass on what they do not know
+
     def __init__(
         self,
         store: Store,

@@ -1,23 +1,16 @@
 """One sentence for one entry: what happened, in words that need no knowledge of the ledger."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from langgraph_control.audit.authority_sentences import authority_sentence
 from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.keeping_sentences import keeping_sentence
 from langgraph_control.audit.names import approval_name
+from langgraph_control.audit.tones import Tone
 
-__all__ = ["Tone", "sentence"]
-
-
-class Tone(StrEnum):
-    """How an entry is to be read at a glance."""
-
-    PLAIN = "plain"  # part of the ordinary course
-    GOOD = "good"  # done, granted
-    WAITING = "waiting"  # parked, or asked
-    BAD = "bad"  # failed, unknown, refused, or for a person
+__all__ = ["sentence"]
 
 
 _REASONS: Final[Mapping[str, str]] = MappingProxyType(
@@ -30,12 +23,16 @@ _REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "key_conflict": "not done: the same change was already asked for with other arguments",
         "rejected": "not done: a person said no",
         "approval_expired": "not done: nobody approved it in time",
+        "too_many_requests": "not done: as many requests wait for people as may at once",
         "attempts_used_up": "not done: it was tried as often as allowed",
         "abandoned": "not done: a person closed it without knowing what happened",
+        "undone": "not done: it, or its saga, was taken back",
+        "ready_again": "to be tried again: a person said that it did not happen",
         "rate_limited": "put off: its system asked everybody to slow down",
         "system_down": "put off: too many calls to its system failed",
         "calls_used_up": "stopped: the run has made as many tool calls as it may",
         "retry_time_used_up": "stopped: the run has waited for retries as long as it may",
+        "looping": "stopped: the run goes in circles",
         "limit_reached": "not done: a limit that the policy sets is reached",
         "frozen": "stopped: somebody froze such writes",
         "attempt_settled": "not done again: this attempt is over",
@@ -68,11 +65,19 @@ _REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
         "expired": "the request has expired",
         "not_in_role": "not in a role that decides this",
         "is_requester": "nobody decides what they asked for",
+        "is_editor": "nobody decides what they changed",
+        "approved_before": "has approved another change of this run",
+        "no_break_glass": "nobody may decide this alone",
+        "used": "it was done with this vote",
+        "no_vote": "there is no vote to take back",
+        "has_begun": "it has begun",
         "comment_missing": "a comment is required",
         "already_voted": "has voted already",
         "not_yourself": "a login votes for its own person only",
     }
 )
+
+_WORDS_REFUSED: Final = frozenset({"run.cancel_refused", "freeze.refused", "question.answer_refused"})
 
 _STATES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -91,6 +96,12 @@ def sentence(entry: Entry) -> tuple[str, Tone]:
     Args:
         entry: any entry, also of a kind that this release does not know.
     """
+    authority = authority_sentence(entry)
+    if authority is not None:
+        return authority
+    kept = keeping_sentence(entry)
+    if kept is not None:
+        return kept
     if entry.fact("verdict") is not None:
         return _resolved(entry)
     stopped = _stopped(entry)
@@ -104,6 +115,8 @@ def sentence(entry: Entry) -> tuple[str, Tone]:
         return _claimed(entry)
     if entry.fact("kind") == "read":
         return _observed(entry)
+    if entry.fact("loop") is not None:
+        return f"{_tool(entry)}: refused, {_LOOPS.get(entry.fact('loop') or '', 'once more')}", Tone.BAD
     return _ran(entry)
 
 
@@ -120,6 +133,15 @@ def _resolved(entry: Entry) -> tuple[str, Tone]:
 
 
 def _stopped(entry: Entry) -> tuple[str, Tone] | None:
+    if refused := _WORDS_REFUSED & set(entry.events):
+        return (
+            f"a person's word that does not count: {_REFUSALS.get(entry.fact('reason') or '', min(refused))}",
+            Tone.BAD,
+        )
+    if "question.answered" in entry.events:
+        return f"{_tool(entry)}: what the user was asked about it is answered", Tone.GOOD
+    if "resume.ignored" in entry.events:
+        return f"{_tool(entry)}: a resume tried to decide it and was ignored: {entry.fact('reason')}", Tone.BAD
     if "run.cancelled" in entry.events:
         return "the run was cancelled by a person", Tone.BAD
     if "breaker.opened" in entry.events:
@@ -138,14 +160,23 @@ def _frozen(entry: Entry) -> tuple[str, Tone]:
 
 
 def _tool(entry: Entry) -> str:
-    return entry.fact("tool") or "a tool"
+    tool, saga, step = entry.fact("tool") or "a tool", entry.fact("saga"), entry.facts.get("step")
+    if saga is None:
+        return tool
+    part = f"step {step} of {saga}"
+    return f"{tool}, to take back {part}" if entry.fact("undoes") is not None else f"{tool}, {part}"
+
+
+def _version(entry: Entry) -> str:
+    version = entry.said("who", "version")
+    return "" if version is None else f", version {version} of the agent"
 
 
 def _ran(entry: Entry) -> tuple[str, Tone]:
     if "run.started" in entry.events:
-        return "the run started", Tone.PLAIN
+        return f"the run started{_version(entry)}", Tone.PLAIN
     if "run.resumed" in entry.events:
-        return "the run went on", Tone.PLAIN
+        return f"the run went on{_version(entry)}", Tone.PLAIN
     if "run.finished" in entry.events:
         return "the run is done", Tone.GOOD
     if "run.fenced" in entry.events:
@@ -158,6 +189,8 @@ def _ran(entry: Entry) -> tuple[str, Tone]:
         return said if why in {"", state} else f"{said}: {why}", Tone.BAD if bad else Tone.WAITING
     if "policy.loaded" in entry.events:
         return "a policy was published", Tone.PLAIN
+    if "key.rotated" in entry.events:
+        return "a signing key was registered", Tone.PLAIN
     if "approval.granted" in entry.events:
         return f"{_tool(entry)}: approved: the votes are enough under a policy published now", Tone.GOOD
     return ", ".join(entry.events) or "an entry that cannot be read", Tone.PLAIN
@@ -189,14 +222,38 @@ def _settled(entry: Entry) -> tuple[str, Tone]:
         return f"{_tool(entry)}: a late answer, kept as evidence: {said}", Tone.PLAIN
     if outcome == "succeed" and "effect.verified" in entry.events:
         said = "done, and read back: it is there"
+    if "compensation.succeeded" in entry.events:
+        said = f"{said}: what it takes back is taken back"
     if "effect.mismatch" in entry.events:
         said = "said to be done, but read back it is not there: for a person"
     return f"{_tool(entry)}: {said}", tone
 
 
+_LOOPS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "same": "the same again, and the model was told so",
+        "bouncing": "to and fro between two calls, and the model was told so",
+        "parked": "again and again, though the model was told: for a person",
+    }
+)
+
+
 def _observed(entry: Entry) -> tuple[str, Tone]:
+    if not {"action.succeeded", "action.failed"} & set(entry.events):
+        stopped = f"{_tool(entry)}: not called: the same call has had the same answer too often"
+        return f"{stopped}; for a person" if "loop.parked" in entry.events else stopped, Tone.BAD
+    said, tone = _read(entry)
+    loop = _LOOPS.get(entry.fact("loop") or "")
+    return f"{_tool(entry)}: {said}; {loop}" if loop else f"{_tool(entry)}: {said}", Tone.BAD if loop else tone
+
+
+def _read(entry: Entry) -> tuple[str, Tone]:
+    if entry.facts.get("fallback") is True:
+        return "reading failed; a fallback stood in for the answer", Tone.BAD
+    if entry.facts.get("waits") is True:
+        return "reading failed; the run waits and tries it again later", Tone.WAITING
     ok = "action.succeeded" in entry.events
-    return f"{_tool(entry)}: {'read' if ok else 'reading failed'}", Tone.PLAIN if ok else Tone.BAD
+    return ("read", Tone.PLAIN) if ok else ("reading failed", Tone.BAD)
 
 
 def _voted(entry: Entry) -> tuple[str, Tone]:

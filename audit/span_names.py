@@ -7,11 +7,12 @@ ours.
 from typing import Final
 
 # Spans.
-RUN: Final = "control.run"
 APPROVAL: Final = "control.approval"
 WAIT: Final = "control.wait"
 READING: Final = "control.read_back"
+ENTRY: Final = "control.entry"  # one that names no event; others that stand by themselves have their event's name
 EXECUTE_TOOL: Final = "execute_tool"  # GenAI: followed by the tool's name
+INVOKE_AGENT: Final = "invoke_agent"  # GenAI: followed by the graph's name
 
 # OpenTelemetry.
 GEN_AI_OPERATION: Final = "gen_ai.operation.name"
@@ -55,6 +56,9 @@ POLICY: Final = "control.policy.hash"
 ANSWER: Final = "control.answer"
 REASON: Final = "control.reason"
 STATE: Final = "control.state"
+WAIT_UNTIL: Final = "control.wait.until"
+SINK: Final = "control.export.sink"  # of metrics
+RESULT: Final = "control.result"  # of metrics
 PERSON: Final = "control.approval.person"
 ROLES: Final = "control.approval.roles"
 DECISION: Final = "control.approval.vote"

@@ -1,206 +1,196 @@
 """Spans as a projection of the trail: rebuilt from the rows at any time, by any process, always the same.
 
 One run is one trace, over however many processes and days. The run itself is the root span; each attempt, reading
-back, approval and wait is a child; everything else is an event. A span is given only once it is final, for some
-receivers keep the first write of a span: the root, with its events, when the run is done. A parked run is no error.
+back, approval and wait is a child, and so is each entry that stands by itself. A span is given only once it is final,
+for some receivers keep the first write of a span: the root when the run is done. A parked run is no error.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeAlias
+from typing import Final
 from uuid import UUID
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from langgraph_control.audit import span_names as names
 from langgraph_control.audit.entries import Entry
-from langgraph_control.audit.intervals import Interval, Lasting, intervals
-from langgraph_control.audit.span_ids import ROOT_SEQ, span_id, trace_id, traceparent
+from langgraph_control.audit.intervals import Interval, Lasting, Pairing
+from langgraph_control.audit.span_attributes import Attributes, Value, about
+from langgraph_control.audit.span_ids import (
+    ROOT_SEQ,
+    context_of,
+    entry_trace_id,
+    is_tenant_chain,
+    span_id,
+    trace_id,
+    traceparent,
+)
 
-__all__ = ["Attributes", "span_id", "spans", "trace_id", "traceparent"]
-
-Value: TypeAlias = str | int | Sequence[str]
-Attributes: TypeAlias = Mapping[str, Value]
+__all__ = ["Projection", "span_id", "spans", "trace_id", "traceparent"]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+SCOPE: Final = InstrumentationScope(names.SCOPE)
+SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+UNSET: Final = Status(StatusCode.UNSET)
 
 # Only what failed or is unknown is an error; a person's no, a wait and an expiry are answers.
 _ERRORS: Final = frozenset({"not_done", "fail", "lose", "lost", "undetermined", "contradict"})
 
 
 def spans(run_id: UUID, entries: Iterable[Entry]) -> Iterator[ReadableSpan]:
-    """Give a run's final spans: first those that ended inside it, and its root span once it is done.
+    """Give a run's final spans, each with the entry that made it final; the root last.
 
     Args:
         run_id: the run.
         entries: its entries, in order, from the first.
     """
-    known = tuple(entries)
-    if not known:
-        return
-    # Nothing of the exporting process: whoever exports, the spans are the same.
-    resource = Resource({names.SERVICE: names.SERVICE_VALUE, names.TENANT: known[0].tenant})
-    lasting = intervals(known)
-    for interval in lasting:
-        if interval.closed is not None:
-            yield _child(run_id, interval, interval.closed, resource)
-    if "run.finished" in known[-1].events:
-        yield _root(run_id, known, lasting, resource)
+    projection = Projection(run_id)
+    for entry in entries:
+        yield from projection.take(entry)
 
 
-def _child(run_id: UUID, interval: Interval, closed: Entry, resource: Resource) -> ReadableSpan:
-    opened = interval.opened
-    tool = opened.fact("tool") or ""
-    name = {
-        Lasting.ATTEMPT: f"{names.EXECUTE_TOOL} {tool}".strip(),
-        Lasting.READING: names.READING,
-        Lasting.APPROVAL: names.APPROVAL,
-        Lasting.WAIT: names.WAIT,
-    }[interval.lasting]
-    failed = _failure(interval)
-    attributes = {**_about(opened), **_closing(interval, closed), names.RUN_ID: str(run_id), names.SEQ: opened.seq}
-    if interval.lasting is Lasting.ATTEMPT:
-        attributes |= {names.GEN_AI_OPERATION: names.EXECUTE_TOOL, names.GEN_AI_TOOL_TYPE: "function"}
-    if failed:
-        attributes[names.ERROR_TYPE] = closed.said("error") or failed
-    return _span(
-        run_id,
-        opened.seq,  # no entry begins two things
-        name,
-        opened=opened,
-        closed=closed,
-        attributes=attributes,
-        told_by=(opened, *interval.within, closed),
-        status=Status(StatusCode.ERROR, failed) if failed else Status(StatusCode.UNSET),
-        resource=resource,
-    )
+class Projection:
+    """The spans of one chain, entry by entry.
+
+    Args:
+        run_id: the run, or the chain of what belongs to no run.
+    """
+
+    def __init__(self, run_id: UUID) -> None:
+        self.seq = 0  # of the newest entry it has taken
+        self._run_id = run_id
+        self._pairing = Pairing()
+        self._first: Entry | None = None
+        self._resource = Resource({})
+        self._root_id = span_id(run_id)
+        self._about: dict[int, dict[str, Value]] = {}  # of the entries that the spans in hand are told by
+
+    @property
+    def held(self) -> int:
+        """How many entries it keeps: those of what has not ended."""
+        return 1 + sum(1 + len(now.within) for now in self._pairing.open.values())
+
+    def take(self, entry: Entry) -> Sequence[ReadableSpan]:
+        """Take the next entry and return the spans that are final with it.
+
+        Args:
+            entry: the entry after the one before.
+        """
+        self.seq = entry.seq
+        self._about.clear()
+        if self._first is None:
+            self._first = entry
+            # Nothing of the exporting process: whoever exports, the spans are the same.
+            self._resource = Resource({names.SERVICE: names.SERVICE_VALUE, names.TENANT: entry.tenant})
+        if is_tenant_chain(self._run_id, entry.tenant):
+            return (self._alone(entry, own_trace=True),)
+        ended = self._pairing.take(entry)
+        final = [self._lasting(interval, entry) for interval in ended or ()]
+        if "run.finished" in entry.events:
+            final.append(self._root(self._first, entry))
+        elif ended is None and entry is not self._first:
+            final.append(self._alone(entry))
+        return final
+
+    def _told(self, entry: Entry) -> dict[str, Value]:
+        known = self._about.get(entry.seq)
+        if known is None:
+            known = self._about[entry.seq] = about(entry)
+        return known
+
+    def _lasting(self, interval: Interval, closed: Entry) -> ReadableSpan:
+        opened = interval.opened
+        failed = _failure(interval, closed)
+        attributes = {**self._told(opened), **_closing(interval, closed)}
+        if interval.lasting is Lasting.ATTEMPT:
+            attributes |= _TOOL_CALL
+        if interval.lasting is Lasting.WAIT and isinstance(wake_at := opened.facts.get("wake_at"), int):
+            attributes[names.WAIT_UNTIL] = (EPOCH + timedelta(microseconds=wake_at)).isoformat()
+        if failed:
+            attributes[names.ERROR_TYPE] = closed.said("error") or failed
+        return self._span(
+            opened.seq,  # no entry begins two things
+            _name(interval.lasting, opened),
+            (opened, *interval.within, closed),
+            attributes,
+            status=Status(StatusCode.ERROR, failed) if failed else UNSET,
+        )
+
+    def _alone(self, entry: Entry, *, own_trace: bool = False) -> ReadableSpan:
+        attributes, tool = {**self._told(entry)}, entry.fact("tool")
+        name, status = next(iter(entry.events), names.ENTRY), UNSET
+        if entry.fact("kind") == "read" and tool:
+            name = f"{names.EXECUTE_TOOL} {tool}"
+            attributes |= _TOOL_CALL
+            if "action.failed" in entry.events:
+                status = Status(StatusCode.ERROR, "fail")
+                attributes[names.ERROR_TYPE] = entry.said("error") or "fail"
+        return self._span(entry.seq, name, (entry,), attributes, status=status, own_trace=own_trace)
+
+    def _root(self, first: Entry, last: Entry) -> ReadableSpan:
+        attributes = {**self._told(first)}
+        attributes[names.STATE] = last.fact("state") or "done"
+        attributes[names.CLOSED_SEQ] = last.seq
+        attributes[names.GEN_AI_OPERATION] = names.INVOKE_AGENT
+        name = f"{names.INVOKE_AGENT} {attributes.get(names.GEN_AI_AGENT, '')}".strip()
+        return self._span(ROOT_SEQ, name, (first, last), attributes)
+
+    def _span(
+        self,
+        place: int,
+        name: str,
+        told_by: Sequence[Entry],
+        attributes: dict[str, Value],
+        *,
+        status: Status = UNSET,
+        own_trace: bool = False,
+    ) -> ReadableSpan:
+        opened, closed = told_by[0], told_by[-1]
+        attributes[names.RUN_ID] = str(self._run_id)
+        attributes[names.SEQ] = opened.seq
+        trace = entry_trace_id(self._run_id, place) if own_trace else trace_id(self._run_id)
+        started = _nanoseconds(opened.at)
+        return ReadableSpan(
+            name=name,
+            context=_context(trace, self._root_id if place == ROOT_SEQ else span_id(self._run_id, place)),
+            parent=None if own_trace or place == ROOT_SEQ else _context(trace, self._root_id),
+            resource=self._resource,
+            attributes=attributes,
+            events=[event for entry in told_by for event in _events(entry, self._told(entry), attributes)],
+            links=[Link(context) for entry in told_by if (context := context_of(entry.said("why", "traceparent")))],
+            kind=SpanKind.INTERNAL,
+            status=status,
+            start_time=started,
+            # A clock that was set back must not give a span a negative length.
+            end_time=max(started, _nanoseconds(closed.at)),
+            instrumentation_scope=SCOPE,
+        )
 
 
-def _root(run_id: UUID, entries: Sequence[Entry], lasting: Iterable[Interval], resource: Resource) -> ReadableSpan:
-    told = {
-        entry.seq
-        for interval in lasting
-        for entry in (interval.opened, *interval.within, *((interval.closed,) if interval.closed else ()))
-    }
-    first, last = entries[0], entries[-1]
-    attributes = {**_about(first), names.RUN_ID: str(run_id), names.SEQ: first.seq, names.CLOSED_SEQ: last.seq}
-    attributes[names.STATE] = last.fact("state") or ""
-    return _span(
-        run_id,
-        ROOT_SEQ,
-        names.RUN,
-        opened=first,
-        closed=last,
-        attributes=attributes,
-        told_by=[entry for entry in entries if entry.seq not in told or entry in (first, last)],
-        status=Status(StatusCode.UNSET),
-        resource=resource,
-    )
+_TOOL_CALL: Final[Attributes] = {names.GEN_AI_OPERATION: names.EXECUTE_TOOL, names.GEN_AI_TOOL_TYPE: "function"}
+_NAMES: Final = {Lasting.READING: names.READING, Lasting.APPROVAL: names.APPROVAL, Lasting.WAIT: names.WAIT}
 
 
-def _span(
-    run_id: UUID,
-    place: int,
-    name: str,
-    *,
-    opened: Entry,
-    closed: Entry,
-    attributes: Attributes,
-    told_by: Iterable[Entry],
-    status: Status,
-    resource: Resource,
-) -> ReadableSpan:
-    return ReadableSpan(
-        name=name,
-        context=_context(run_id, place),
-        parent=None if place == ROOT_SEQ else _context(run_id, ROOT_SEQ),
-        resource=resource,
-        attributes=dict(attributes),
-        events=[event for entry in told_by for event in _events(entry, attributes)],
-        kind=SpanKind.INTERNAL,
-        status=status,
-        start_time=_nanoseconds(opened.at),
-        # A clock that was set back must not give a span a negative length.
-        end_time=max(_nanoseconds(opened.at), _nanoseconds(closed.at)),
-        instrumentation_scope=InstrumentationScope(names.SCOPE),
-    )
+def _name(lasting: Lasting, opened: Entry) -> str:
+    if lasting is Lasting.ATTEMPT:
+        return f"{names.EXECUTE_TOOL} {opened.fact('tool') or ''}".strip()
+    return _NAMES[lasting]
 
 
-def _context(run_id: UUID, place: int) -> SpanContext:
-    return SpanContext(
-        trace_id=trace_id(run_id),
-        span_id=span_id(run_id, place),
-        is_remote=False,
-        trace_flags=TraceFlags(TraceFlags.SAMPLED),
-    )
+def _context(trace: int, span: int) -> SpanContext:
+    return SpanContext(trace_id=trace, span_id=span, is_remote=False, trace_flags=SAMPLED)
 
 
-def _failure(interval: Interval) -> str:
+def _failure(interval: Interval, closed: Entry) -> str:
     """Why a span is an error; "" where it is none."""
     if interval.lasting is Lasting.WAIT:
         return "needs_human" if interval.opened.fact("state") == "needs_human" else ""
-    closed = interval.closed
-    if closed is not None and closed.fact("state") == "needs_human" and closed.fact("outcome") is not None:
+    if closed.fact("state") == "needs_human" and closed.fact("outcome") is not None:
         return "needs_human"
     return interval.outcome if interval.outcome in _ERRORS else ""
-
-
-_FACTS: Final = {
-    "tool": names.GEN_AI_TOOL,
-    "key": names.ACTION_KEY,
-    "attempt": names.ATTEMPT_ID,
-    "approval": names.APPROVAL_ID,
-    "digest": names.DIGEST,
-    "kind": names.KIND,
-    "verb": names.VERB,
-    "answer": names.ANSWER,
-    "reason": names.REASON,
-    "state": names.STATE,
-    "person": names.PERSON,
-    "decision": names.DECISION,
-}
-_SAID: Final = {
-    ("who", "actor"): names.ACTOR,
-    ("who", "on_behalf_of"): names.ON_BEHALF_OF,
-    ("why", "trigger"): names.TRIGGER,
-    ("why", "intent"): names.INTENT,
-    ("trigger",): names.TRIGGER,
-    ("intent",): names.INTENT,
-    ("where", "thread_id"): names.GEN_AI_CONVERSATION,
-    ("where", "graph"): names.GEN_AI_AGENT,
-    ("where", "worker"): names.WORKER,
-    ("call_id",): names.GEN_AI_TOOL_CALL,
-    ("target",): names.TARGET,
-    ("system",): names.SYSTEM,
-    ("impact",): names.IMPACT,
-    ("policy",): names.POLICY,
-}
-
-
-def _about(entry: Entry) -> dict[str, Value]:
-    """Return what an entry says as attributes. Never its payload: arguments do not go to telemetry."""
-    found: dict[str, Value] = {}
-    for path, name in _SAID.items():
-        said = entry.said(*path)
-        if said is not None:
-            found[name] = said
-    for fact, name in _FACTS.items():
-        value = entry.fact(fact)
-        if value is not None:
-            found[name] = value
-    for part, name in (("reasons", names.REASONS), ("rules", names.RULES)):
-        if texts := entry.said_list(part):
-            found[name] = texts
-    attempts = entry.facts.get("attempts")
-    if isinstance(attempts, int):
-        found[names.ATTEMPTS] = attempts
-    roles = entry.facts.get("roles")
-    if isinstance(roles, list):
-        found[names.ROLES] = tuple(str(role) for role in roles)
-    return found
 
 
 def _closing(interval: Interval, closed: Entry) -> dict[str, Value]:
@@ -213,10 +203,11 @@ def _closing(interval: Interval, closed: Entry) -> dict[str, Value]:
     return found
 
 
-def _events(entry: Entry, of_span: Attributes) -> Iterator[Event]:
-    own = {name: value for name, value in _about(entry).items() if of_span.get(name) != value}
+def _events(entry: Entry, told: Attributes, of_span: Attributes) -> Iterator[Event]:
+    own = {name: value for name, value in told.items() if of_span.get(name) != value}
+    own[names.SEQ] = entry.seq
     for event in entry.events:
-        yield Event(event, attributes={**own, names.SEQ: entry.seq}, timestamp=_nanoseconds(entry.at))
+        yield Event(event, attributes=own, timestamp=_nanoseconds(entry.at))
 
 
 def _nanoseconds(at: datetime) -> int:

@@ -17,6 +17,7 @@ from langgraph_control.audit.connections import AsyncConnections, Connections, R
 from langgraph_control.audit.health import Health
 from langgraph_control.audit.ledger import Claim, Request, Settle
 from langgraph_control.audit.loop_thread import LoopThread, closed
+from langgraph_control.audit.meters import count_request
 from langgraph_control.audit.migrate import check_schema
 from langgraph_control.audit.requests import OpenSession
 from langgraph_control.audit.rows import Session
@@ -66,6 +67,7 @@ class Store:
         }
         self._closing = threading.Event()
         self._checked = False
+        self._same_server = False
         self._session: Session | None = None
 
     def call(self, request: Request[T], *, patience_seconds: float = PATIENCE_SECONDS) -> T:
@@ -88,11 +90,15 @@ class Store:
         while not self._closing.is_set():
             try:
                 self._check()
-                return request.read(self._run(request.statement, text, parameters))
+                answer = request.read(self._run(request.statement, text, parameters))
             except (psycopg.Error, UnicodeEncodeError) as error:
                 if lost_a_race(error):
                     continue
                 parameters, pause_seconds = _after(error, request, parameters, tries)
+            else:
+                count_request(request, answer)
+                return answer
+            self._same_server = False
             self._connections.drop_idle()
             self._closing.wait(pause_seconds)
         raise closed()
@@ -109,19 +115,22 @@ class Store:
         """
         return await self.thread.wrap(self._acall(request, patience_seconds))
 
-    def session(self) -> Session:
+    def session(self, *, again: bool = False) -> Session:
         """Return tenant, secret and published policies of this agent login, asked for once.
+
+        Args:
+            again: ask once more: what is published may have changed.
 
         Raises:
             TrailUnavailable, DatabaseRefused, SchemaMismatch: as :meth:`call`.
         """
-        if self._session is None:
+        if self._session is None or again:
             self._session = self.call(OpenSession())
         return self._session
 
-    async def asession(self) -> Session:
+    async def asession(self, *, again: bool = False) -> Session:
         """Return what :meth:`session` does, on any event loop."""
-        if self._session is None:
+        if self._session is None or again:
             self._session = await self.acall(OpenSession())
         return self._session
 
@@ -171,23 +180,34 @@ class Store:
         return await self._loop_connections.run(text, columns(crew))
 
     def _check(self) -> None:
-        """Look once whether the database offers what this release calls."""
-        if not self._checked:
-            with psycopg.connect(self.conninfo, autocommit=True) as connection:
+        """Look once whether the database offers what this release calls, and after a lost connection who answers now.
+
+        Whoever took over may lack what the old server had acknowledged: asked, the ledger finds out and stops writes.
+        """
+        if self._checked and self._same_server:
+            return
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            if not self._checked:
                 check_schema(connection, REQUIRED_FUNCTIONS)
-            self._checked = True
+                self._checked = True
+            connection.execute(statement("server"))
+            self._same_server = True
 
     async def _acall(self, request: Request[T], patience_seconds: float) -> T:
         text, parameters, tries = self._prepared(request, patience_seconds)
         while True:
             try:
-                if not self._checked:
+                if not (self._checked and self._same_server):
                     await asyncio.to_thread(self._check)
-                return request.read(await self._arun(request.statement, text, parameters))
+                answer = request.read(await self._arun(request.statement, text, parameters))
             except (psycopg.Error, UnicodeEncodeError) as error:
                 if lost_a_race(error):
                     continue
                 parameters, pause_seconds = _after(error, request, parameters, tries)
+            else:
+                count_request(request, answer)
+                return answer
+            self._same_server = False
             await self._loop_connections.drop_idle()
             await asyncio.sleep(pause_seconds)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from langgraph_control.audit.printable import printable
 from langgraph_control.audit.reconstruct import Step, Story
-from langgraph_control.audit.sentences import Tone
+from langgraph_control.audit.tones import Tone
 
 __all__ = ["Line", "duration_text", "timeline"]
 

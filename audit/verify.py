@@ -5,8 +5,8 @@ is right. Who can rewrite all rows *and* the chain's head with matching hashes i
 are kept outside the database.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -15,28 +15,15 @@ import orjson
 
 from langgraph_control.audit.chain import ZERO, commitment_to, entry_hash
 from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.dropped import wrong_heads
+from langgraph_control.audit.findings import Broken
 from langgraph_control.audit.requests import FindRun, FindTenantChain
+from langgraph_control.audit.retention_requests import Dropped, FindDropped
 from langgraph_control.audit.rows import EntryRow
 
 __all__ = ["Broken", "Verification", "verify_all", "verify_chain", "verify_run", "verify_tenant"]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
-    """The first place where the record contradicts itself.
-
-    Args:
-        seq: the entry; None where it is the chain as a whole.
-        what: what is wrong, for people.
-    """
-
-    seq: int | None
-    what: str
-
-    def __str__(self) -> str:
-        return self.what if self.seq is None else f"entry {self.seq}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +34,16 @@ class Verification:
         entries: entries that were checked, up to the first broken one.
         erased: of these, how many had their payload erased; the proof holds without it.
         broken: the first contradiction; None if there is none.
+        dropped: so many entries before these were dropped by retention; they are proved by nothing but the head they
+            left, which the tenant's own chain and signed checkpoints name.
+        dropped_at: when.
     """
 
     entries: int
     erased: int
     broken: Broken | None
+    dropped: int = 0
+    dropped_at: datetime | None = None
 
     @property
     def ok(self) -> bool:
@@ -59,7 +51,9 @@ class Verification:
         return self.broken is None
 
 
-def verify_chain(run_id: UUID, rows: Iterable[EntryRow], *, head: bytes, entries: int) -> Verification:
+def verify_chain(
+    run_id: UUID, rows: Iterable[EntryRow], *, head: bytes, entries: int, cut: Dropped | None = None
+) -> Verification:
     """Check a chain against itself and against the head and length that its own row states. Pure.
 
     Args:
@@ -67,12 +61,18 @@ def verify_chain(run_id: UUID, rows: Iterable[EntryRow], *, head: bytes, entries
         rows: its entries as they were read, in the order of their places.
         head: hash of its newest entry, as the chain's own row says.
         entries: their number, as the chain's own row says.
+        cut: where retention cut it; what is left follows from there.
     """
-    previous, checked, erased = ZERO, 0, 0
+    start, dropped_at = (0, None) if cut is None else (cut.seq, cut.at)
+    previous, checked, erased = ZERO if cut is None else cut.head, start, 0
+
+    def found(broken: Broken | None) -> Verification:
+        return Verification(entries=checked - start, erased=erased, broken=broken, dropped=start, dropped_at=dropped_at)
+
     for row in rows:
         what = _wrong(run_id, row, place=checked + 1, previous=previous, entries=entries)
         if what is not None:
-            return Verification(entries=checked, erased=erased, broken=Broken(seq=checked + 1, what=what))
+            return found(Broken(seq=checked + 1, what=what))
         previous, checked = row.hash, row.seq
         erased += row.commitment is not None and row.payload is None
     broken = None
@@ -82,15 +82,18 @@ def verify_chain(run_id: UUID, rows: Iterable[EntryRow], *, head: bytes, entries
         )
     elif previous != head:
         broken = Broken(seq=None, what="the newest entry is not the one that the chain's own row names as its head")
-    return Verification(entries=checked, erased=erased, broken=broken)
+    return found(broken)
 
 
-def verify_run(connection: LedgerConnection, run_id: UUID) -> Verification | None:
+def verify_run(
+    connection: LedgerConnection, run_id: UUID, *, read: Sequence[EntryRow] | None = None
+) -> Verification | None:
     """Read a run's chain and check it, also while a worker goes on appending to it.
 
     Args:
         connection: of any login of the tenant.
         run_id: the run.
+        read: its entries, where they have just been read; what was appended since is read.
 
     Returns:
         What was found; None if there is no trace of such a run.
@@ -98,7 +101,7 @@ def verify_run(connection: LedgerConnection, run_id: UUID) -> Verification | Non
     Raises:
         TrailUnavailable: the server cannot be reached; nothing is known.
     """
-    first = list(connection.entries(run_id))
+    first = list(connection.entries(run_id) if read is None else read)
     # Read after the entries, so that it counts them all: an entry it does not count was never appended by the ledger.
     run = connection.ask(FindRun(run_id=run_id))
     if run is None:
@@ -108,6 +111,8 @@ def verify_run(connection: LedgerConnection, run_id: UUID) -> Verification | Non
 
 def verify_tenant(connection: LedgerConnection) -> Verification:
     """Read the chain of what belongs to no run, such as policies published, and check it.
+
+    Also that what retention dropped is what its entries say: the heads that other chains go on from.
 
     Args:
         connection: of any login of the tenant.
@@ -120,7 +125,8 @@ def verify_tenant(connection: LedgerConnection) -> Verification:
     end = connection.ask(FindTenantChain())
     if end.entries is None or end.head is None:  # it is made with the tenant, before there is anything to record
         return _rowless(len(first), "the row of the tenant's own chain")
-    return _verify(connection, chain_id, first, head=end.head, entries=end.entries)
+    found = _verify(connection, chain_id, first, head=end.head, entries=end.entries)
+    return found if found.broken else replace(found, broken=wrong_heads(connection, first))
 
 
 def verify_all(connection: LedgerConnection) -> Iterator[tuple[UUID | None, Verification]]:
@@ -151,12 +157,15 @@ def _verify(
     connection: LedgerConnection, run_id: UUID, first: list[EntryRow], *, head: bytes, entries: int
 ) -> Verification:
     last = first[-1].seq if first else 0
+    cut = connection.ask(FindDropped(run_id=run_id))
+    if cut is not None and first and first[0].seq <= cut.seq:
+        cut = None  # what is said to be gone is there: it is checked from the beginning
 
     def rows() -> Iterator[EntryRow]:
         yield from first
         yield from (row for row in connection.entries(run_id, after=last) if row.seq <= entries)
 
-    return verify_chain(run_id, rows(), head=head, entries=entries)
+    return verify_chain(run_id, rows(), head=head, entries=entries, cut=cut)
 
 
 def _wrong(run_id: UUID, row: EntryRow, *, place: int, previous: bytes, entries: int) -> str | None:

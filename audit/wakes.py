@@ -14,7 +14,7 @@ from uuid import UUID
 from langgraph_control.audit.requests import FieldsAreParameters
 from langgraph_control.audit.rows import RunAnswer
 
-__all__ = ["DueRun", "FindDue", "NotifyWaiters", "RunSubmit", "RunTake", "TakeName", "Why"]
+__all__ = ["DueRun", "FindDue", "NotifyWaiters", "RunSubmit", "RunTake", "RunWake", "TakeName", "Wake", "Why", "Woken"]
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -141,6 +141,45 @@ class RunSubmit(FieldsAreParameters):
     def read(self, rows: Rows) -> RunAnswer:
         """Return the answer as a value."""
         return RunAnswer.of(rows[0])
+
+
+class Wake(StrEnum):
+    """What waking a run is answered with."""
+
+    WOKEN = "woken"  # it is due now
+    HELD = "held"  # somebody drives it
+    FINISHED = "finished"  # it is done
+    UNKNOWN = "unknown"  # no such run for this tenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Woken:
+    """The answer to :class:`RunWake`.
+
+    Args:
+        answer: whether it was woken.
+        served: a worker that has its graph has looked for work within the last minute.
+    """
+
+    answer: Wake
+    served: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunWake(FieldsAreParameters):
+    """Make a parked run due now, whatever it waits for. Decides nothing: whoever drives it finds out.
+
+    Args:
+        run_id: the run.
+    """
+
+    statement: ClassVar[str] = "run_wake"
+
+    run_id: UUID
+
+    def read(self, rows: Rows) -> Woken:
+        """Return the answer as a value."""
+        return Woken(answer=Wake(rows[0]["answer"]), served=rows[0]["served"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

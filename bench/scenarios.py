@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final
 
-from bench import waking
+from bench import exporting, voting, waking
+from bench import inbox as requests
 from bench.counting import count
 from bench.dbos_steps import dbos_steps
 from bench.deciding import RULES, deciding, many_tools, one_tool
@@ -17,7 +18,9 @@ from bench.governed import GovernedRun, governed_runs
 from bench.ground import Ground, Place
 from bench.langgraph_runs import LongRun, control_of, governed_supersteps, plain_supersteps
 from bench.measuring import Figure, in_turn, p50_ms, rate, ratios
+from bench.sealing import sealing_cost
 from bench.table import AT_LEAST, AT_MOST, TIMES, Bar, Line
+from bench.verifying import verifying_cost
 from langgraph_control.audit.store import Store
 
 __all__ = ["FULL", "QUICK", "Scale", "scenarios"]
@@ -41,6 +44,7 @@ class Scale:
         waits: runs that wait for a decision, and as many for a time.
         deaths: of workers.
         due: runs that are due at one instant.
+        parked: runs that wait for people.
     """
 
     repetitions: int
@@ -53,6 +57,7 @@ class Scale:
     waits: int
     deaths: int
     due: int
+    parked: int
 
 
 FULL: Final = Scale(
@@ -66,6 +71,7 @@ FULL: Final = Scale(
     waits=200,
     deaths=5,
     due=10_000,
+    parked=1_000,
 )
 QUICK: Final = Scale(
     repetitions=5,
@@ -78,6 +84,7 @@ QUICK: Final = Scale(
     waits=30,
     deaths=1,
     due=200,
+    parked=1_000,
 )
 
 Scenario = Callable[[Ground, Scale], list[Line]]
@@ -274,6 +281,11 @@ def woken(ground: Ground, scale: Scale) -> list[Line]:
     return [*waking.decisions(ground, runs=scale.waits), *waking.timers(ground, runs=scale.waits)]
 
 
+def executed(ground: Ground, scale: Scale) -> list[Line]:
+    """From a person's vote to the write being done by a worker in another process."""
+    return voting.votes(ground, runs=scale.waits)
+
+
 def taken_over(ground: Ground, scale: Scale) -> list[Line]:
     """From the end of a killed worker's lease to its run going on in another process."""
     return waking.takeovers(ground, deaths=scale.deaths)
@@ -282,6 +294,35 @@ def taken_over(ground: Ground, scale: Scale) -> list[Line]:
 def due_at_once(ground: Ground, scale: Scale) -> list[Line]:
     """Many runs that are due at one instant, and two workers."""
     return waking.many_due(ground, runs=scale.due)
+
+
+def parked(ground: Ground, scale: Scale) -> list[Line]:
+    """Many runs that wait for people, and what that costs."""
+    return waking.parked(ground, runs=scale.parked)
+
+
+def inbox(ground: Ground, scale: Scale) -> list[Line]:
+    """Pages of the console's inbox with many requests, open and decided."""
+    calls = max(4, scale.calls // 10)
+    return requests.pages(ground, closed=scale.rows // 10, calls=calls, repetitions=scale.repetitions)
+
+
+def sealing(ground: Ground, scale: Scale) -> list[Line]:
+    """Sealing beside many leaves, and beside many callers."""
+    return sealing_cost(ground, rows=scale.rows, seconds=2 * scale.seconds, repetitions=scale.repetitions)
+
+
+def verifying(_: Ground, scale: Scale) -> list[Line]:
+    """Verifying a bundle of the record, offline."""
+    return verifying_cost(entries=min(scale.rows, 50_000), repetitions=scale.repetitions)
+
+
+def spans(ground: Ground, scale: Scale) -> list[Line]:
+    """Spans a process sends a second, and calls beside a sink that is down."""
+    return [
+        *exporting.spans_a_second(ground, spans=scale.rows // 20, repetitions=scale.repetitions),
+        *exporting.calls_beside(ground, calls=2 * scale.calls, repetitions=scale.repetitions),
+    ]
 
 
 def scenarios() -> list[Scenario]:
@@ -296,8 +337,14 @@ def scenarios() -> list[Scenario]:
         policy,
         supersteps,
         woken,
+        executed,
         taken_over,
         due_at_once,
+        parked,
+        inbox,
+        sealing,
+        verifying,
+        spans,
         dbos,
     ]
 

@@ -13,12 +13,16 @@ from typing import Final
 
 from bench.ground import Ground
 from bench.measuring import Figure
-from bench.table import AT_MOST, Bar, Line
+from bench.table import AT_LEAST, AT_MOST, Bar, Line
 from bench.waking_ground import Waking, until, waking
+from langgraph_control.audit.rows import RunState
 
-__all__ = ["decisions", "many_due", "takeovers", "timers"]
+__all__ = ["decisions", "many_due", "parked", "takeovers", "timers"]
 
 LEASE_SECONDS: Final = 15
+IDLE_SECONDS: Final = 8.0
+"""Some sweeps and heartbeats long, each of which could open something."""
+
 MS: Final = timedelta(milliseconds=1)
 
 
@@ -89,6 +93,40 @@ def takeovers(ground: Ground, *, deaths: int) -> list[Line]:
             after.append((place.resumed(run, times=2) - lease_until) / MS)
     what = f"kill -9: from its lease's end ({LEASE_SECONDS} s) to taken over"
     return [Line(what, Figure(values=tuple(after)), " ms", bar=Bar(AT_MOST, 1000))]
+
+
+def parked(ground: Ground, *, runs: int) -> list[Line]:
+    """Park many runs for people, and count what they hold: connections, processes and jobs.
+
+    Args:
+        ground: the server.
+        runs: how many.
+    """
+    with waking(ground, "parked") as place:
+        with place.worker():
+            time.sleep(IDLE_SECONDS)
+            empty = place.connections()
+        with place.worker(), place.worker():
+            began = time.monotonic()
+            for _ in range(runs):
+                place.submit(amount="500")
+            until(lambda: place.standing(RunState.NEEDS_APPROVAL) == runs, poll_seconds=0.5)
+            seconds = time.monotonic() - began
+        place.control.close()
+        until(lambda: not place.connections())
+        alone, processes = place.connections(), place.processes()
+        with place.worker():
+            time.sleep(IDLE_SECONDS)
+            idle, jobs = place.connections(), place.rows("SELECT count(*) FROM control_queue.procrastinate_jobs")
+            still = place.standing(RunState.NEEDS_APPROVAL)
+    return [
+        Line(f"{runs:,} runs submitted and parked by two workers", _one(runs / seconds), " runs/s"),
+        Line("still parked after all that", _one(still), "", bar=Bar(AT_LEAST, runs)),
+        Line("connections they hold, no worker there", _one(alone), "", bar=Bar(AT_MOST, 0)),
+        Line("processes they hold, no worker there", _one(processes), "", bar=Bar(AT_MOST, 0)),
+        Line("an idle worker's connections beyond those without them", _one(idle - empty), "", bar=Bar(AT_MOST, 0)),
+        Line("their jobs on the queue", _one(jobs[0][0]), "", bar=Bar(AT_MOST, 0)),
+    ]
 
 
 def many_due(ground: Ground, *, runs: int) -> list[Line]:

@@ -48,6 +48,11 @@ class Waking:
     control: Control
     folder: Path
 
+    @property
+    def approver(self) -> str:
+        """The connection string of somebody who may approve."""
+        return make_conninfo(self.place.admin, user=APPROVER)
+
     @contextmanager
     def worker(self) -> Iterator["subprocess.Popen[bytes]"]:
         """Run a worker, from when it is ready until the end of the block."""
@@ -75,7 +80,7 @@ class Waking:
     def approve(self, run: Run) -> None:
         """Wait until a run is parked for approval, and give it: before that, its driver would go on by itself."""
         until(lambda: self.control.get(run.id).state is RunState.NEEDS_APPROVAL)
-        with Approvals(make_conninfo(self.place.admin, user=APPROVER)) as approvals:
+        with Approvals(self.approver) as approvals:
             for name in self.control.get(run.id).approvals:
                 approvals.approve(name)
 
@@ -92,6 +97,28 @@ class Waking:
         """Wait until a run has been resumed so often, and return when it last was."""
         until(lambda: len(self.at(run, "run.resumed")) >= times)
         return self.at(run, "run.resumed")[times - 1]
+
+    def connections(self) -> int:
+        """Return how many connections to this database there are, without the one that asks."""
+        ((count,),) = self.rows(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        )
+        return int(count)
+
+    def processes(self) -> int:
+        """Return how many processes there are that work on this folder's graphs."""
+        listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True)  # noqa: S607 - as found
+        return sum(str(self.folder) in line for line in listed.stdout.splitlines())
+
+    def standing(self, state: RunState) -> int:
+        """Return how many runs stand in a state.
+
+        Args:
+            state: the state.
+        """
+        ((count,),) = self.rows("SELECT count(*) FROM control.run_state WHERE state = %s", state.value)
+        return int(count)
 
     def driver(self, run: Run) -> tuple[int, datetime]:
         """Wait until a run is being driven; return the driver's process and until when its lease is."""

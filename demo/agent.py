@@ -17,8 +17,12 @@ POLICY: Final = Path(__file__).with_name("control.yaml")
 
 TIMEOUT: Final = httpx.Timeout(4.0)
 
+CRM: Final = "http://127.0.0.1:9"
+"""Where nothing listens: the customer system is down for the whole demo."""
+
 PROMPT: Final = (
-    "You are a support agent. Look the order up, then refund exactly the amount the customer asks for, in one call. "
+    "You are a support agent. Look the order up; where the customer says to be a regular customer, look up the "
+    "customer's history, too. Then refund exactly the amount the customer asks for, in one call. "
     "If a refund is refused, say so; do not try another amount."
 )
 
@@ -68,6 +72,12 @@ def tools_of(billing: Billing) -> list[Callable[..., Any]]:
         order: dict[str, Any] = billing.send(ask.order(order_id))
         return order
 
+    @reads(system="crm", fallback={"orders": "unknown"})
+    def customer_history(order_id: str) -> dict[str, Any]:
+        """Look up how much the customer of an order has bought so far."""
+        history: dict[str, Any] = httpx.get(f"{CRM}/history/{order_id}", timeout=TIMEOUT).raise_for_status().json()
+        return history
+
     @writes(
         key="order_id",  # two calls for one order, under one request, are the same refund
         impact="money",
@@ -85,7 +95,7 @@ def tools_of(billing: Billing) -> list[Callable[..., Any]]:
         """Refund an amount of an order, saying why."""
         return receipt(billing.send(ask.refund(order_id, str(amount), reason), headers=current_action().headers))
 
-    return [look_up_order, refund]
+    return [look_up_order, customer_history, refund]
 
 
 def receipt(made: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ given server those logins are dropped at the end; the record stays, in the demo'
 
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,15 @@ Admin: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 APPROVER: Final = "ana@acme.example"
 TENANTS: Final = "demo-"
-LOGINS: Final[tuple[LoginRole, ...]] = ("admin", "agent", "approver", "auditor")
+SERVICE: Final = "service"
+LOGINS: Final[Mapping[str, LoginRole]] = {
+    "admin": "admin",
+    "agent": "agent",
+    "approver": "approver",
+    "auditor": "auditor",
+    SERVICE: "approver",
+}
+"""A login for each part that is played → its role."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +46,20 @@ class Ground:
     Args:
         what: the server, for people.
         tenant: the demo's own.
+        admin: DSN of the admin's login.
         agent: DSN of the agent's login.
         approver: DSN of the login that is Ana, of finance.
         auditor: DSN of a login that only reads.
+        service: DSN of the login of a service that signs people in, as the console does.
     """
 
     what: str
     tenant: str
+    admin: str
     agent: str
     approver: str
     auditor: str
+    service: str
 
 
 @contextmanager
@@ -73,9 +85,11 @@ def ground(policy: Policy, *, dsn: str | None, approver_dsn: str | None) -> Iter
         yield Ground(
             what=f"PostgreSQL {_version(admin)}, {'embedded' if embedded else 'as given'}",
             tenant=tenant,
+            admin=logins["admin"],
             agent=logins["agent"],
             approver=approver_dsn or logins["approver"],
             auditor=logins["auditor"],
+            service=logins[SERVICE],
         )
 
 
@@ -88,18 +102,18 @@ def _embedded_server() -> Iterator[LocalServer]:
 
 
 @contextmanager
-def _logins(admin: Admin, dsn: str, tenant: str) -> Iterator[dict[LoginRole, str]]:
-    """Yield a DSN for each role: logins of this demo alone, with passwords that nobody else knows."""
-    named: dict[LoginRole, str] = {role: f"{tenant}-{role}" for role in LOGINS}
-    passwords: dict[LoginRole, str] = {role: secrets.token_urlsafe(24) for role in LOGINS}
+def _logins(admin: Admin, dsn: str, tenant: str) -> Iterator[dict[str, str]]:
+    """Yield a DSN for each part: logins of this demo alone, with passwords that nobody else knows."""
+    named = {part: f"{tenant}-{part}" for part in LOGINS}
+    passwords = {part: secrets.token_urlsafe(24) for part in LOGINS}
     try:
-        for role, login in named.items():
-            add_login(
-                dsn, login, role=role, tenant=tenant, person=APPROVER if role == "approver" else None, create=True
-            )
+        for part, login in named.items():
+            person = APPROVER if part == "approver" else None
+            service = part == SERVICE
+            add_login(dsn, login, role=LOGINS[part], tenant=tenant, person=person, may_name_person=service, create=True)
             set_password = sql.SQL("ALTER ROLE {} PASSWORD {}")
-            admin.execute(set_password.format(sql.Identifier(login), sql.Literal(passwords[role])))
-        yield {role: make_conninfo(dsn, user=login, password=passwords[role]) for role, login in named.items()}
+            admin.execute(set_password.format(sql.Identifier(login), sql.Literal(passwords[part])))
+        yield {part: make_conninfo(dsn, user=login, password=passwords[part]) for part, login in named.items()}
     finally:
         for login in named.values():
             admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(login)))

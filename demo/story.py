@@ -1,6 +1,7 @@
-"""The six scenes. Each one says what is going to be seen, lets it happen, and checks it against billing's own log."""
+"""The scenes. Each one says what is going to be seen, lets it happen, and checks it against billing's own log."""
 
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -11,8 +12,10 @@ from psycopg.rows import dict_row
 
 from demo.billing.faults import Fault, FaultKind
 from demo.desk import Desk
+from demo.plans import NOTES, PLANS, enrichment_falls_back, saga_undone
 from demo.telling import Teller
-from demo.tickets import Ticket
+from demo.tickets import Outcome, Scene, Ticket
+from demo.waits import WAITS, waiting_runs
 from langgraph_control import ControlError, Run
 
 SMALL: Final = Ticket(trigger="ticket/1", order="A-1001", amount="40.00", complaint="it arrived broken")
@@ -22,24 +25,25 @@ DROPPED: Final = Ticket(trigger="ticket/4", order="A-1004", amount="60.00", comp
 KILLED: Final = Ticket(trigger="ticket/5", order="A-1005", amount="75.00", complaint="wrong colour")
 TWICE: Final = Ticket(trigger="ticket/6", order="A-1006", amount="20.00", complaint="paid twice")
 
-EFFECTS: Final = {SMALL: 1, LARGE: 1, FORGED: 0, DROPPED: 1, KILLED: 1, TWICE: 1}
-"""How many refunds each ticket must have led to when the story is over."""
+REFUNDED: Final = Outcome(requests=1, refunds=1)
 
 SLOW_MS: Final = 3_000
 
 
-def tell(desk: Desk, teller: Teller) -> dict[Ticket, Run]:
-    """Play all scenes and return where each ticket's run stands at the end.
+def tell(desk: Desk, teller: Teller, scenes: Sequence[Scene]) -> dict[Ticket, Run]:
+    """Play scenes and return where each of their tickets' runs stands at the end.
 
     Args:
         desk: where they are played.
         teller: told what happens.
+        scenes: which.
     """
-    for ticket in EFFECTS:
+    tickets = [ticket for scene in scenes for ticket in scene.outcomes]
+    for ticket in tickets:
         desk.billing.put_order(ticket.order, "2000.00")
-    for scene in (small_refund, large_refund, forged_resume, dropped_connection, killed_process, same_trigger_twice):
-        scene(desk, teller)
-    return {ticket: desk.control.get(trigger=ticket.trigger) for ticket in EFFECTS}
+    for scene in scenes:
+        scene.play(desk, teller)
+    return {ticket: desk.control.get(trigger=ticket.trigger) for ticket in tickets}
 
 
 def small_refund(desk: Desk, teller: Teller) -> None:
@@ -145,6 +149,20 @@ def same_trigger_twice(desk: Desk, teller: Teller) -> None:
         _report(teller, run)
     teller.claim("both are one run, with one result", holds=first.id == second.id and _said(first) == _said(second))
     teller.claim("billing refunded 20.00 EUR, once", holds=desk.refunded(TWICE) == [TWICE.cents])
+
+
+SCENES: Final = (
+    Scene(play=small_refund, outcomes={SMALL: REFUNDED}),
+    Scene(play=large_refund, outcomes={LARGE: REFUNDED}),
+    Scene(play=forged_resume, outcomes={FORGED: Outcome(requests=0, refunds=0)}),
+    Scene(play=dropped_connection, outcomes={DROPPED: REFUNDED}),
+    Scene(play=killed_process, outcomes={KILLED: REFUNDED}),
+    Scene(play=same_trigger_twice, outcomes={TWICE: REFUNDED}),
+    Scene(play=waiting_runs, outcomes=WAITS),
+    Scene(play=enrichment_falls_back, outcomes=PLANS),
+    Scene(play=saga_undone, outcomes={}, notes=NOTES),
+)
+"""In this order. Each has a number in its title; the seventh has two."""
 
 
 def _deliver(desk: Desk, teller: Teller, ticket: Ticket) -> Run:

@@ -1,10 +1,46 @@
 """What customers ask for, one ticket per scene of the demo."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Ticket"]
+if TYPE_CHECKING:  # a scene is played at a desk, which delivers tickets
+    from collections.abc import Callable, Mapping
+
+    from demo.desk import Desk
+    from demo.telling import Teller
+
+__all__ = ["Outcome", "Scene", "Ticket"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a ticket must have led to when the story is over.
+
+    Args:
+        requests: how often billing was asked for its refund, each time with an attempt on record.
+        refunds: how often billing made it.
+    """
+
+    requests: int
+    refunds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One part of the story.
+
+    Args:
+        play: lets it happen.
+        outcomes: what each of its tickets must have led to when the story is over.
+        notes: how many notes it leaves in billing's log.
+    """
+
+    play: Callable[[Desk, Teller], None]
+    outcomes: Mapping[Ticket, Outcome]
+    notes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,26 +1,33 @@
 """Checking a graph and giving it the name under which its runs are found again."""
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 
 from langgraph_control.errors import GraphRefused
 from langgraph_control.graphs.inspection import inspect_graph
 
-__all__ = ["bound"]
+__all__ = ["VERSION_LENGTH_MAX", "VERSION_METADATA", "bound", "version_of"]
 
 G = TypeVar("G", bound=Pregel[Any, Any, Any, Any])
 
+VERSION_METADATA: Final = "control_version"
+"""Where a bound graph's config says which version of the agent it is; traces and checkpoints show it, too."""
 
-def bound(graph: G, *, name: str) -> G:
+VERSION_LENGTH_MAX: Final = 128
+
+
+def bound(graph: G, *, name: str, version: str | None = None) -> G:
     """Return a copy of a graph under a name, or say why no run may drive it.
 
     Args:
         graph: what ``compile()``, ``create_agent`` or ``@entrypoint`` gave.
         name: under which its runs are found again, in every process and release.
+        version: of the agent, for the record and for whoever decides; None where nobody says.
 
     Raises:
-        GraphRefused: it is no compiled graph, the name is empty, or it would repeat writes blindly.
+        GraphRefused: it is no compiled graph, name or version cannot be used, or it would repeat writes blindly.
     """
     if not isinstance(graph, Pregel):
         raise GraphRefused(
@@ -34,6 +41,12 @@ def bound(graph: G, *, name: str) -> G:
             todo='Give it one that stays the same over releases: control.bind(graph, name="support").',
             code="graph_name_missing",
         )
+    if version is not None and not _is_version(version):
+        raise GraphRefused(
+            f"The version of the graph {name!r} cannot be used.",
+            todo=f'Pass a text of at most {VERSION_LENGTH_MAX} characters, such as "2.4.1", or leave it out.',
+            code="graph_version_invalid",
+        )
     findings = inspect_graph(graph)
     if findings:
         raise GraphRefused(
@@ -41,4 +54,24 @@ def bound(graph: G, *, name: str) -> G:
             todo=" ".join(dict.fromkeys(finding.todo for finding in findings)),
             code=findings[0].code,
         )
-    return graph.copy(update={"name": name})
+    config = RunnableConfig(**(graph.config or {}))
+    metadata = {one: value for one, value in config.get("metadata", {}).items() if one != VERSION_METADATA}
+    if version is not None:
+        metadata[VERSION_METADATA] = version
+    return graph.copy(update={"name": name, "config": {**config, "metadata": metadata} if metadata else graph.config})
+
+
+def version_of(graph: Pregel[Any, Any, Any, Any]) -> str | None:
+    """Return which version of the agent a bound graph is; None where nobody said.
+
+    Args:
+        graph: what ``bind`` gave, or a copy of it.
+    """
+    version: str | None = (graph.config or {}).get("metadata", {}).get(VERSION_METADATA)
+    return version
+
+
+def _is_version(version: object) -> bool:
+    if not isinstance(version, str) or not version.strip():
+        return False
+    return len(version) <= VERSION_LENGTH_MAX and version.isprintable()

@@ -4,12 +4,14 @@ import asyncio
 import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 from langgraph.types import StreamMode
@@ -18,15 +20,17 @@ from langgraph_control.audit.local_server import ADMIN, LocalServer
 from langgraph_control.audit.names import run_id as id_of_run
 from langgraph_control.audit.publishing import publish_policy
 from langgraph_control.audit.requests import FindRun
-from langgraph_control.errors import PolicyError, RunRefused
+from langgraph_control.errors import ContractError, RunRefused
 from langgraph_control.graphs.bind import bound
 from langgraph_control.graphs.govern import governed
-from langgraph_control.graphs.itinerary import getting, resuming, running, submitting
+from langgraph_control.graphs.itinerary import answered, getting, reloading, resuming, running, submitting
 from langgraph_control.graphs.ledger import Ledger
-from langgraph_control.graphs.order import Deadline, Order, checked_config
+from langgraph_control.graphs.order import Deadline, Order, acquiring, checked_config
+from langgraph_control.graphs.policies import Policies
 from langgraph_control.graphs.run import Run
 from langgraph_control.graphs.subgraph import control_subgraph
 from langgraph_control.graphs.trip import Graph, Steps, Trip
+from langgraph_control.guards.checks import Check, NamedCheck
 from langgraph_control.guards.policy import Policy
 from langgraph_control.nodes.contracts import Contract
 
@@ -48,19 +52,29 @@ class Control:
     Args:
         policy: the policy file's path, or a policy that was read already.
         dsn: the agent login's Postgres connection string; by default ``LANGGRAPH_CONTROL_DSN``.
+        checks: functions that may make a decision stricter, sync or async; see :mod:`langgraph_control.checks`.
+        serde: how LangGraph's checkpoints are stored, such as its ``EncryptedSerializer``; by default in clear.
 
     Raises:
         PolicyError: the file cannot be read, or is wrong; the text names file, line and key.
+        ContractError: code ``check_invalid``: a check cannot be called.
     """
 
-    def __init__(self, policy: str | Path | Policy, *, dsn: str | None = None) -> None:
-        self.policy = policy if isinstance(policy, Policy) else _read(Path(policy))
+    def __init__(
+        self,
+        policy: str | Path | Policy,
+        *,
+        dsn: str | None = None,
+        checks: Sequence[Check] = (),
+        serde: SerializerProtocol | None = None,
+    ) -> None:
         self._graphs: dict[str, Graph] = {}
         self._bound: weakref.WeakSet[Graph] = weakref.WeakSet()
-        self._ledger = Ledger(policy=self.policy, graphs=self._graphs, dsn=dsn)
+        self._policies = Policies.of(policy)
+        self._ledger = Ledger(policies=self._policies, graphs=self._graphs, dsn=dsn, checks=_named(checks), serde=serde)
 
     @classmethod
-    def local(cls, policy: str | Path | Policy) -> Self:
+    def local(cls, policy: str | Path | Policy, *, checks: Sequence[Check] = ()) -> Self:
         """Return a Control on an embedded Postgres of its own, for development only: its logins trust each other.
 
         Starts or joins the server, brings its schema up to date, publishes the policy, and says in one line on standard
@@ -68,12 +82,14 @@ class Control:
 
         Args:
             policy: the policy file's path, or a policy that was read already.
+            checks: functions that may make a decision stricter.
 
         Raises:
             PolicyError: the file cannot be read, or is wrong; nothing was started.
+            ContractError: code ``check_invalid``: a check cannot be called.
             LocalServerError: the server cannot be started; the text names the remedies.
         """
-        control = cls(policy)
+        control = cls(policy, checks=checks)
         server = LocalServer.start()
         try:
             publish_policy(server.dsn(ADMIN), control.policy)
@@ -81,9 +97,37 @@ class Control:
             server.stop()
             raise
         print(server.where, file=sys.stderr)  # noqa: T201 - the promised line; a log line would not be seen by default
+        control._policies.publish = partial(publish_policy, server.dsn(ADMIN))
         control._ledger.server = server
         control._ledger.dsn = server.dsn("control_local_agent")
         return control
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force: the file's as it was last taken."""
+        return self._policies.policy
+
+    def reload(self) -> Policy:
+        """Take a changed policy file now, and return the policy in force. Runs that are being driven keep theirs.
+
+        Without it, a changed file is noticed when the next run is started or driven on, and taken if it is correct and
+        published.
+
+        Raises:
+            PolicyError: the file is wrong, or (code ``policy_unpublished``) not published; what was in force stays.
+            TrailUnavailable, SchemaMismatch: the ledger cannot be asked what is published.
+        """
+        trip = Trip()
+        for _ in self._ledger.runs().drive(trip, reloading(trip, self._policies)):
+            pass
+        return self.policy
+
+    async def areload(self) -> Policy:
+        """Do what :meth:`reload` does, on any event loop."""
+        trip = Trip()
+        async for _ in self._ledger.runs().adrive(trip, reloading(trip, self._policies)):
+            pass
+        return self.policy
 
     def govern(
         self,
@@ -101,9 +145,9 @@ class Control:
             ContractError: a tool without a contract, two tools of one name, or a contract that does not fit its tool.
             PolicyError: the policy allows one of them to move money without an amount bounded on both sides.
         """
-        return governed(tools, contracts or {}, policy=self.policy, store=self._ledger.store)
+        return governed(tools, contracts or {}, policies=self._policies, store=self._ledger.store)
 
-    def bind(self, graph: G, *, name: str) -> G:
+    def bind(self, graph: G, *, name: str, version: str | None = None) -> G:
         """Return a checked copy of a graph that runs may be started with. It has no checkpointer; runs bring theirs.
 
         Refused is what would repeat writes blindly, as far as it can be seen from the compiled graph: retry policies of
@@ -116,11 +160,13 @@ class Control:
             graph: what ``compile()``, ``create_agent`` or ``@entrypoint`` gave.
             name: under which its runs are found again, in every process and release; the last graph bound under a
                 name is the one that ``resume`` drives.
+            version: of the agent, such as its package's; recorded with each drive, and shown to whoever decides about
+                what it asks for. It takes part in no decision, and a grant outlives it.
 
         Raises:
             GraphRefused: as above; the text says what to write instead.
         """
-        named = bound(graph, name=name)
+        named = bound(graph, name=name, version=version)
         self._graphs[name] = named
         self._bound.add(named)
         _BINDERS[named] = weakref.ref(self._ledger)
@@ -339,8 +385,7 @@ class Control:
             deadline=deadline,
             thread=thread,
         )
-        request = order.over_within(self.policy.deadline_seconds).submitting(graph, policy_hash=self.policy.hash)
-        return self._to_its_end(Trip(), submitting(request, self.policy))
+        return self._to_its_end(*self._submitted(graph, order))
 
     async def asubmit(
         self,
@@ -364,8 +409,7 @@ class Control:
             deadline=deadline,
             thread=thread,
         )
-        request = order.over_within(self.policy.deadline_seconds).submitting(graph, policy_hash=self.policy.hash)
-        return await self._ato_its_end(Trip(), submitting(request, self.policy))
+        return await self._ato_its_end(*self._submitted(graph, order))
 
     def resume(
         self,
@@ -381,13 +425,15 @@ class Control:
 
         Args:
             run_id: the run's name, as printed.
-            answers: interrupt id → answer, for the graph's own interrupts; others are ignored.
+            answers: what the user says, by the ids of the run's ``questions``. One to a graph's own interrupt that is
+                not pending is ignored.
             config: as for :meth:`run`.
             context: as for :meth:`run`.
 
         Raises:
             UnknownRun: there is no such run for this login's tenant.
             RunRefused: this process drives it right now, or has bound no graph of its graph's name.
+            OperationRefused: an answer was not taken; code and text say why.
             PolicyError, TrailUnavailable, SchemaMismatch, Exception: as for :meth:`run`.
         """
         return self._to_its_end(*self._resuming(run_id, answers, config, context))
@@ -402,6 +448,26 @@ class Control:
     ) -> Run:
         """Do what :meth:`resume` does, on any event loop."""
         return await self._ato_its_end(*self._resuming(run_id, answers, config, context))
+
+    def answer(self, run_id: str, answers: Mapping[str, str]) -> Run:
+        """Keep what the user answered to questions of writes (``qst_…``), and wake the run; a worker drives it on.
+
+        Needs no graph. An answer is told to the model and lets nothing run by itself.
+
+        Args:
+            run_id: the run's name, as printed.
+            answers: question → what the user said.
+
+        Raises:
+            OperationRefused: an answer was not taken; code and text say why.
+            UnknownRun: there is no such run for this login's tenant.
+            TrailUnavailable, SchemaMismatch: the ledger cannot be asked; nothing was kept that can be relied on.
+        """
+        return self._to_its_end(Trip(), answered(id_of_run(run_id), answers))
+
+    async def aanswer(self, run_id: str, answers: Mapping[str, str]) -> Run:
+        """Do what :meth:`answer` does, on any event loop."""
+        return await self._ato_its_end(Trip(), answered(id_of_run(run_id), answers))
 
     def get(self, run_id: str | None = None, *, trigger: str | None = None) -> Run:
         """Return where a run stands, without driving it.
@@ -465,20 +531,24 @@ class Control:
             stream_mode=stream_mode,
             subgraphs=subgraphs,
         )
-        order = order.over_within(self.policy.deadline_seconds)
-        opening = order.opening(graph.name, policy_hash=self.policy.hash, lease_ms=runs.leases.lease_ms)
-        return trip, running(trip, opening, self.policy)
+        opened = partial(order.opening, graph=graph.name, lease_ms=runs.leases.lease_ms, version=trip.version)
+        return trip, running(trip, self._policies, opened)
+
+    def _submitted(self, graph: str, order: Order) -> tuple[Trip, Steps]:
+        trip = Trip()
+        return trip, submitting(trip, self._policies, partial(order.submitting, graph=graph))
 
     def _resuming(
         self, run_id: str, answers: Mapping[str, Any] | None, config: RunnableConfig | None, context: Any
     ) -> tuple[Trip, Steps]:
         runs = self._ledger.runs()
         trip = Trip(answers=dict(answers or {}), config=checked_config(config), context=context)
+        known = id_of_run(run_id)
         steps = resuming(
             trip,
-            id_of_run(run_id),
-            self.policy,
-            lease_ms=runs.leases.lease_ms,
+            known,
+            self._policies,
+            acquired=lambda policy: acquiring(known, policy, lease_ms=runs.leases.lease_ms, version=trip.version),
             bound=runs.bound,
             driven_here=runs.leases.driven,
         )
@@ -514,21 +584,20 @@ def binder_of(graph: object) -> Ledger | None:
     return None if found is None else found()
 
 
+def _named(checks: Sequence[Check]) -> tuple[NamedCheck, ...]:
+    for check in checks:
+        if not callable(check):
+            raise ContractError(
+                f"A check is a function of a proposal, and {type(check).__name__} cannot be called.",
+                todo="Pass functions: Control(policy, checks=[my_check]).",
+                code="check_invalid",
+            )
+    return tuple(NamedCheck.of(check) for check in checks)
+
+
 def _which(run_id: str | None, trigger: str | None) -> FindRun:
     if (run_id is None) == (trigger is None):
         raise RunRefused(
             "Give a run's name or its trigger.", todo="Write get(run_id) or get(trigger=…).", code="run_not_named"
         )
     return FindRun(trigger=trigger) if run_id is None else FindRun(run_id=id_of_run(run_id))
-
-
-def _read(path: Path) -> Policy:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as unreadable:
-        raise PolicyError(
-            f"The policy file {path.name} cannot be read ({type(unreadable).__name__}).",
-            todo="Pass the path of a UTF-8 text file.",
-            code="policy_unreadable",
-        ) from unreadable
-    return Policy.parse(text, source=path.name)

@@ -8,7 +8,7 @@ from langchain_core.tools import tool as as_tool
 
 from langgraph_control.audit.store import Store
 from langgraph_control.errors import ContractError
-from langgraph_control.guards.policy import Policy
+from langgraph_control.graphs.policies import Policies
 from langgraph_control.nodes.contracts import Contract, contract_of, resolve_contracts
 from langgraph_control.nodes.tools import govern_tool
 
@@ -19,7 +19,7 @@ def governed(
     given: Sequence[BaseTool | Callable[..., Any]],
     contracts: Mapping[str, Contract],
     *,
-    policy: Policy,
+    policies: Policies,
     store: Callable[[], Store],
 ) -> list[BaseTool]:
     """Return the tools with the gate around their bodies, in the order given.
@@ -27,7 +27,7 @@ def governed(
     Args:
         given: functions and tools.
         contracts: contracts for tools one does not own, by tool name.
-        policy: the rules; they are held against the tools' impacts.
+        policies: the rules; they are held against the tools' impacts, now and when their file changes.
         store: gives the ledger; called when a tool is.
 
     Raises:
@@ -44,7 +44,7 @@ def governed(
             "for a tool you do not own, pass contracts={name: …}.",
             code="tool_ungoverned",
         )
-    policy.check_tools({name: contract.impact for name, contract in resolved.items() if contract.impact is not None})
+    policies.governs({name: contract.impact for name, contract in resolved.items() if contract.impact is not None})
     return [govern_tool(tool, resolved[tool.name], store=store) for tool in tools]
 
 

@@ -13,10 +13,10 @@ from langgraph_control.graphs.walk import Seen, walk
 from langgraph_control.nodes.contracts import contract_of
 from langgraph_control.nodes.tools import GovernedTool
 
-__all__ = ["Finding", "inspect_graph"]
+__all__ = ["RETRYING", "Finding", "inspect_graph"]
 
 DURABILITY: Final = "__pregel_durability"
-_RETRYING: Final = "ToolRetryMiddleware"
+RETRYING: Final = "ToolRetryMiddleware"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,8 @@ def _findings(seen: Seen) -> Iterator[Finding]:
             yield _retries(f"Node {seen.node!r} has a RetryPolicy")
     elif isinstance(item, BaseTool):
         yield from _of_tool(item, where)
-    elif type(item).__name__ == _RETRYING:
-        yield _retries(f"{_RETRYING} wraps the tools{where}")
+    elif type(item).__name__ == RETRYING:
+        yield _retries(f"{RETRYING} wraps the tools{where}")
     elif isinstance(item, types.FunctionType):
         contract = contract_of(item)
         if contract is not None and contract.is_write:

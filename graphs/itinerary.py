@@ -1,31 +1,57 @@
 """What ``run``, ``resume`` and ``get`` do, step by step and without I/O. The drivers in :mod:`runs` carry it out."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 
-from langgraph_control.audit.names import run_name
-from langgraph_control.audit.requests import FindRun, OpenSession, RunActions, RunOpen
+from langgraph_control.audit.names import question_id, question_name, run_name
+from langgraph_control.audit.questions import OpenQuestions, QuestionRow, answering, not_taken
+from langgraph_control.audit.requests import FindRun, RunAcquire, RunActions, RunOpen
 from langgraph_control.audit.rows import RunAnswer, RunLease, RunRow, RunState, Session
 from langgraph_control.audit.wakes import RunSubmit, RunTake
-from langgraph_control.errors import PolicyError, RunRefused, UnknownRun
+from langgraph_control.errors import OperationRefused, RunRefused, UnknownRun
 from langgraph_control.graphs.advance import Ended
 from langgraph_control.graphs.journey import journey, refused, turn
-from langgraph_control.graphs.order import acquiring
+from langgraph_control.graphs.order import worker_name
+from langgraph_control.graphs.policies import Policies, unpublished
 from langgraph_control.graphs.run import Run, run_of
 from langgraph_control.graphs.thread_view import questions_of
 from langgraph_control.graphs.trip import Graph, Steps, Trip
 from langgraph_control.guards.policy import Policy
 
-__all__ = ["KnownSession", "Snapshot", "getting", "resuming", "running", "submitting", "unpublished", "working"]
+__all__ = [
+    "ChangedPolicy",
+    "KnownSession",
+    "Snapshot",
+    "answered",
+    "found_run",
+    "getting",
+    "in_force",
+    "reloading",
+    "resuming",
+    "running",
+    "submitting",
+    "working",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownSession:
-    """Ask for the agent login's session, as this process knows it. Answered with :class:`Session`."""
+    """Ask for the agent login's session, as this process knows it. Answered with :class:`Session`.
+
+    Args:
+        again: ask the ledger, for it may have changed.
+    """
+
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedPolicy:
+    """Ask whether the policy file was changed. Answered with the new policy if it is correct, else with None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +80,26 @@ class Snapshot:
         return {"configurable": {"thread_id": self.row.thread_id}}
 
 
-def running(trip: Trip, opening: RunOpen, policy: Policy) -> Steps:
+def running(trip: Trip, policies: Policies, opened: Callable[[Policy], RunOpen]) -> Steps:
     """Register a run, or join the one its trigger has, and drive it.
 
     Args:
         trip: what was asked for, with its graph.
-        opening: the request for the lease.
-        policy: the rules that decide.
+        policies: the rules that decide.
+        opened: makes the request for the lease, under the rules that decide.
     """
-    yield from _published(policy)
-    ended = yield from journey(opening, trip.answers)
+    policy = yield from in_force(trip, policies)
+    opening = opened(policy)
+    ended = yield from journey(opening, trip.answers, owner=policy.owner or "")
     return (yield from _outcome(trip, opening.run_id, ended))
 
 
 def resuming(
     trip: Trip,
     run_id: UUID,
-    policy: Policy,
+    policies: Policies,
     *,
-    lease_ms: int,
+    acquired: Callable[[Policy], RunAcquire],
     bound: Callable[[str], Graph | None],
     driven_here: Callable[[UUID], bool],
 ) -> Steps:
@@ -81,8 +108,8 @@ def resuming(
     Args:
         trip: what was asked for; it gets its graph.
         run_id: the run.
-        policy: the rules that decide from now on.
-        lease_ms: how long the lease lasts.
+        policies: the rules that decide from now on.
+        acquired: makes the request for the lease, under the rules that decide.
         bound: returns the graph bound under a name.
         driven_here: whether any drive in this process holds a run's lease.
 
@@ -90,8 +117,8 @@ def resuming(
         UnknownRun: there is no such run.
         RunRefused: this process drives it right now, or has not bound its graph.
     """
-    yield from _published(policy)
-    row = yield from _found(FindRun(run_id=run_id))
+    policy = yield from in_force(trip, policies)
+    row = yield from found_run(FindRun(run_id=run_id))
     if row.state is RunState.RUNNING and driven_here(run_id):
         raise RunRefused(
             f"Run {run_name(run_id)} is not parked: this process drives it right now.",
@@ -105,37 +132,92 @@ def resuming(
             todo=f"Call control.bind(graph, name={row.graph!r}) first.",
             code="graph_not_bound",
         )
-    opening = acquiring(run_id, policy_hash=policy.hash, lease_ms=lease_ms)
-    ended = yield from journey(opening, trip.answers)
+    yield from _passed_on(run_id, trip.answers)
+    ended = yield from journey(acquired(policy), trip.answers, owner=policy.owner or "")
     return (yield from _outcome(trip, run_id, ended))
 
 
-def submitting(request: RunSubmit, policy: Policy) -> Steps:
+def answered(run_id: UUID, answers: Mapping[str, Any]) -> Steps:
+    """Keep answers for a run without driving it: whoever drives it next goes on with them.
+
+    Args:
+        run_id: the run.
+        answers: what the user says, by the names of the questions.
+
+    Raises:
+        OperationRefused: one of them was not taken; those before it were.
+    """
+    unknown = [name for name in answers if question_id(name) is None]
+    if unknown:
+        raise OperationRefused(
+            "A graph's own question is answered where its graph is.",
+            todo='Call control.resume(run_id, answers={…}), or name a question as it was printed: "qst_…".',
+            code="question_name_invalid",
+        )
+    yield from _passed_on(run_id, answers)
+    return (yield from getting(FindRun(run_id=run_id)))
+
+
+def _passed_on(run_id: UUID, answers: Mapping[str, Any]) -> Generator[Any, Any, None]:
+    """Keep the answers to what writes wait for; the graph's own questions are LangGraph's."""
+    for name, answer in answers.items():
+        question = question_id(name)
+        if question is not None:
+            refused: str | None = yield answering(run_id, question, answer, person=None, worker=worker_name())
+            if refused is not None:
+                raise not_taken(refused)
+
+
+def submitting(trip: Trip, policies: Policies, submitted: Callable[[Policy], RunSubmit]) -> Steps:
     """Register a run for a worker, and say where it stands.
 
     Args:
-        request: registers it, or finds the one its trigger has.
-        policy: the submitter's rules.
+        trip: what was asked for.
+        policies: the submitter's rules.
+        submitted: makes the request that registers it, or finds the one its trigger has.
 
     Raises:
         RunRefused: the thread is busy, or the trigger has another run.
     """
-    yield from _published(policy)
+    request = submitted((yield from in_force(trip, policies)))
     given: RunAnswer = yield request
     if given.answer is not RunLease.QUEUED:
         raise refused(given, request)
     return (yield from getting(FindRun(run_id=given.run_id)))
 
 
-def working(request: RunTake, policy: Policy) -> Generator[Any, Any, RunAnswer | Ended]:
+def working(
+    trip: Trip, policies: Policies, taken: Callable[[Policy], RunTake]
+) -> Generator[Any, Any, RunAnswer | Ended]:
     """Drive a run that is due, as a worker does: for nobody who waits for it.
 
     Args:
-        request: asks for the lease.
-        policy: the rules that decide from now on.
+        trip: what is driven.
+        policies: the rules that decide from now on.
+        taken: makes the request for the lease, under the rules that decide.
     """
-    yield from _published(policy)
-    return (yield from turn(request))
+    policy = yield from in_force(trip, policies)
+    return (yield from turn(taken(policy), owner=policy.owner or ""))
+
+
+def reloading(trip: Trip, policies: Policies) -> Steps:
+    """Put a changed policy file in force, or say why that cannot be.
+
+    Args:
+        trip: what was asked for.
+        policies: the rules, and their file.
+
+    Raises:
+        PolicyError: the file is wrong, or not published; what was in force stays.
+    """
+    changed = yield ChangedPolicy()
+    wrong = policies.wrong()
+    if wrong is not None:
+        raise wrong
+    yield from in_force(trip, policies)
+    if changed is not None and policies.policy.hash != changed.hash:
+        raise unpublished(changed)
+    return None
 
 
 def getting(find: FindRun) -> Steps:
@@ -147,14 +229,18 @@ def getting(find: FindRun) -> Steps:
     Raises:
         UnknownRun: there is no such run.
     """
-    row = yield from _found(find)
+    row = yield from found_run(find)
     actions = () if row.state is RunState.DONE else (yield RunActions(run_id=row.run_id, only_open=True))
+    asked: tuple[QuestionRow, ...] = ()
+    if any(action.reason == "ask" for action in actions):
+        asked = yield OpenQuestions(run_id=row.run_id)
     snapshot = yield Snapshot(row=row)
     known = snapshot is not None
+    own = questions_of(snapshot) if known and row.state is not RunState.DONE else {}
     return run_of(
         row,
         actions=actions,
-        questions=questions_of(snapshot) if known and row.state is not RunState.DONE else {},
+        questions={**{question_name(one.question_id): one.question for one in asked}, **own},
         output=snapshot.values if known and row.state is RunState.DONE else None,
     )
 
@@ -171,7 +257,15 @@ def _outcome(trip: Trip, asked_as: UUID, ended: RunAnswer | Ended) -> Generator[
     return (yield from getting(FindRun(run_id=run_id)))
 
 
-def _found(find: FindRun) -> Generator[Any, Any, RunRow]:
+def found_run(find: FindRun) -> Generator[Any, Any, RunRow]:
+    """Return a run's row.
+
+    Args:
+        find: by id or by trigger.
+
+    Raises:
+        UnknownRun: there is no such run.
+    """
     row: RunRow | None = yield find
     if row is None:
         raise UnknownRun(
@@ -181,22 +275,30 @@ def _found(find: FindRun) -> Generator[Any, Any, RunRow]:
     return row
 
 
-def _published(policy: Policy) -> Generator[Any, Any, None]:
-    session: Session = yield KnownSession()
-    if policy.hash not in session.policies:
-        session = yield OpenSession()  # it may have been published since this process asked
-    if policy.hash not in session.policies:
-        raise unpublished(policy)
-
-
-def unpublished(policy: Policy) -> PolicyError:
-    """Return what is raised for a policy that no admin has published.
+def in_force(trip: Trip, policies: Policies) -> Generator[Any, Any, Policy]:
+    """Take a changed policy file that is correct and published, and return what decides from now on.
 
     Args:
-        policy: the policy.
+        trip: what is driven; it gets its policy.
+        policies: the rules that decide, and their file.
+
+    Raises:
+        PolicyError: code ``policy_unpublished``.
     """
-    return PolicyError(
-        f"The policy {policy.source} (hash {policy.hash[:12]}…) is not published for this tenant.",
-        todo=f"Run: langgraph-control policy publish {policy.source}, on the admin login.",
-        code="policy_unpublished",
-    )
+    session: Session = yield KnownSession()
+    changed: Policy | None = yield ChangedPolicy()
+    asked = False
+    if changed is not None:
+        if changed.hash not in session.policies:
+            session, asked = (yield KnownSession(again=True)), True
+        if changed.hash in session.policies:
+            policies.take(changed)
+        else:
+            policies.leave(changed)
+    policy = policies.policy
+    if policy.hash not in session.policies and not asked:
+        session = yield KnownSession(again=True)  # it may have been published since this process asked
+    if policy.hash not in session.policies:
+        raise unpublished(policy)
+    trip.policy = policy
+    return policy

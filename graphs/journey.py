@@ -56,6 +56,7 @@ class Take:
         on_behalf_of: for whom.
         deadline: nothing new is begun after it.
         input: the input as stored by the first delivery.
+        recall: what earlier drives knew of the run, as stored.
     """
 
     run_id: UUID
@@ -70,6 +71,7 @@ class Take:
     on_behalf_of: str | None
     deadline: datetime | None
     input: bytes = field(repr=False)
+    recall: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def drive(self) -> DriveId:
@@ -87,7 +89,9 @@ class Take:
         return cls(**of_answer, lease_ms=given.lease_ms_left or 0)
 
 
-def journey(opening: RunOpen | RunAcquire, answers: Mapping[str, Any]) -> Generator[Any, Any, RunAnswer | Ended]:
+def journey(
+    opening: RunOpen | RunAcquire, answers: Mapping[str, Any], *, owner: str = ""
+) -> Generator[Any, Any, RunAnswer | Ended]:
     """Take a run's lease, drive the run until it ends or parks, and give the lease up.
 
     A live holder is waited for, and so is whoever takes the run over from this worker.
@@ -95,6 +99,7 @@ def journey(opening: RunOpen | RunAcquire, answers: Mapping[str, Any]) -> Genera
     Args:
         opening: registers the run, joins it, or resumes it.
         answers: the caller's answers to the user's own questions, by interrupt id.
+        owner: the role that the policy names for everything; "" if it names none.
 
     Returns:
         The ledger's answer where the run was finished before, else where it stands now.
@@ -107,20 +112,21 @@ def journey(opening: RunOpen | RunAcquire, answers: Mapping[str, Any]) -> Genera
         given = yield from _lease(opening)
         if given.answer is RunLease.FINISHED:
             return given
-        ended = yield from _driven(given, answers)
+        ended = yield from _driven(given, answers, owner=owner)
         if ended.state is not RunState.RUNNING or ended.error is not None:
             return ended
         # Taken over: what this worker was asked for is now what the other one brings about.
         answers = {}
 
 
-def turn(taking: RunTake) -> Generator[Any, Any, RunAnswer | Ended]:
+def turn(taking: RunTake, *, owner: str = "") -> Generator[Any, Any, RunAnswer | Ended]:
     """Take a run's lease if the run is due, drive it until it ends or parks, and give the lease up.
 
     Waits for nobody: a run that another worker drives or takes over is that worker's.
 
     Args:
         taking: asks for the lease.
+        owner: as for :func:`journey`.
 
     Returns:
         The ledger's answer where the lease was not given, else where the run stands now.
@@ -128,10 +134,12 @@ def turn(taking: RunTake) -> Generator[Any, Any, RunAnswer | Ended]:
     given: RunAnswer = yield taking
     if given.answer is not RunLease.ACQUIRED:
         return given
-    return (yield from _driven(given, {}, unattended=True))
+    return (yield from _driven(given, {}, owner=owner, unattended=True))
 
 
-def _driven(given: RunAnswer, answers: Mapping[str, Any], *, unattended: bool = False) -> Generator[Any, Any, Ended]:
+def _driven(
+    given: RunAnswer, answers: Mapping[str, Any], *, owner: str, unattended: bool = False
+) -> Generator[Any, Any, Ended]:
     taken = Take.of(given)
     yield taken
     base = given.base_checkpoint
@@ -140,7 +148,14 @@ def _driven(given: RunAnswer, answers: Mapping[str, Any], *, unattended: bool = 
         base = yield RunBase(run_id=taken.run_id, token=taken.token, checkpoint=thread.checkpoint)
     if base is None:
         return Ended(state=RunState.RUNNING, reason="another worker drives it")
-    lease = Lease(run_id=taken.run_id, token=taken.token, generation=taken.generation, base=base)
+    lease = Lease(
+        run_id=taken.run_id,
+        token=taken.token,
+        generation=taken.generation,
+        base=base,
+        requester=taken.on_behalf_of or taken.actor,
+        owner=owner,
+    )
     return (yield from advance(lease, answers, unattended=unattended))
 
 

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 from uuid import UUID, uuid4
@@ -15,8 +15,10 @@ from langgraph_control.audit.requests import RunAcquire, RunOpen
 from langgraph_control.audit.wakes import RunSubmit, RunTake
 from langgraph_control.errors import ContractError, RunRefused
 from langgraph_control.graphs.inputs import encode_input
+from langgraph_control.guards.policy import Policy
 from langgraph_control.nodes.call import body_bytes
 from langgraph_control.nodes.durations import seconds_of
+from langgraph_control.nodes.tracing import callers_traceparent
 
 __all__ = ["TEXT_LENGTH_MAX", "Deadline", "Order", "acquiring", "checked_config", "taking", "worker_name"]
 
@@ -89,39 +91,36 @@ class Order:
             input=encode_input(given),
         )
 
-    def over_within(self, seconds: int | None) -> "Order":
-        """Return this order with a deadline, where it names none.
-
-        Args:
-            seconds: from now, as the policy says; None: it says nothing.
-        """
-        if seconds is None or self.deadline is not None:
-            return self
-        return replace(self, deadline=datetime.now(UTC) + timedelta(seconds=seconds))
-
-    def opening(self, graph: str, *, policy_hash: str, lease_ms: int) -> RunOpen:
+    def opening(self, policy: Policy, graph: str, *, lease_ms: int, version: str | None = None) -> RunOpen:
         """Return the request that registers this run or joins the one its trigger has.
 
         Args:
+            policy: the rules that decide, which may set a deadline where this order names none.
             graph: the bound graph's name.
-            policy_hash: the policy that decides.
             lease_ms: how long the lease lasts.
+            version: of the agent, as bound.
         """
-        return RunOpen(**self._registering(graph, policy_hash), lease_ms=lease_ms)
+        return RunOpen(**self._registering(graph, policy, version), lease_ms=lease_ms)
 
-    def submitting(self, graph: str, *, policy_hash: str) -> RunSubmit:
+    def submitting(self, policy: Policy, graph: str) -> RunSubmit:
         """Return the request that registers this run for a worker, or finds the one its trigger has.
 
         Args:
+            policy: the rules of whoever submits; who drives it decides by their own.
             graph: the name it is bound under where workers run.
-            policy_hash: the policy of whoever submits; who drives it decides by their own.
 
         Raises:
             RunRefused: the graph's name is no name.
         """
-        return RunSubmit(**self._registering(_name(graph, "graph", length_max=GRAPH_LENGTH_MAX), policy_hash))
+        return RunSubmit(**self._registering(_name(graph, "graph", length_max=GRAPH_LENGTH_MAX), policy))
 
-    def _registering(self, graph: str, policy_hash: str) -> dict[str, Any]:
+    def _deadline(self, seconds: int | None) -> datetime | None:
+        """The caller's, else the one that the policy sets from now."""
+        if seconds is None or self.deadline is not None:
+            return self.deadline
+        return datetime.now(UTC) + timedelta(seconds=seconds)
+
+    def _registering(self, graph: str, policy: Policy, version: str | None = None) -> dict[str, Any]:
         run_id = uuid4()
         thread = self.thread or run_name(run_id)
         return {
@@ -133,44 +132,57 @@ class Order:
             "own_thread": self.thread is None,
             "actor": self.actor,
             "on_behalf_of": self.on_behalf_of,
-            "deadline": self.deadline,
+            "deadline": self._deadline(policy.deadline_seconds),
             "input": self.input,
             "holder": _holder(worker_name()),
             "body": body_bytes(
                 {
-                    "who": {"actor": self.actor, "on_behalf_of": self.on_behalf_of},
-                    "why": {"trigger": self.trigger, "intent": self.intent},
-                    "policy": policy_hash,
+                    "who": {"actor": self.actor, "on_behalf_of": self.on_behalf_of, **_versioned(version)},
+                    "why": {"trigger": self.trigger, "intent": self.intent, **_traced()},
+                    "policy": policy.hash,
                     "where": {"worker": worker_name(), "graph": graph, "thread_id": thread},
                 }
             ),
         }
 
 
-def acquiring(run_id: UUID, *, policy_hash: str, lease_ms: int) -> RunAcquire:
+def acquiring(run_id: UUID, policy: Policy, *, lease_ms: int, version: str | None = None) -> RunAcquire:
     """Return the request for the lease of a known run.
 
     Args:
         run_id: the run.
-        policy_hash: the policy that decides from now on.
+        policy: the rules that decide from now on.
         lease_ms: how long the lease lasts.
+        version: of the agent that goes on, as bound.
     """
-    body = body_bytes({"policy": policy_hash, "where": {"worker": worker_name()}})
+    body = body_bytes({**_going_on(policy, worker_name(), version), "why": _traced() or None})
     return RunAcquire(run_id=run_id, holder=_holder(worker_name()), lease_ms=lease_ms, body=body)
 
 
-def taking(run_id: UUID, *, graphs: list[str], policy_hash: str, lease_ms: int, worker: str) -> RunTake:
+def taking(
+    run_id: UUID, policy: Policy, *, graphs: list[str], lease_ms: int, worker: str, version: str | None = None
+) -> RunTake:
     """Return the request for the lease of a run, if it is due.
 
     Args:
         run_id: the run.
+        policy: the rules that decide from now on.
         graphs: names of the graphs that can be driven.
-        policy_hash: the policy that decides from now on.
         lease_ms: how long the lease lasts.
         worker: what the worker is called in the record.
+        version: of the agent that goes on, as bound.
     """
-    body = body_bytes({"policy": policy_hash, "where": {"worker": worker}})
+    body = body_bytes(_going_on(policy, worker, version))
     return RunTake(run_id=run_id, graphs=graphs, holder=_holder(worker), lease_ms=lease_ms, body=body)
+
+
+def _going_on(policy: Policy, worker: str, version: str | None) -> dict[str, Any]:
+    said = _versioned(version)
+    return {"policy": policy.hash, "where": {"worker": worker}, **({"who": said} if said else {})}
+
+
+def _versioned(version: str | None) -> dict[str, str]:
+    return {} if version is None else {"version": version}
 
 
 def checked_config(config: RunnableConfig | None) -> RunnableConfig:
@@ -197,6 +209,12 @@ def checked_config(config: RunnableConfig | None) -> RunnableConfig:
             code="config_refused",
         )
     return config
+
+
+def _traced() -> dict[str, str]:
+    """Whose span asks: the run's trace is linked to it."""
+    traceparent = callers_traceparent()
+    return {} if traceparent is None else {"traceparent": traceparent}
 
 
 def worker_name() -> str:

@@ -14,6 +14,7 @@ import procrastinate
 import psycopg
 import psycopg_pool
 from procrastinate import exceptions, jobs
+from procrastinate.worker import Worker
 
 from langgraph_control.audit.connections import STALL_SECONDS, connection_string
 from langgraph_control.audit.database_errors import place
@@ -67,8 +68,12 @@ class ProcrastinateQueue:
     async def __aenter__(self) -> Self:
         """Open the pool. See :class:`~langgraph_control.graphs.wake_queue.WakeQueue`."""
         with self._naming_errors():
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._app.open_async()
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await self._app.open_async()
+            except BaseException:
+                await self._app.close_async()  # a pool that was not opened in time goes on trying
+                raise
         return self
 
     async def __aexit__(
@@ -93,7 +98,7 @@ class ProcrastinateQueue:
         tidying = asyncio.create_task(self._tidy(queues))
         try:
             with self._naming_errors():
-                await self._app.run_worker_async(
+                await self._work(
                     queues=queues,
                     concurrency=concurrency,
                     fetch_job_polling_interval=POLL_SECONDS,
@@ -107,6 +112,18 @@ class ProcrastinateQueue:
             tidying.cancel()
         # Not cancelled, so it stopped by itself: one of its side tasks lost the database, which it only logs.
         raise self._unavailable()
+
+    async def _work(self, **settings: Any) -> None:
+        worker: Any = Worker(self._app, **settings)
+        working = asyncio.create_task(worker.run())
+        try:
+            await asyncio.sleep(0)  # from its first step on it can be told to stop
+            await asyncio.shield(working)
+        except asyncio.CancelledError:
+            # Told, not cancelled: up to Python 3.11 a wait for the database that ends just then swallows that.
+            worker.stop()
+            await working
+            raise
 
     async def _carry_out(self, run_id: str, graph: str) -> None:
         if self._advance is None:
@@ -159,3 +176,5 @@ async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
         (QUEUE_SCHEMA, f"{STALL_SECONDS * 1000:.0f}ms"),
     )
     await connection.commit()
+    # All that is sent here are single statements: with a transaction around it, each would be three round trips.
+    await connection.set_autocommit(True)

@@ -8,7 +8,8 @@ from typing import Any
 from langgraph_control.audit.names import approval_name, run_name
 from langgraph_control.audit.rows import ActionRow, RunRow
 from langgraph_control.guards.lifecycle import State
-from langgraph_control.guards.run_states import RunState
+from langgraph_control.guards.run_reasons import RunReason, explained
+from langgraph_control.guards.run_states import RunState, next_step
 
 __all__ = ["Run", "run_of"]
 
@@ -25,9 +26,11 @@ class Run:
         thread: the LangGraph thread it runs on.
         state: where it stands.
         reason: why it stands there; "" for a run that is done.
+        owner: who has to act: roles, whoever asked for the run, or ``workers``; "" for a run that is done.
         next_step: what to do, as a command or a call; "" where there is nothing to do.
         approvals: names of the requests it waits for, ``apr_…``.
-        questions: the graph's own pending interrupts: id → what was asked. Answer with ``resume(id, answers={…})``.
+        questions: what the user is asked, by the graph's own pending interrupts and by writes that wait for an answer
+            (``qst_…``): id → what was asked. Answer with ``resume(id, answers={…})``.
         output: the graph's final values; None unless the run is done.
         state_since: when it came to stand there, by the database's clock.
         wake_at: when it may go on by itself; None: when something happens.
@@ -40,6 +43,7 @@ class Run:
     thread: str
     state: RunState
     reason: str
+    owner: str
     next_step: str
     approvals: tuple[str, ...] = ()
     questions: Mapping[str, Any] = field(default_factory=dict)
@@ -57,7 +61,7 @@ def run_of(row: RunRow, *, actions: tuple[ActionRow, ...] = (), questions: Mappi
     Args:
         row: the run's row.
         actions: what it asked for or waits for and is not decided.
-        questions: the graph's own pending interrupts.
+        questions: what the user is asked.
         output: the graph's final values.
     """
     approvals = tuple(
@@ -74,6 +78,7 @@ def run_of(row: RunRow, *, actions: tuple[ActionRow, ...] = (), questions: Mappi
         thread=row.thread_id,
         state=row.state,
         reason=row.reason,
+        owner=row.owner,
         next_step=_next_step(row, name, approvals, tuple(questions)),
         approvals=approvals,
         questions=questions,
@@ -84,25 +89,17 @@ def run_of(row: RunRow, *, actions: tuple[ActionRow, ...] = (), questions: Mappi
 
 
 def _next_step(row: RunRow, name: str, approvals: tuple[str, ...], questions: tuple[str, ...]) -> str:
-    again = f'control.resume("{name}")'
     match row.state:
         case RunState.DONE:
             return ""
-        case RunState.NEEDS_APPROVAL if approvals:
-            return "; ".join(f"langgraph-control approve {approval}" for approval in approvals)
-        case RunState.WAITING if questions:
-            wanted = ", ".join(f'"{question}": …' for question in questions)
-            return f'control.resume("{name}", answers={{{wanted}}})'
-        case RunState.NEEDS_HUMAN:
-            return f"langgraph-control show {name}, then langgraph-control resolve {name}"
-        case RunState.BLOCKED if row.reason == "frozen":
-            return "langgraph-control freeze --list, then langgraph-control unfreeze"
-        case RunState.RETRYING:
-            when = f" from {row.wake_at.isoformat(timespec='seconds')}" if row.wake_at else ""
-            return f"{again}{when}"
-        case RunState.WAITING if row.reason == "queued":
-            return "langgraph-control worker"
         case RunState.RUNNING:
-            return f'control.get("{name}")'
+            return f"langgraph-control show {name}"
+        case RunState.NEEDS_HUMAN if explained(row.reason).state is not RunState.NEEDS_HUMAN:
+            return row.next_step
+        case RunState.WAITING if row.reason == RunReason.QUESTION and not questions:
+            return row.next_step  # from outside the graph only what was stored names the question
         case _:
-            return f"{again}, once it can go on ({row.reason})" if row.state is RunState.BLOCKED else again
+            step = next_step(row.reason, name, approvals=approvals, questions=questions)
+            if row.state is RunState.RETRYING and row.wake_at:
+                return f"{step} from {row.wake_at.isoformat(timespec='seconds')}"
+            return step

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, aclosing, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from langgraph.errors import GraphBubbleUp, GraphDrained
@@ -14,20 +14,24 @@ from langgraph.types import StateSnapshot
 
 from langgraph_control.audit.leases import RunLeases
 from langgraph_control.audit.names import run_name
+from langgraph_control.audit.observing import Recall
 from langgraph_control.audit.rows import RunRow, Session
 from langgraph_control.audit.saver import ControlSaver
 from langgraph_control.audit.store import Store
 from langgraph_control.errors import ControlError, RunRefused
 from langgraph_control.graphs.advance import Drive, Driven, LookAtThread
-from langgraph_control.graphs.itinerary import KnownSession, Snapshot
+from langgraph_control.graphs.itinerary import ChangedPolicy, KnownSession, Snapshot
 from langgraph_control.graphs.journey import Pause, Take
 from langgraph_control.graphs.order import worker_name
-from langgraph_control.graphs.thread_view import thread_of
+from langgraph_control.graphs.policies import Policies
+from langgraph_control.graphs.resumed import CastVote
+from langgraph_control.graphs.thread_view import gone_steps, thread_of
 from langgraph_control.graphs.trip import RUN_METADATA, Graph, Steps, Trip
-from langgraph_control.guards.policy import Policy
+from langgraph_control.guards.checks import NamedCheck
 from langgraph_control.nodes.bubbles import RunTakenOver
 from langgraph_control.nodes.contexts import current_run, enter_run, leave_run, within
 from langgraph_control.nodes.run_context import RunContext
+from langgraph_control.nodes.run_memory import RunMemory
 from langgraph_control.nodes.wakes import configurable
 
 __all__ = ["Runs"]
@@ -52,16 +56,18 @@ class Runs:
         store: the ledger.
         leases: the leases this process holds.
         saver: keeps the checkpoints.
-        policy: the rules that decide.
+        policies: the rules that decide, and their file.
         graphs: the bound graphs by name.
+        checks: what is heard after the policy.
         worker: what this process is called in the record.
     """
 
     store: Store
     leases: RunLeases
     saver: ControlSaver
-    policy: Policy
+    policies: Policies
     graphs: dict[str, Graph]
+    checks: tuple[NamedCheck, ...] = ()
     worker: str = field(default_factory=worker_name)
 
     def drive(self, trip: Trip, steps: Steps) -> Generator[Any, None, None]:
@@ -164,7 +170,11 @@ class Runs:
     def _answer(self, trip: Trip, request: Any, leaving: ExitStack) -> Any:
         match request:
             case LookAtThread():
-                return thread_of(trip.known_graph.get_state(trip.thread_config()))
+                config = trip.thread_config()
+                thread = thread_of(trip.known_graph.get_state(config))
+                if request.resuming and thread.checkpoint:
+                    thread = replace(thread, gone=gone_steps(trip.known_graph, trip.saver.get_tuple(config)))
+                return thread
             case Snapshot():
                 graph = self._graph_of(trip, request.row)
                 return None if graph is None else _seen(graph, request)
@@ -172,8 +182,12 @@ class Runs:
                 _before_waiting(request)
                 time.sleep(request.seconds)
                 return None
-            case KnownSession():
-                return self.store.session()
+            case KnownSession(again=again):
+                return self.store.session(again=again)
+            case ChangedPolicy():
+                return self.policies.changed()
+            case CastVote():
+                return request.cast()
             case Take():
                 return self._take(trip, request, leaving, self.store.session())
             case _:
@@ -183,7 +197,11 @@ class Runs:
     async def _aanswer(self, trip: Trip, request: Any, leaving: ExitStack) -> Any:
         match request:
             case LookAtThread():
-                return thread_of(await trip.known_graph.aget_state(trip.thread_config()))
+                config = trip.thread_config()
+                thread = thread_of(await trip.known_graph.aget_state(config))
+                if request.resuming and thread.checkpoint:
+                    thread = replace(thread, gone=gone_steps(trip.known_graph, await trip.saver.aget_tuple(config)))
+                return thread
             case Snapshot():
                 graph = self._graph_of(trip, request.row)
                 return None if graph is None else await _aseen(graph, request)
@@ -191,8 +209,12 @@ class Runs:
                 _before_waiting(request)
                 await asyncio.sleep(request.seconds)
                 return None
-            case KnownSession():
-                return await self.store.asession()
+            case KnownSession(again=again):
+                return await self.store.asession(again=again)
+            case ChangedPolicy():
+                return await asyncio.to_thread(self.policies.changed)
+            case CastVote():
+                return await request.acast()
             case Take():
                 return self._take(trip, request, leaving, await self.store.asession())
             case _:
@@ -214,9 +236,12 @@ class Runs:
             actor=take.actor,
             on_behalf_of=take.on_behalf_of,
             deadline=take.deadline,
-            policy=self.policy,
+            policy=trip.known_policy,
             worker=self.worker,
+            version=trip.version,
+            checks=self.checks,
             environment=os.environ.get(ENVIRONMENT_VARIABLE) or None,
+            memory=RunMemory(Recall.of(take.recall)),
         )
         self.leases.hold(take.run_id, take.token, lease_ms=take.lease_ms, started=trip.started)
         leaving.callback(self.leases.drop, take.run_id, take.token)

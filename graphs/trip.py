@@ -2,9 +2,10 @@
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
 from langgraph.types import Command, StreamMode
@@ -12,9 +13,11 @@ from langgraph.types import Command, StreamMode
 from langgraph_control.audit.drives import RUN_KEY, drive_name
 from langgraph_control.audit.names import run_name
 from langgraph_control.graphs.advance import Drive, Driven
+from langgraph_control.graphs.bind import version_of
 from langgraph_control.graphs.inputs import decode_input
 from langgraph_control.graphs.journey import Take
 from langgraph_control.graphs.run import Run
+from langgraph_control.guards.policy import Policy
 
 __all__ = ["RUN_METADATA", "Graph", "Steps", "Trip"]
 
@@ -38,6 +41,7 @@ class Trip:
         stream_mode: what to stream; empty for nothing, None for the graph's own default.
         subgraphs: whether to stream from subgraphs, too.
         control: stops the graph between two supersteps, if somebody may ask for that.
+        options: what else LangGraph is to be called with, by name.
     """
 
     graph: Graph | None = None
@@ -47,6 +51,8 @@ class Trip:
     stream_mode: StreamMode | list[StreamMode] | None = field(default_factory=list)
     subgraphs: bool = False
     control: RunControl | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    policy: Policy | None = None  # what decides, once it is known
     started: float = 0.0  # monotonic seconds, from before the newest request to the ledger was sent
     taken: Take | None = None  # the lease, once there is one
     driven: Driven = field(default_factory=Driven)  # how the newest drive ended
@@ -60,11 +66,28 @@ class Trip:
         return self.taken
 
     @property
+    def known_policy(self) -> Policy:
+        """The policy that decides while this is driven."""
+        if self.policy is None:
+            raise AssertionError("driven before it was known what decides")
+        return self.policy
+
+    @property
     def known_graph(self) -> Graph:
         """The graph to drive."""
         if self.graph is None:
             raise AssertionError("driven before the graph was found")
         return self.graph
+
+    @property
+    def version(self) -> str | None:
+        """Which version of the agent is driven; None where nobody said, or it is not known yet."""
+        return None if self.graph is None else version_of(self.graph)
+
+    @property
+    def saver(self) -> BaseCheckpointSaver[Any]:
+        """What keeps the checkpoints of the graph to drive."""
+        return cast("BaseCheckpointSaver[Any]", self.known_graph.checkpointer)
 
     @property
     def result(self) -> Run:
@@ -95,6 +118,7 @@ class Trip:
         elif drive.how == "answer":
             given = Command(resume=dict(drive.answers))
         return {
+            **self.options,
             "input": given,
             "config": self.thread_config(),
             "context": self.context,

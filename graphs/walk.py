@@ -47,21 +47,22 @@ class Seen:
     node: str
 
 
-def walk(graph: Pregel[Any, Any, Any, Any], *, stop: Callable[[Any], bool]) -> Iterator[Seen]:
-    """Yield everything reachable from a graph, each object once, the graph itself first.
+def walk(start: Any, *, stop: Callable[[Any], bool]) -> Iterator[Seen]:
+    """Yield everything reachable from a graph, or from a function, each object once, itself first.
 
     Args:
-        graph: a compiled graph.
+        start: a compiled graph, or a function.
         stop: says which objects are not looked into; they are yielded.
     """
     known: dict[int, Any] = {}  # keeps what it has seen alive, so that no id is used twice
-    waiting = deque([Seen(graph, "")])
+    waiting = deque([Seen(start, "")])
     while waiting:
         seen = waiting.popleft()
         if id(seen.item) in known or isinstance(seen.item, _LEAVES):
             continue
         if len(known) == OBJECTS_MAX:
-            logger.warning("More than %d objects hang on graph %r; the rest was not checked.", OBJECTS_MAX, graph.name)
+            name = getattr(start, "name", type(start).__name__)
+            logger.warning("More than %d objects hang on graph %r; the rest was not checked.", OBJECTS_MAX, name)
             return
         known[id(seen.item)] = seen.item
         yield seen

@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,17 +20,20 @@ from langgraph_control.audit.rows import RunAnswer, RunLease, RunState
 from langgraph_control.audit.wakes import RunTake
 from langgraph_control.errors import ControlError, QueueUnavailable
 from langgraph_control.graphs.advance import Ended
-from langgraph_control.graphs.itinerary import unpublished, working
+from langgraph_control.graphs.itinerary import working
 from langgraph_control.graphs.ledger import Ledger
 from langgraph_control.graphs.order import taking
+from langgraph_control.graphs.policies import unpublished
 from langgraph_control.graphs.sweep import Sweeper
 from langgraph_control.graphs.trip import Trip
+from langgraph_control.graphs.upkeep import upkeep
 from langgraph_control.graphs.wake_queue import Advanced, WakeQueue
 
 __all__ = ["CONCURRENCY", "DRAIN_SECONDS", "Worker"]
 
 CONCURRENCY: Final = 8
 DRAIN_SECONDS: Final = 25.0
+CANCEL_AGAIN_SECONDS: Final = 1.0
 
 AGAIN_SECONDS: Final = 5.0  # after something that should not have happened, and after a queue was lost
 
@@ -81,8 +85,8 @@ class Worker:
         """
         session = await self._store.asession()
         for ledger in self._ledgers.values():
-            if ledger.policy.hash not in session.policies:
-                raise unpublished(ledger.policy)
+            if ledger.policies.policy.hash not in session.policies:
+                raise unpublished(ledger.policies.policy)
         async with (
             self._queue,
             Notifications(self._store.dsn, name=self.name, hear=self._sweeper.hear) as notifications,
@@ -92,7 +96,7 @@ class Worker:
             consuming = asyncio.create_task(self._consume())
             looking = [
                 asyncio.create_task(work)
-                for work in (notifications.listen(), self._sweeper.follow(), self._sweeper.sweep())
+                for work in (notifications.listen(), self._sweeper.follow(), self._sweeper.sweep(), upkeep(self._store))
             ]
             waiting = asyncio.create_task(stop.wait())
             try:
@@ -126,17 +130,12 @@ class Worker:
         runs = replace(ledger.runs(), worker=self.name)
         control = RunControl()
         trip = Trip(graph=runs.bound(graph), control=control)
-        request = taking(
-            run_id,
-            graphs=[graph],
-            policy_hash=ledger.policy.hash,
-            lease_ms=runs.leases.lease_ms,
-            worker=self.name,
-        )
+        lease_ms, version = runs.leases.lease_ms, trip.version
+        taken = partial(taking, run_id, graphs=[graph], lease_ms=lease_ms, worker=self.name, version=version)
         outcomes: list[RunAnswer | Ended] = []
 
         def steps() -> Generator[Any, Any, None]:
-            outcomes.append((yield from _watched(working(request, ledger.policy), run_id, graph)))
+            outcomes.append((yield from _watched(working(trip, ledger.policies, taken), run_id, graph)))
 
         self._in_hand[control] = run_id
         try:
@@ -169,8 +168,13 @@ class Worker:
         logger.info("worker %s: stopping; in hand: %s", self.name, names)
         for control in self._in_hand:
             control.request_drain("the worker stops")
-        for task in (*others, consuming):
-            task.cancel()
+        consuming.cancel()
+        open_still: set[asyncio.Task[Any]] = set(others)
+        while open_still:
+            for task in open_still:
+                task.cancel()
+            # Again where it was swallowed: up to Python 3.11 a wait that ends at that moment does so.
+            _, open_still = await asyncio.wait(open_still, timeout=CANCEL_AGAIN_SECONDS)
         ended = await asyncio.gather(*others, consuming, return_exceptions=True)
         logger.info("worker %s: stopped", self.name)
         for error in ended:

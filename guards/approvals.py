@@ -6,11 +6,50 @@ The vote functions in SQL decide the same questions again with the same rules; t
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final, Literal, Self
 
-__all__ = ["REQUESTER", "Escalation", "Refusal", "Requirement", "may_vote", "satisfied", "stricter"]
+__all__ = [
+    "EDITOR",
+    "OPEN_PER_RUN",
+    "OPEN_PER_TENANT",
+    "PREVIOUS_APPROVER",
+    "REJECTIONS",
+    "REQUESTER",
+    "Escalation",
+    "Refusal",
+    "Requirement",
+    "may_vote",
+    "satisfied",
+    "stricter",
+]
 
-REQUESTER: Final = "requester"  # the one word `not_by` knows: the actor, and the person it acts for
+REQUESTER: Final = "requester"
+"""In ``not_by``: the actor that asked for the change, and the person it acts for."""
+
+EDITOR: Final = "editor"
+"""In ``not_by``: whoever changed the arguments that are asked about."""
+
+PREVIOUS_APPROVER: Final = "previous_approver"
+"""In ``not_by``: whoever said yes to another change of the same run."""
+
+OPEN_PER_RUN: Final = 50
+"""How many requests of one run may wait for people at once, unless the policy says otherwise."""
+
+OPEN_PER_TENANT: Final = 20_000
+"""How many of all runs of a tenant."""
+
+REJECTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "wrong_amount": "the amount is wrong",
+        "wrong_target": "it is the wrong record",
+        "wrong_time": "it is the wrong time for it",
+        "needs_information": "something is missing to decide it",
+        "not_needed": "it is not needed",
+        "not_allowed": "it is not allowed",
+    }
+)
+"""Why something was rejected: words that a model can act on → what they say."""
 
 
 class Refusal(StrEnum):
@@ -21,6 +60,8 @@ class Refusal(StrEnum):
     UNKNOWN_PERSON = "unknown_person"  # the voter's login belongs to nobody who is in any published role
     NOT_IN_ROLE = "not_in_role"  # the voter has none of the roles asked for
     IS_REQUESTER = "is_requester"  # the voter asked for the change, or the agent acts for the voter
+    IS_EDITOR = "is_editor"  # the voter changed what is asked about
+    APPROVED_BEFORE = "approved_before"  # the voter said yes to another change of this run
     COMMENT_MISSING = "comment_missing"  # the rule asks for a comment
     ALREADY_VOTED = "already_voted"  # one person, one vote
 
@@ -57,11 +98,12 @@ class Requirement:
 
     Args:
         quorum: role → how many distinct people of that role, at least one role and one person each.
-        not_by: who may not vote; ``{"requester"}`` or empty.
+        not_by: who may not vote: ``requester``, ``editor``, ``previous_approver``, in any combination.
         within_seconds: the request expires that many seconds after it was opened.
         execute_within_seconds: a grant is usable for that many seconds after the last vote.
         on_expiry: what an unanswered request becomes: denied, or put to others. It is never granted.
         comment_required: each vote needs a comment.
+        break_glass: roles of which one person may decide alone in an emergency; that is reviewed afterwards.
 
     Raises:
         ValueError: nobody is asked, or a number is not positive. A requirement that nobody has to meet is none at all.
@@ -73,6 +115,7 @@ class Requirement:
     execute_within_seconds: int
     on_expiry: Literal["deny"] | Escalation
     comment_required: bool
+    break_glass: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "quorum", _sorted_quorum(self.quorum))
@@ -115,6 +158,7 @@ class Requirement:
             if isinstance(later, Escalation)
             else later,
             "comment_required": self.comment_required,
+            **({"break_glass": sorted(self.break_glass)} if self.break_glass else {}),
         }
 
     @classmethod
@@ -138,6 +182,7 @@ class Requirement:
             if later == "deny"
             else Escalation(quorum=later["escalate"], within_seconds=later["within_seconds"]),
             comment_required=stored["comment_required"],
+            break_glass=frozenset(stored.get("break_glass", ())),
         )
 
 
@@ -161,6 +206,7 @@ def stricter(one: Requirement | None, other: Requirement | None) -> Requirement 
         execute_within_seconds=min(one.execute_within_seconds, other.execute_within_seconds),
         on_expiry=_later(one.on_expiry, other.on_expiry),
         comment_required=one.comment_required or other.comment_required,
+        break_glass=one.break_glass & other.break_glass,
     )
 
 
@@ -192,6 +238,8 @@ def may_vote(
     closed: bool = False,
     expired: bool = False,
     already_voted: bool = False,
+    is_editor: bool = False,
+    approved_before: bool = False,
     comment: str | None = None,
 ) -> Refusal | None:
     """Return why this person's vote does not count, or None where it does.
@@ -208,6 +256,8 @@ def may_vote(
         closed: the request no longer takes votes.
         expired: the request's time is over.
         already_voted: this person has voted on this request.
+        is_editor: this person changed the arguments that are asked about.
+        approved_before: this person said yes to another change of the same run.
         comment: what the voter wrote.
     """
     asked_by = {_folded(name) for name in (requester, on_behalf_of) if name}
@@ -223,6 +273,10 @@ def may_vote(
         return Refusal.NOT_IN_ROLE
     if REQUESTER in requirement.not_by and _folded(person) in asked_by:
         return Refusal.IS_REQUESTER
+    if EDITOR in requirement.not_by and is_editor:
+        return Refusal.IS_EDITOR
+    if PREVIOUS_APPROVER in requirement.not_by and approved_before:
+        return Refusal.APPROVED_BEFORE
     if requirement.comment_required and not (comment and comment.strip()):
         return Refusal.COMMENT_MISSING
     return Refusal.ALREADY_VOTED if already_voted else None

@@ -16,10 +16,23 @@ from langgraph_control.guards.decisions import Decision, Source, Verb
 from langgraph_control.guards.intent import Missing, ask_for
 from langgraph_control.guards.signals import Impact
 
-__all__ = ["Check", "CheckAnswer", "Failed", "Lacking", "Proposal", "Question", "Stricter", "frozen", "tightened"]
+__all__ = [
+    "Check",
+    "CheckAnswer",
+    "Failed",
+    "Lacking",
+    "NamedCheck",
+    "Proposal",
+    "Question",
+    "Stricter",
+    "frozen",
+    "tightened",
+]
 
 AGAIN_SECONDS: Final = 60.0
 """When to try again what could not be checked."""
+
+NAME_CHARS_MAX: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +100,7 @@ class Stricter:
 
     Args:
         verb: what to do.
-        reason: why, for people and the trail; without argument values.
+        reason: why, for people and the trail; without argument values. With ``ask``, it is what the user is asked.
         requirement: who must say yes; with ``approve``, and only with it.
         owner: the role that owns the matter; with ``escalate``.
 
@@ -131,6 +144,29 @@ class Check(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedCheck:
+    """A check as it is called in the record.
+
+    Args:
+        name: the function's, or its class's.
+        function: the check.
+    """
+
+    name: str
+    function: Check
+
+    @classmethod
+    def of(cls, function: Check) -> "NamedCheck":
+        """Return a check under its own name.
+
+        Args:
+            function: what was handed in.
+        """
+        name = getattr(function, "__name__", type(function).__name__)
+        return cls(name=str(name)[:NAME_CHARS_MAX], function=function)
+
+
 def tightened(decision: Decision, answers: Iterable[tuple[str, object]], *, tool: str) -> Decision:
     """Return a decision with what checks add to it. It is at least as strict, whatever they answer.
 
@@ -170,7 +206,8 @@ def _says(name: str, answer: object, tool: str) -> tuple[Verb, str, dict[str, An
         case Question():
             return Verb.ASK, f"check {name} has a question for the user", {"question": answer.text}
         case Stricter():
-            more = {"requirement": answer.requirement, "owner": answer.owner}
+            asked = answer.reason if answer.verb is Verb.ASK else None
+            more = {"requirement": answer.requirement, "owner": answer.owner, "question": asked}
             return answer.verb, f"check {name}: {answer.reason}", more
         case _:
             error = answer.error if isinstance(answer, Failed) else f"it answered with a {type(answer).__name__}"

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
 
 from langgraph_control.guards.globs import glob
+from langgraph_control.guards.signal_fields import SIGNAL_FIELDS
 from langgraph_control.guards.signals import Signals
 
 __all__ = [
@@ -71,7 +72,8 @@ class Condition:
     """One comparison: ``amount: {lte: 100}``.
 
     Args:
-        field: an argument's name, ``record.<field>`` or ``risk.<field>``; further dots go into nested values.
+        field: an argument's name, ``record.<field>``, ``risk.<field>``, ``system.<field>`` or ``run.<field>``; further
+            dots go into nested values.
         operator: how to compare.
         operand: what to compare with; a tuple for ``in`` and ``not_in``.
     """
@@ -158,6 +160,8 @@ class Facts(dict[str, Any]):
             return self._signals.environment
         if head == "risk":
             return self._risk.get(rest, ABSENT)
+        if (known := SIGNAL_FIELDS.get(field)) is not None:
+            return known.of(self._signals)
         value: object = self._signals.record if head == "record" else self._signals.arguments.get(head, ABSENT)
         for part in rest.split("."):
             if not isinstance(value, Mapping) or part not in value:

@@ -18,7 +18,7 @@ VERBS: Final[Mapping[Verb, str]] = MappingProxyType(
         Verb.ALLOW: "it runs",
         Verb.APPROVE: "it waits until the people asked say yes to this exact write, then runs",
         Verb.RETRY_LATER: "it waits, some seconds or until something changes, and is decided about again",
-        Verb.ASK: "the run waits for the user's answer; as it is, the write does not run",
+        Verb.ASK: "the run waits for the user's answer, which the model is told; as it is, the write does not run",
         Verb.VERIFY_FIRST: "the effect of an earlier attempt is read back before anything else",
         Verb.DEDUPLICATE: "nothing is done, for it is done; a stored result is given again",
         Verb.ESCALATE: "the run waits for a person, with everything that is known",
@@ -49,6 +49,10 @@ $verbs
 Read from the top; the first line that applies decides.
 
 $before
+
+The lines about the run state are looked for by the claim, under its lock, and so are rate limits, breakers and error
+rates of step 3: what is true at that moment counts. Equal actions and changed records are looked for where the
+policy's `context:` asks for it.
 
 An unknown outcome of a `keyed` effect is on no line: it is tried again under the same key, if the rules say so. How
 many other writes of the same saga are in effect is told with each decision that does not let the write run.

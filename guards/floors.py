@@ -28,10 +28,11 @@ class Floor:
         tool: the tool's name, or ``*`` for every tool that no rule names.
         must: the tool is never allowed without approval.
         roles: every role that some rule lets approve it, at once or when others did not answer, sorted. A vote by
-            anyone else never counts.
+            anyone else never counts; where it is empty and nobody must be asked, whoever asks for more says whom.
         quorum: at least so many distinct people of these roles must say yes to any request. 1 where no rule lets
             anyone approve: nobody is in no roles, so the comparison fails by itself.
-        not_by: who may not vote on any request, because every rule that asks says so: ``requester`` or nobody.
+        not_by: who may not vote on any request, because every rule that asks says so.
+        break_glass: every role of which some rule lets one person decide alone in an emergency, sorted.
     """
 
     tool: str
@@ -39,6 +40,7 @@ class Floor:
     roles: tuple[str, ...]
     quorum: int
     not_by: tuple[str, ...] = ()
+    break_glass: tuple[str, ...] = ()
 
 
 def floors(policy: Policy) -> tuple[Floor, ...]:
@@ -90,6 +92,7 @@ def _floor(policy: Policy, tool: str) -> Floor:
         not_by=tuple(sorted(frozenset[str].intersection(*(requirement.not_by for requirement in asking))))
         if asking
         else (),
+        break_glass=tuple(sorted({role for requirement in asking for role in requirement.break_glass})),
     )
 
 

@@ -1,4 +1,4 @@
-"""Action key, args hash, digest: three HMACs under one secret per tenant, each with a purpose of its own.
+"""Action key, args hash, digest, scope, twin: HMACs under one secret per tenant, each with a purpose of its own.
 
 The tenant is in the secret. Every part is framed by its length, every purpose has its tag: no two different inputs, and
 no two purposes, feed the HMAC the same bytes.
@@ -7,6 +7,7 @@ no two purposes, feed the HMAC the same bytes.
 import hmac
 from collections.abc import Collection, Mapping
 from typing import Final
+from uuid import UUID
 
 import orjson
 
@@ -18,9 +19,18 @@ from langgraph_control.guards.canonical import (
     identity_bytes,
     observed_identity_bytes,
 )
-from langgraph_control.guards.lifted import Json
 
-__all__ = ["SECRET_BYTES_MIN", "action_key", "args_hash", "digest", "scope"]
+__all__ = [
+    "SECRET_BYTES_MIN",
+    "action_key",
+    "args_hash",
+    "digest",
+    "question_id",
+    "saga_id",
+    "scope",
+    "twin",
+    "undo_key",
+]
 
 SECRET_BYTES_MIN: Final = 32  # as long as the HMAC's output: RFC 2104 section 3 discourages less
 
@@ -28,6 +38,10 @@ _ACTION_KEY: Final = b"langgraph-control/action-key/1"
 _ARGS_HASH: Final = b"langgraph-control/args-hash/1"
 _DIGEST: Final = b"langgraph-control/digest/1"
 _SCOPE: Final = b"langgraph-control/scope/1"
+_UNDO: Final = b"langgraph-control/undo/1"
+_SAGA: Final = b"langgraph-control/saga/1"
+_TWIN: Final = b"langgraph-control/twin/1"
+_QUESTION: Final = b"langgraph-control/question/1"
 
 
 def action_key(
@@ -54,6 +68,32 @@ def action_key(
     given = Identified({name: form for name, form in identified(identifying, at=tool).items() if form is not None})
     parts = (identity_bytes(intent, at="intent"), identity_bytes(tool, at="tool"), identified_bytes(given, at=tool))
     return _hmac(secret, _ACTION_KEY, *parts, str(occurrence).encode())
+
+
+def undo_key(secret: bytes, *, undoes: bytes) -> bytes:
+    """Return the 32 bytes that name the taking back of one action: whatever it takes to do that, it is one effect.
+
+    Args:
+        secret: the tenant's, at least 32 bytes.
+        undoes: the key of the action, 32 bytes.
+    """
+    return _hmac(secret, _UNDO, undoes)
+
+
+def saga_id(secret: bytes, *, intent: str, name: str, request: object) -> bytes:
+    """Return the 32 bytes that name one saga: what was asked of it under one intent.
+
+    Args:
+        secret: the tenant's, at least 32 bytes.
+        intent: the business request it belongs to.
+        name: the saga's.
+        request: what it was asked, in the plain form that ``normalise`` gives.
+
+    Raises:
+        ArgumentError: the request cannot be canonical; nothing was done.
+    """
+    asked = identity_bytes(request, at="request")
+    return _hmac(secret, _SAGA, identity_bytes(intent, at="intent"), identity_bytes(name, at="saga"), asked)
 
 
 def args_hash(
@@ -92,6 +132,28 @@ def args_hash(
     return _hmac(secret, _ARGS_HASH, identified_bytes(given))
 
 
+def twin(secret: bytes, *, tool: str, args_hash: bytes) -> bytes:
+    """Return the 32 bytes that equal actions of different requests share.
+
+    Args:
+        secret: the tenant's, at least 32 bytes.
+        tool: the tool's name.
+        args_hash: of the call's arguments.
+    """
+    return _hmac(secret, _TWIN, identity_bytes(tool, at="tool"), args_hash)
+
+
+def question_id(secret: bytes, *, key: bytes, args_hash: bytes) -> UUID:
+    """Return what names the question about one call: the same call, worded anew, has the same one.
+
+    Args:
+        secret: the tenant's, at least 32 bytes.
+        key: the action key.
+        args_hash: of the call's arguments.
+    """
+    return UUID(bytes=_hmac(secret, _QUESTION, key, args_hash)[:16])
+
+
 def digest(
     secret: bytes, *, tool: str, contract_version: str, arguments: Mapping[str, object], before: object = None
 ) -> bytes:
@@ -126,10 +188,6 @@ def scope(
         ArgumentError: an argument cannot be canonical; nothing was done.
     """
     return _hmac(secret, _SCOPE, *_change(tool, contract_version, arguments, before))
-
-
-def _is(form: Json, default: object) -> bool:
-    return orjson.dumps(form, option=orjson.OPT_SORT_KEYS) == observed_identity_bytes(default)
 
 
 def _change(

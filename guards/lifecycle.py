@@ -35,6 +35,7 @@ class Event(StrEnum):
 
     ASK = "ask"  # a claim needs a grant that is not there
     GRANT = "grant"  # the votes suffice
+    WITHDRAW = "withdraw"  # the request is closed: nobody is to decide it any more
     DENY = "deny"  # policy said no, a person rejected, or the request expired
     START = "start"  # a claim goes through: an attempt begins
     SUCCEED = "succeed"  # the attempt is known to have had its effect
@@ -46,7 +47,7 @@ class Event(StrEnum):
     ABSENT = "absent"  # it certainly did not happen
     UNDETERMINED = "undetermined"  # the reader could not tell
     CONTRADICT = "contradict"  # two sources disagree about what happened
-    GIVE_UP = "give_up"  # attempts or time are used up: from here on it is for a person
+    GIVE_UP = "give_up"  # attempts or time are used up, or it must not stay undone: from here on it is for a person
     PERSON_DONE = "person_done"  # a person says that it happened
     PERSON_UNDONE = "person_undone"  # a person says that it did not
     ABANDON = "abandon"  # a person closes it without knowing
@@ -70,6 +71,7 @@ def _steps() -> dict[tuple[State, Event, Kind], State]:
             steps[open_state, Event.DENY, kind] = State.DENIED
             steps[open_state, Event.START, kind] = State.EXECUTING
         steps[State.NEEDS_APPROVAL, Event.GRANT, kind] = State.READY
+        steps[State.NEEDS_APPROVAL, Event.WITHDRAW, kind] = State.READY
         steps[State.EXECUTING, Event.SUCCEED, kind] = State.SUCCEEDED
         steps[State.EXECUTING, Event.NOT_DONE, kind] = State.READY
         steps[State.EXECUTING, Event.FAIL, kind] = State.FAILED
@@ -77,7 +79,7 @@ def _steps() -> dict[tuple[State, Event, Kind], State]:
         for state in State:
             if state not in {State.NEEDS_APPROVAL, State.DENIED}:
                 steps[state, Event.CONTRADICT, kind] = State.NEEDS_HUMAN
-        for state in (State.READY, State.UNKNOWN):
+        for state in (State.READY, State.UNKNOWN, State.FAILED, State.DENIED):
             steps[state, Event.GIVE_UP, kind] = State.NEEDS_HUMAN
         steps[State.NEEDS_HUMAN, Event.PERSON_DONE, kind] = State.SUCCEEDED
         steps[State.NEEDS_HUMAN, Event.PERSON_UNDONE, kind] = State.READY

@@ -18,6 +18,8 @@ from langgraph_control.guards.policy_text import Problem
 from langgraph_control.guards.risk import assess
 from langgraph_control.guards.rule_cover import DeadRule, dead_rules
 from langgraph_control.guards.rule_tests import TestFailure, failures
+from langgraph_control.guards.rules import Rule
+from langgraph_control.guards.signal_fields import GATHERED
 from langgraph_control.guards.signals import Impact, Signals
 
 __all__ = ["Mode", "Owners", "Policy", "TestFailure"]
@@ -41,11 +43,15 @@ class Policy(PolicyParts):
     index: RuleIndex = field(init=False, repr=False, compare=False)
     otherwise_index: RuleIndex = field(init=False, repr=False, compare=False)
     records_index: RuleIndex = field(init=False, repr=False, compare=False)
+    asking: Mapping[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", RuleIndex(self.rules))
         object.__setattr__(self, "otherwise_index", RuleIndex(self.otherwise))
         object.__setattr__(self, "records_index", RuleIndex(self.records))
+        everything = (*self.rules, *self.otherwise, *self.records)
+        asking = {head: tuple(rule for rule in everything if rule.asks(head)) for head in GATHERED}
+        object.__setattr__(self, "asking", asking)
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[()]]:
         """Copy and pickle by what the file says; the indexes are made anew."""
@@ -86,6 +92,16 @@ class Policy(PolicyParts):
         facts = Facts(signals, assess(signals, self.risk).fields)
         limits = self.limits_for(signals.tool, signals.impact, signals.system)
         return tuple(one for limit in limits if (one := charge(limit, signals, facts)) is not None)
+
+    def asks(self, head: str, signals: Signals) -> bool:
+        """Whether a rule about a call has conditions on ``system.…`` or ``run.…``, which then have to be gathered.
+
+        Args:
+            head: ``system`` or ``run``.
+            signals: the call, as far as it is known.
+        """
+        rules = self.asking[head]
+        return bool(rules) and any(rule.is_about(signals) for rule in rules)
 
     def run_tests(self) -> tuple[TestFailure, ...]:
         """Run the file's own tests through :func:`route` and return those that came out otherwise."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Final, TypeAlias, cast
 
 from langgraph_control.guards.conditions import LOWER, ORDERING, PATTERNS, UPPER, Condition, Operator
@@ -11,6 +12,7 @@ from langgraph_control.guards.policy_words import did_you_mean
 from langgraph_control.guards.risk import RISK_FIELDS, Radius
 from langgraph_control.guards.rule_cover import contradiction
 from langgraph_control.guards.rules import Then
+from langgraph_control.guards.signal_fields import SIGNAL_FIELDS, gathered_head
 from langgraph_control.guards.signals import Operation
 
 __all__ = ["Finding", "field_problem", "range_findings", "read_conditions"]
@@ -18,7 +20,11 @@ __all__ = ["Finding", "field_problem", "range_findings", "read_conditions"]
 Finding: TypeAlias = tuple[Path, str, str]  # where below `when`, stable code, what is wrong
 
 _MAX_LISTED: Final = 1000
-_WORDS_OF: Final[Mapping[str, type[Radius] | type[Operation]]] = {"risk.radius": Radius, "risk.operation": Operation}
+_WORDS_OF: Final[Mapping[str, type[StrEnum]]] = {
+    "risk.radius": Radius,
+    "risk.operation": Operation,
+    **{name: field.words for name, field in SIGNAL_FIELDS.items() if field.words is not None},
+}
 
 
 def read_conditions(when: Mapping[str, Any], *, inside: str = "") -> tuple[tuple[Condition, ...], tuple[Finding, ...]]:
@@ -59,6 +65,9 @@ def field_problem(name: str) -> str | None:
         return "write an argument's name or record.<field>, without empty parts"
     if head == "risk" and rest and ".".join(rest) not in RISK_FIELDS:
         known = [f"risk.{field}" for field in RISK_FIELDS]
+        return f"{name} is not known of a call; {did_you_mean(name, known)}"
+    if gathered_head(name) == head and name not in SIGNAL_FIELDS:
+        known = [field for field in SIGNAL_FIELDS if gathered_head(field) == head]
         return f"{name} is not known of a call; {did_you_mean(name, known)}"
     return None
 

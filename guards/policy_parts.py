@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from langgraph_control.guards.limits import Limit
+from langgraph_control.guards.looks import NO_LOOKS, ContextRule, Looks, looks
 from langgraph_control.guards.retry_rules import BreakerRules, Caps, Named, RetryRules
 from langgraph_control.guards.risk import RiskRule
 from langgraph_control.guards.rules import ApprovalDefaults, PolicyTest, Rule
@@ -48,6 +49,7 @@ class PolicyParts:
         approve: the defaults of rules that ask people.
         risk: where writes say how much they move and how many records they touch.
         records: what fields of records mean, as rules that only make a decision stricter.
+        context: what to look for in the ledger before a write is decided about.
         rules: the rules in the file's order; the order decides nothing.
         otherwise: the rules for calls that no rule matches.
         limits: the budgets.
@@ -64,6 +66,7 @@ class PolicyParts:
     approve: ApprovalDefaults
     risk: tuple[RiskRule, ...] = ()
     records: tuple[Rule, ...] = ()
+    context: tuple[ContextRule, ...] = ()
     rules: tuple[Rule, ...]
     otherwise: tuple[Rule, ...]
     limits: tuple[Limit, ...] = ()
@@ -121,3 +124,15 @@ class PolicyParts:
             system: its system, None where it names none.
         """
         return tuple(limit for limit in self.limits if limit.is_about(tool, impact, system))
+
+    def looks_for(self, tool: str, impact: Impact, system: str | None) -> Looks:
+        """Return what to look for in the ledger before a call is decided about.
+
+        Args:
+            tool: the tool's name.
+            impact: its impact.
+            system: its system, None where it names none.
+        """
+        if not self.context:
+            return NO_LOOKS
+        return looks(rule for rule in self.context if rule.is_about(tool, impact, system))

@@ -7,6 +7,7 @@ from langgraph_control.guards.policy_section_shapes import DeadlinesShape
 from langgraph_control.guards.policy_sections import (
     read_breakers,
     read_caps,
+    read_context,
     read_limits,
     read_owners,
     read_records,
@@ -52,6 +53,7 @@ def _parts(reading: Reading) -> PolicyParts:
         approve=reading.approve,
         risk=tuple(read_risk(reading)),
         records=tuple(read_records(reading)),
+        context=tuple(read_context(reading)),
         rules=tuple(read_rule(reading, item, path) for item, path in reading.items("rules", RuleShape)),
         otherwise=tuple(
             read_otherwise(reading, item, path) for item, path in reading.items("otherwise", OtherwiseShape)
@@ -72,4 +74,6 @@ def _defaults(reading: Reading) -> ApprovalDefaults:
         execute_within_seconds=shape.execute_within,
         not_by=frozenset(shape.not_by),
         on_expiry=reading.expiry(shape.on_expiry, ("approve", "on_expiry")) or "deny",
+        open_per_run=shape.open_per_run,
+        open_per_tenant=shape.open_per_tenant,
     )

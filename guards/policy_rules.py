@@ -5,10 +5,12 @@ from typing import Any, Final
 
 from langgraph_control.guards.approvals import Requirement
 from langgraph_control.guards.conditions import ENVIRONMENT, Condition, Operator
+from langgraph_control.guards.policy_conditions import field_problem
 from langgraph_control.guards.policy_reading import Reading
 from langgraph_control.guards.policy_shape import DecidingShape, OtherwiseShape, RuleShape, TestShape
 from langgraph_control.guards.policy_text import Path
 from langgraph_control.guards.rules import PolicyTest, Rule, Then
+from langgraph_control.guards.signal_fields import gathered_head, value_problem
 from langgraph_control.guards.signals import Impact
 
 __all__ = ["MONEY_NEEDS_BOUNDS", "read_otherwise", "read_rule", "read_test"]
@@ -18,7 +20,7 @@ MONEY_NEEDS_BOUNDS: Final = (
 )
 _SCOPES: Final = ("tool", "impact", "system", "operation", "effect", "environment", "actor", "tenant")
 _BELONGS_TO: Final[Mapping[str, Then]] = {
-    **dict.fromkeys(("by", "comment", "within", "on_expiry"), Then.APPROVE),
+    **dict.fromkeys(("by", "comment", "within", "on_expiry", "break_glass"), Then.APPROVE),
     "to": Then.ESCALATE,
     "question": Then.ASK,
 }
@@ -88,7 +90,14 @@ def read_test(reading: Reading, item: TestShape, path: Path) -> PolicyTest:
     for name in _unplaceable(item.arguments):
         what = "give each field once, as an argument's name or record.<field>, without empty parts"
         reading.problem((*path, "with", name), "policy_field", what)
-    arguments, record = _nested(item.arguments)
+    known = {name: value for name, value in item.arguments.items() if gathered_head(name) is not None}
+    for name, value in known.items():
+        wrong = field_problem(name) or value_problem(name, value)
+        if wrong is not None:
+            reading.problem((*path, "with", name), "policy_field", wrong)
+        elif item.system is None and gathered_head(name) == "system":
+            reading.problem((*path, "with", name), "policy_key_unused", "this needs `system`: the tool's system")
+    arguments, record = _nested({name: value for name, value in item.arguments.items() if name not in known})
     for key, then in (("by", Then.APPROVE), ("to", Then.ESCALATE)):
         if getattr(item, key) is not None and item.expect is not then:
             reading.problem((*path, key), "policy_key_unused", f"{key} means something only with `expect: {then}`")
@@ -105,6 +114,7 @@ def read_test(reading: Reading, item: TestShape, path: Path) -> PolicyTest:
         system=item.system,
         operation=item.operation,
         environment=item.environment,
+        known=known,
         expect=item.expect,
         by=item.by,
         to=item.to,
@@ -124,7 +134,11 @@ def _requirement(reading: Reading, item: DecidingShape, path: Path) -> Requireme
     if item.then is not Then.APPROVE or item.by is None:
         return None
     return reading.approve.requirement(
-        item.by, within_seconds=item.within, comment=item.comment is not None, on_expiry=on_expiry
+        item.by,
+        within_seconds=item.within,
+        comment=item.comment is not None,
+        on_expiry=on_expiry,
+        break_glass=frozenset(item.break_glass),
     )
 
 
@@ -136,10 +150,12 @@ def _check(reading: Reading, item: DecidingShape, path: Path) -> None:
     if item.then is Then.ESCALATE and item.to is None and reading.owner is None:
         reading.problem(path, "policy_missing_key", "escalate needs `to`: a role; or the file needs an `owner`")
     for key, then in _BELONGS_TO.items():
-        if item.then is not then and getattr(item, key) is not None:
+        if item.then is not then and getattr(item, key) not in (None, []):
             reading.problem((*path, key), "policy_key_unused", f"{key} means something only with `then: {then}`")
     reading.check_quorum(item.by, (*path, "by"))
     reading.check_role(item.to, (*path, "to"))
+    for role in item.break_glass:
+        reading.check_role(role, (*path, "break_glass"))
 
 
 def _unplaceable(given: Mapping[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from langgraph_control.guards.signals import Impact
 __all__ = [
     "BreakerShape",
     "CapsShape",
+    "ContextShape",
     "DeadlinesShape",
     "LimitShape",
     "OwnersShape",
@@ -55,6 +56,13 @@ class RiskShape(ScopedShape):
     count: FieldName | None = None
     medium: ThresholdShape = Field(default_factory=ThresholdShape)
     large: ThresholdShape = Field(default_factory=ThresholdShape)
+
+
+class ContextShape(ScopedShape):
+    """An item of ``context:``."""
+
+    equal_within: Duration | None = None
+    changed: Literal["deny"] | None = None
 
 
 class RecordShape(ScopedShape):
@@ -102,6 +110,10 @@ class CapsShape(Shape):
 
     tool_calls: Whole | None = None
     retry_time: Duration | None = None
+    # A run's newest 64 steps are kept: twice as many alike, or four times as many to and fro, have to be among them.
+    same_answer: Annotated[Whole, Field(ge=2, le=30)] | None = None
+    bounces: Annotated[Whole, Field(ge=2, le=15)] | None = None
+    loop_within: Duration | None = None
 
 
 class DeadlinesShape(Shape):

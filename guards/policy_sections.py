@@ -5,12 +5,14 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from langgraph_control.guards.limits import Limit
+from langgraph_control.guards.looks import ContextRule
 from langgraph_control.guards.policy_conditions import field_problem
 from langgraph_control.guards.policy_parts import Owners
 from langgraph_control.guards.policy_reading import Reading
 from langgraph_control.guards.policy_section_shapes import (
     BreakerShape,
     CapsShape,
+    ContextShape,
     LimitShape,
     OwnersShape,
     RecordShape,
@@ -23,11 +25,13 @@ from langgraph_control.guards.policy_words import Shape
 from langgraph_control.guards.retry_rules import Caps, Named, RetryRules
 from langgraph_control.guards.risk import COUNTS, RiskRule, Thresholds
 from langgraph_control.guards.rules import Rule, Then
+from langgraph_control.guards.signal_fields import gathered_head
 
 __all__ = [
     "MEANINGS",
     "read_breakers",
     "read_caps",
+    "read_context",
     "read_limits",
     "read_owners",
     "read_records",
@@ -52,6 +56,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "open_for": "open_seconds",
     "degraded_above": "degraded_seconds",
     "retry_time": "retry_seconds",
+    "loop_within": "loop_seconds",
 }
 
 
@@ -105,6 +110,24 @@ def read_records(reading: Reading) -> Iterator[Rule]:
             )
 
 
+def read_context(reading: Reading) -> Iterator[ContextRule]:
+    """Yield the items of ``context``.
+
+    Args:
+        reading: the file.
+    """
+    for item, path in reading.items("context", ContextShape):
+        _check_scope(reading, item, path)
+        if item.equal_within is None and item.changed is None:
+            reading.problem(path, "policy_missing_key", "say what to look for: `equal_within` or `changed`")
+        yield ContextRule(
+            place=reading.place(path),
+            **_scope(item),
+            equal_within_seconds=item.equal_within,
+            changed=item.changed is not None,
+        )
+
+
 def read_limits(reading: Reading) -> Iterator[Limit]:
     """Yield the items of ``limits``.
 
@@ -117,6 +140,10 @@ def read_limits(reading: Reading) -> Iterator[Limit]:
             reading.problem(path, "policy_missing_key", "write either `sum: <argument>` or `count: calls`")
         if item.sum is not None and (wrong := field_problem(item.sum)) is not None:
             reading.problem((*path, "sum"), "policy_field", wrong)
+        elif item.sum is not None and gathered_head(item.sum) is not None:
+            reading.problem(
+                (*path, "sum"), "policy_field", "name an argument, record.<field>, risk.amount or risk.count"
+            )
         each = tuple(dict.fromkeys(item.each))
         scope = _scope(item)
         about = [f"{key}={'+'.join(sorted(names))}" for key, names in scope.items() if names]
@@ -184,8 +211,10 @@ def _check_numbers(reading: Reading, item: RiskShape, key: str, path: Path) -> N
         reading.problem((*path, level, key), "policy_key_unused", f"this needs `{key}`: the argument that holds it")
     if field is not None and (wrong := field_problem(field)) is not None:
         reading.problem((*path, key), "policy_field", wrong)
-    if field is not None and field.startswith("risk."):
-        reading.problem((*path, key), "policy_field", "risk is made from this; name an argument or record.<field>")
+    if field is not None and (field.startswith("risk.") or gathered_head(field) is not None):
+        reading.problem(
+            (*path, key), "policy_field", "risk is made from arguments and records; name an argument or record.<field>"
+        )
     if medium is not None and large is not None and medium >= large:
         reading.problem((*path, "large", key), "policy_empty_range", "large starts above medium")
 

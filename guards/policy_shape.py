@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from langgraph_control.guards.approvals import REQUESTER
+from langgraph_control.guards.approvals import OPEN_PER_RUN, OPEN_PER_TENANT, REQUESTER
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.policy_text import Path
 from langgraph_control.guards.policy_words import (
@@ -37,7 +37,7 @@ def _version(value: object) -> object:
     return value
 
 
-_NotBy = Annotated[Literal["requester"], BeforeValidator(not_later)]
+_NotBy = Annotated[Literal["requester", "editor", "previous_approver"], BeforeValidator(not_later)]
 
 
 class ExpiryShape(Shape):
@@ -54,6 +54,8 @@ class ApproveShape(Shape):
     execute_within: WholeSeconds | None = None
     on_expiry: Any = "deny"
     not_by: list[_NotBy] = Field(default=[REQUESTER])
+    open_per_run: int = Field(default=OPEN_PER_RUN, ge=1, le=100_000, strict=True)
+    open_per_tenant: int = Field(default=OPEN_PER_TENANT, ge=1, le=1_000_000, strict=True)
 
 
 class DecidingShape(Shape):
@@ -64,6 +66,7 @@ class DecidingShape(Shape):
     comment: Literal["required"] | None = None
     within: WholeSeconds | None = None
     on_expiry: Any = None
+    break_glass: Names = Field(default_factory=list)
     to: str | None = None
     question: Question | None = None
 
@@ -118,6 +121,7 @@ class PolicyShape(Shape):
     approve: Any = None
     risk: Annotated[list[Any], Field(max_length=100)] = Field(default_factory=list)
     records: Annotated[list[Any], Field(max_length=100)] = Field(default_factory=list)
+    context: Annotated[list[Any], Field(max_length=100)] = Field(default_factory=list)
     rules: Annotated[list[Any], Field(max_length=1000)] = Field(default_factory=list)
     otherwise: Annotated[list[Any], Field(max_length=100)] = Field(default_factory=list)
     limits: Annotated[list[Any], Field(max_length=100)] = Field(default_factory=list)

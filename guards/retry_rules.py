@@ -6,6 +6,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+from langgraph_control.guards.loops import LoopRules
+
 __all__ = ["BreakerRules", "Caps", "Named", "RetryRules"]
 
 
@@ -56,10 +58,21 @@ class Caps:
     Args:
         tool_calls: how many tool calls it may make.
         retry_seconds: how long it may wait for retries of all its actions together.
+        same_answer: see :class:`LoopRules`.
+        bounces: likewise.
+        loop_seconds: calls that lie further apart than that are no loop.
     """
 
     tool_calls: int = 10_000
     retry_seconds: float = 7 * 86_400.0
+    same_answer: int = 3
+    bounces: int = 2
+    loop_seconds: float = 120.0
+
+    @property
+    def loops(self) -> LoopRules:
+        """From where on the run goes in circles."""
+        return LoopRules(same_answer=self.same_answer, bounces=self.bounces, within_seconds=self.loop_seconds)
 
 
 _Rules = TypeVar("_Rules", RetryRules, BreakerRules)

@@ -13,17 +13,23 @@ from langgraph_control.guards.judging import Fit, Judgement, judge_rule
 from langgraph_control.guards.limits import charge
 from langgraph_control.guards.risk import assess
 from langgraph_control.guards.rules import Then
-from langgraph_control.guards.signal_rows import Row, row_before_rules, row_beside_rules
+from langgraph_control.guards.signal_rows import (
+    Row,
+    row_before_claim,
+    row_before_rules,
+    row_beside_rules,
+    row_not_claimed,
+)
 
 if TYPE_CHECKING:  # policy.py runs its inline tests through route(), so the import goes the other way
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from langgraph_control.guards.policy import Policy
     from langgraph_control.guards.risk import Assessment
     from langgraph_control.guards.rules import Rule
     from langgraph_control.guards.signals import Signals
 
-__all__ = ["Decision", "Explanation", "Fit", "Judgement", "Verb", "explain", "route"]
+__all__ = ["Decision", "Explanation", "Fit", "Judgement", "Verb", "explain", "route", "route_for_claim"]
 
 OBSERVE: Final = "OBSERVE"
 
@@ -60,7 +66,30 @@ def route(signals: Signals, policy: Policy) -> Decision:
         signals: everything known about the call.
         policy: the rules.
     """
-    row = row_before_rules(signals, policy)
+    return _routed(signals, policy, before=row_before_rules, beside=row_beside_rules)
+
+
+def route_for_claim(signals: Signals, policy: Policy) -> Decision:
+    """Decide what a claim is to ask for: :func:`route` without the rows that the claim looks for itself.
+
+    The claim answers for those, under its lock and with reasons of its own; a decision of ours could be outdated by
+    then, and would hide what the run really waits for.
+
+    Args:
+        signals: everything known about the call.
+        policy: the rules.
+    """
+    return _routed(signals, policy, before=row_before_claim, beside=row_not_claimed)
+
+
+def _routed(
+    signals: Signals,
+    policy: Policy,
+    *,
+    before: Callable[[Signals, Policy], Row | None],
+    beside: Callable[[Signals, Policy], Row | None],
+) -> Decision:
+    row = before(signals, policy)
     if row is not None:
         return _of_row(row, signals, policy)
     assessment = assess(signals, policy.risk)
@@ -69,7 +98,7 @@ def route(signals: Signals, policy: Policy) -> Decision:
     if policy.observes and decision.verb is not Verb.ALLOW:
         decision = _observed(decision)
     if decision.verb.strictness < Verb.RETRY_LATER.strictness:
-        row = row_beside_rules(signals, policy)
+        row = beside(signals, policy)
         if row is not None:
             return _held_back(decision, row, signals, policy)
     return decision

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from langgraph_control.guards.decisions import Decision, Verb, spoken
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.routing import route
+from langgraph_control.guards.signal_fields import given
 from langgraph_control.guards.signals import Impact, Risk, Signals
 
 if TYPE_CHECKING:
@@ -73,23 +74,21 @@ def _calls(test: PolicyTest) -> Iterator[tuple[tuple[Impact, Kind], Signals]]:
     impacts = Impact if test.impact is None else (test.impact,)
     effects = Kind if test.effect is None else (test.effect,)
     for impact, effect in product(impacts, effects):
-        yield (
-            (impact, effect),
-            Signals(
-                tool=test.tool,
-                impact=impact,
-                kind=effect,
-                system=test.system,
-                arguments=test.arguments,
-                record=test.record,
-                actor=test.actor,
-                on_behalf_of=None,
-                tenant=test.tenant,
-                now=_NO_TIME,
-                environment=test.environment,
-                risk=Risk(operation=test.operation),
-            ),
+        call = Signals(
+            tool=test.tool,
+            impact=impact,
+            kind=effect,
+            system=test.system,
+            arguments=test.arguments,
+            record=test.record,
+            actor=test.actor,
+            on_behalf_of=None,
+            tenant=test.tenant,
+            now=_NO_TIME,
+            environment=test.environment,
+            risk=Risk(operation=test.operation),
         )
+        yield (impact, effect), given(call, test.known)
 
 
 def _expected(test: PolicyTest) -> str:

@@ -1,13 +1,14 @@
 """The parts of a policy, as values: rules, defaults and the file's own tests."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from langgraph_control.guards.approvals import Escalation, Requirement
+from langgraph_control.guards.approvals import OPEN_PER_RUN, OPEN_PER_TENANT, Escalation, Requirement
 from langgraph_control.guards.conditions import LOWER, UPPER, Condition
 from langgraph_control.guards.lifecycle import Kind
+from langgraph_control.guards.signal_fields import gathered_head
 from langgraph_control.guards.signals import OPERATION_OF, Impact, Operation, Signals
 
 __all__ = ["ApprovalDefaults", "PolicyTest", "Rule", "Then"]
@@ -89,6 +90,14 @@ class Rule:
             and signals.tool not in self.exempt
         )
 
+    def asks(self, head: str) -> bool:
+        """Whether a condition is about ``system.…`` or ``run.…``.
+
+        Args:
+            head: ``system`` or ``run``.
+        """
+        return any(gathered_head(condition.field) == head for condition in self.conditions)
+
     @property
     def is_about_a_tool_only(self) -> bool:
         """Whether nothing but the tool's name decides that it matches."""
@@ -101,11 +110,15 @@ class Rule:
         Args:
             impact: the impact in question; for money the answer must be no.
         """
-        amounts = [condition for condition in self.conditions if condition.field != "risk.count"]
+        amounts = [condition for condition in self.conditions if _may_be_an_amount(condition.field)]
         below = {condition.field for condition in amounts if condition.operator in LOWER}
         above = {condition.field for condition in amounts if condition.operator in UPPER}
         covers = not self.impacts or impact in self.impacts
         return self.then is Then.ALLOW and covers and below.isdisjoint(above)
+
+
+def _may_be_an_amount(field: str) -> bool:
+    return field != "risk.count" and gathered_head(field) is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +130,16 @@ class ApprovalDefaults:
         execute_within_seconds: how long a grant is usable; None means as long as the request was open.
         not_by: who may not vote.
         on_expiry: what becomes of a request that nobody answered.
+        open_per_run: how many requests of one run may wait for people at once.
+        open_per_tenant: how many of all its runs.
     """
 
     within_seconds: int
     execute_within_seconds: int | None
     not_by: frozenset[str]
     on_expiry: Literal["deny"] | Escalation = "deny"
+    open_per_run: int = OPEN_PER_RUN
+    open_per_tenant: int = OPEN_PER_TENANT
 
     def requirement(
         self,
@@ -131,6 +148,7 @@ class ApprovalDefaults:
         within_seconds: int | None,
         comment: bool,
         on_expiry: Literal["deny"] | Escalation | None = None,
+        break_glass: frozenset[str] = frozenset(),
     ) -> Requirement:
         """Return what a rule asks for, filled up from these defaults.
 
@@ -139,6 +157,7 @@ class ApprovalDefaults:
             within_seconds: the rule's own ``within``, None where it has none.
             comment: whether the rule asks for a comment.
             on_expiry: the rule's own ``on_expiry``, None where it has none.
+            break_glass: roles of which one person may decide alone in an emergency.
         """
         within = within_seconds or self.within_seconds
         return Requirement(
@@ -148,6 +167,7 @@ class ApprovalDefaults:
             execute_within_seconds=self.execute_within_seconds or within,
             on_expiry=on_expiry or self.on_expiry,
             comment_required=comment,
+            break_glass=break_glass,
         )
 
 
@@ -165,6 +185,7 @@ class PolicyTest:
         system: the tool's system, None where the test gives none.
         operation: the kind of operation, None for the one that the impact implies.
         environment: where the agent runs, None where the test gives none.
+        known: ``system.<field>`` and ``run.<field>`` → value, as far as the test gives them.
         actor: the identity the agent runs under.
         tenant: whose data.
         expect: the decision it must come to.
@@ -181,6 +202,7 @@ class PolicyTest:
     system: str | None = None
     operation: Operation | None = None
     environment: str | None = None
+    known: Mapping[str, Any] = field(default_factory=dict)
     actor: str = "policy test"
     tenant: str = "policy test"
     expect: Then

@@ -1,43 +1,21 @@
-"""From what a run waits for to the one state an operator acts on."""
+"""From what a run waits for to the one state an operator acts on, with its reason, its owner and the next step."""
 
-from collections.abc import Collection, Mapping
-from enum import StrEnum
-from types import MappingProxyType
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["RunState", "parked_state"]
+from langgraph_control.guards.run_reasons import Acts, RunReason, RunState, explained
 
+__all__ = ["ANY_ROLE", "WORKERS", "About", "RunState", "Standing", "Wait", "next_step", "standing", "stopped"]
 
-class RunState(StrEnum):
-    """Where a run stands: being driven, or one of the six states an operator can act on."""
+WORKERS: Final = "workers"
+"""The owner of what goes on by itself."""
 
-    RUNNING = "running"  # a worker holds its lease, or died with it
-    DONE = "done"  # ended, and nothing it asked for is undecided
-    WAITING = "waiting"  # for an answer, a time or a driver
-    RETRYING = "retrying"  # for a dependency; it goes on by itself
-    NEEDS_APPROVAL = "needs_approval"  # people must say yes or no
-    NEEDS_HUMAN = "needs_human"  # only a person can say what happened
-    BLOCKED = "blocked"  # it cannot go on as it is
+ANY_ROLE: Final = "any role"
+"""The owner of what a person has to settle, where the policy names nobody for it."""
 
-
-# What a parked call says it waits for. Whatever is not listed is an ordinary wait.
-_OF_REASON: Final[Mapping[str, RunState]] = MappingProxyType(
-    {
-        "needs_human": RunState.NEEDS_HUMAN,
-        "deadline_passed": RunState.NEEDS_HUMAN,
-        "escalate": RunState.NEEDS_HUMAN,
-        "calls_used_up": RunState.NEEDS_HUMAN,
-        "retry_time_used_up": RunState.NEEDS_HUMAN,
-        "frozen": RunState.BLOCKED,
-        "needs_approval": RunState.NEEDS_APPROVAL,
-        "retry_later": RunState.RETRYING,
-        "rate_limited": RunState.RETRYING,
-        "system_down": RunState.RETRYING,
-        "limit_reached": RunState.RETRYING,
-        "record_unreadable": RunState.RETRYING,
-        "outcome_unknown": RunState.RETRYING,
-    }
-)
+OWNER_CHARS_MAX: Final = 600
+NAMED_MAX: Final = 5  # so many requests or questions are named one by one
 
 # Where several calls of one run wait for different things, the one that most needs a person names the state.
 _MOST_URGENT_FIRST: Final = (
@@ -49,14 +27,117 @@ _MOST_URGENT_FIRST: Final = (
 )
 
 
-def parked_state(reasons: Collection[str]) -> tuple[RunState, str]:
-    """Return the state of a run that waits, and the reason to show.
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Wait:
+    """What one parked call waits for.
 
     Args:
-        reasons: what its parked calls wait for; empty where only the user's own questions are open.
+        reason: a stable word.
+        owner: the roles that can end the wait, as the call's decision names them; "" if it names none.
+        approval: the name of the request it waits for; "" for none.
     """
-    by_state = {_OF_REASON.get(reason, RunState.WAITING): reason for reason in sorted(reasons, reverse=True)}
-    for state in _MOST_URGENT_FIRST:
-        if state in by_state:
-            return state, by_state[state]
-    return RunState.WAITING, "question"
+
+    reason: str
+    owner: str = ""
+    approval: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What has to be known of a run beside its calls.
+
+    Args:
+        run: its name.
+        requester: the person or the service that asked for it.
+        owner: the role that the policy names for everything; "" if it names none.
+    """
+
+    run: str
+    requester: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a run stands.
+
+    Args:
+        state: the state.
+        reason: why.
+        owner: who has to act: roles, the requester, or :data:`WORKERS`.
+        next_step: what to do, a command or a call.
+    """
+
+    state: RunState
+    reason: str
+    owner: str
+    next_step: str
+
+
+def standing(waits: Collection[Wait], questions: Collection[str], about: About) -> Standing:
+    """Return where a run stands whose calls are parked or whose graph asks something.
+
+    Args:
+        waits: what its parked calls wait for.
+        questions: ids of the graph's own questions.
+        about: the run.
+    """
+    by_state = {explained(wait.reason).state: wait.reason for wait in sorted(waits, reverse=True)}
+    reason = next((by_state[state] for state in _MOST_URGENT_FIRST if state in by_state), RunReason.QUESTION.value)
+    chosen = [wait for wait in waits if wait.reason == reason]
+    return Standing(
+        state=explained(reason).state,
+        reason=reason,
+        owner=_owner(explained(reason).acts, {wait.owner for wait in chosen if wait.owner}, about),
+        next_step=next_step(
+            reason, about.run, approvals={wait.approval for wait in chosen if wait.approval}, questions=questions
+        ),
+    )
+
+
+def stopped(reason: str, about: About, *, state: RunState | None = None) -> Standing:
+    """Return where a run stands for a reason that no call of it gives.
+
+    Args:
+        reason: a :class:`RunReason`, where its text asks for it with a name after it.
+        about: the run.
+        state: where it stands, if the reason alone does not say it.
+    """
+    meant = explained(reason)
+    return Standing(
+        state=state or meant.state,
+        reason=reason,
+        owner=_owner(meant.acts, (), about),
+        next_step=next_step("needs_human" if state is RunState.NEEDS_HUMAN else reason, about.run),
+    )
+
+
+def next_step(reason: str, run: str, *, approvals: Collection[str] = (), questions: Collection[str] = ()) -> str:
+    """Return what to do about a run: a command or a call.
+
+    Args:
+        reason: why it waits.
+        run: its name.
+        approvals: names of the requests it waits for.
+        questions: ids of the graph's own questions.
+    """
+    if reason == "needs_approval" and approvals:
+        if len(approvals) > NAMED_MAX:
+            return "langgraph-control inbox"
+        return "; ".join(f"langgraph-control approve {approval}" for approval in sorted(approvals))
+    if reason == "ask" and questions:
+        return "; ".join(f'langgraph-control answer {run} {question} "…"' for question in sorted(questions)[:NAMED_MAX])
+    if reason == RunReason.QUESTION and questions:
+        wanted = ", ".join(f'"{question}": …' for question in sorted(questions)[:NAMED_MAX])
+        return f'control.resume("{run}", answers={{{wanted}}})'
+    return explained(reason).step.format(run=run)
+
+
+def _owner(acts: Acts, named: Iterable[str], about: About) -> str:
+    match acts:
+        case Acts.WORKERS:
+            return WORKERS
+        case Acts.REQUESTER:
+            return (about.requester or ANY_ROLE)[:OWNER_CHARS_MAX]
+        case _:
+            return (", ".join(sorted(set(named))) or about.owner or ANY_ROLE)[:OWNER_CHARS_MAX]

@@ -3,6 +3,9 @@
 ``RUN_STATE`` and then ``CONTEXT`` are read from the top, before the rules, and the first row that applies decides: what
 it finds makes the rules' answer pointless or premature. ``SYSTEM_STATE`` is about the system written to: its rows hold
 back what the rules would let through, and change nothing about what they would not.
+
+What ``RUN_STATE`` looks for, rate limits and breakers, the claim looks for itself, under its lock: said before it, it
+could be outdated by then. ``UNCLAIMED`` is what is left of ``SYSTEM_STATE``.
 """
 
 from __future__ import annotations
@@ -27,7 +30,17 @@ if TYPE_CHECKING:
 
     from langgraph_control.guards.policy import Policy
 
-__all__ = ["CONTEXT", "RUN_STATE", "SYSTEM_STATE", "Row", "row_before_rules", "row_beside_rules"]
+__all__ = [
+    "CONTEXT",
+    "RUN_STATE",
+    "SYSTEM_STATE",
+    "UNCLAIMED",
+    "Row",
+    "row_before_claim",
+    "row_before_rules",
+    "row_beside_rules",
+    "row_not_claimed",
+]
 
 LOOK_AGAIN_SECONDS: Final = 60.0
 """When to look again at a record that could not be read, or at an equal action under way."""
@@ -236,6 +249,17 @@ def _is_slow(signals: Signals, policy: Policy) -> bool:
     return slow is not None and latency is not None and latency >= slow
 
 
+UNCLAIMED: Final = (
+    Row(
+        source=Source.SYSTEM_STATE,
+        found="calls take longer than `degraded_above`, and a lost answer could not be cleared up (effect `blind`)",
+        holds=lambda signals, policy: signals.kind is Kind.BLIND and _is_slow(signals, policy),
+        verb=Verb.RETRY_LATER,
+        why="the system is slow, and if this write's answer were lost, nobody could tell what happened",
+        seconds=_pause,
+    ),
+)
+
 SYSTEM_STATE: Final = (
     Row(
         source=Source.SYSTEM_STATE,
@@ -269,14 +293,7 @@ SYSTEM_STATE: Final = (
         why="too many calls to the system fail lately",
         seconds=_pause,
     ),
-    Row(
-        source=Source.SYSTEM_STATE,
-        found="calls take longer than `degraded_above`, and a lost answer could not be cleared up (effect `blind`)",
-        holds=lambda signals, policy: signals.kind is Kind.BLIND and _is_slow(signals, policy),
-        verb=Verb.RETRY_LATER,
-        why="the system is slow, and if this write's answer were lost, nobody could tell what happened",
-        seconds=_pause,
-    ),
+    *UNCLAIMED,
 )
 
 
@@ -290,6 +307,16 @@ def row_before_rules(signals: Signals, policy: Policy) -> Row | None:
     # Most calls bring nothing along, and then no row applies: they need not be asked one by one.
     if signals.progress is not NO_PROGRESS and (row := _first(RUN_STATE, signals, policy)) is not None:
         return row
+    return row_before_claim(signals, policy)
+
+
+def row_before_claim(signals: Signals, policy: Policy) -> Row | None:
+    """Return what :func:`row_before_rules` does, without what the claim looks for itself.
+
+    Args:
+        signals: everything known about the call.
+        policy: the rules.
+    """
     return _first(CONTEXT, signals, policy) if signals.context is not NO_CONTEXT else None
 
 
@@ -301,6 +328,16 @@ def row_beside_rules(signals: Signals, policy: Policy) -> Row | None:
         policy: the rules.
     """
     return _first(SYSTEM_STATE, signals, policy) if signals.system_state is not NO_SYSTEM_STATE else None
+
+
+def row_not_claimed(signals: Signals, policy: Policy) -> Row | None:
+    """Return what :func:`row_beside_rules` does, without what the claim looks for itself.
+
+    Args:
+        signals: everything known about the call.
+        policy: the rules.
+    """
+    return _first(UNCLAIMED, signals, policy) if signals.system_state is not NO_SYSTEM_STATE else None
 
 
 def _first(rows: tuple[Row, ...], signals: Signals, policy: Policy) -> Row | None:

@@ -1,13 +1,15 @@
 """What hooks get and what they answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from langchain_core.tools import BaseTool
+
 from langgraph_control.guards.canonical import ABSENT, Absent
 
-__all__ = ["ABSENT", "Absent", "Action", "Done", "NotDone", "Outcome", "Unknown"]
+__all__ = ["ABSENT", "Absent", "Action", "Call", "Done", "NotDone", "Outcome", "Unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,26 @@ class Action:
     before: Any = None
     result: Any = None
     deadline: datetime | None = None
+
+
+class Call:
+    """A tool with the arguments to call it with: what ``undo`` returns, and what a saga's steps return.
+
+    Args:
+        tool: the tool's name; or the tool or function itself, whose name is taken.
+        **args: its arguments.
+    """
+
+    __slots__ = ("args", "tool")
+
+    def __init__(self, tool: str | BaseTool | Callable[..., Any], /, **args: Any) -> None:
+        named = tool.name if isinstance(tool, BaseTool) else getattr(tool, "__name__", "")
+        self.tool: str = tool if isinstance(tool, str) else named
+        self.args: Mapping[str, Any] = args
+
+    def __repr__(self) -> str:
+        # Arguments may hold what must not reach a log.
+        return f"Call({self.tool!r}, {', '.join(f'{name}=…' for name in self.args)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,21 +12,26 @@ from langgraph_control.audit.failures import LedgerRefused
 from langgraph_control.audit.ledger import Settle
 from langgraph_control.audit.transaction_ends import aundo, awas_committed, has_failed
 from langgraph_control.errors import TrailUnavailable
+from langgraph_control.guards.checks import Failed
+from langgraph_control.guards.signals import SystemState
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.bubbles import TrailLost
-from langgraph_control.nodes.contexts import acting, within
+from langgraph_control.nodes.contexts import within
 from langgraph_control.nodes.reading import Consult, Looked
 from langgraph_control.nodes.surroundings import (
+    CHECK_SECONDS_MAX,
     LOST,
     NOTE_SECONDS,
     Surroundings,
     as_answer,
+    asking_about,
+    at_hand,
     due_report,
     must_settle_again,
-    new_ticket,
+    state_of,
     swallowed_error,
 )
-from langgraph_control.nodes.wakes import at_langgraph, untouched
+from langgraph_control.nodes.wakes import at_langgraph, uses
 
 __all__ = ["adrive"]
 
@@ -87,10 +92,10 @@ class _AsyncDriver:
         if not self._in_hand and not isinstance(request, (ask.Send, Settle)):
             self.stand_back()
         match request:
-            case ask.NewTicket():
-                return new_ticket()
-            case ask.Ask():
-                return await self._ask(request)
+            case ask.NewTicket() | ask.FitArguments():
+                return at_hand(request, self._at)
+            case ask.Ask() | ask.AskCheck():
+                return await (_checked(request) if isinstance(request, ask.AskCheck) else self._ask(request))
             case ask.Send():
                 began = time.monotonic()
                 answer = await self._send(request)
@@ -104,8 +109,8 @@ class _AsyncDriver:
                 return await self._sleep(seconds)
             case Settle():
                 return await self._settle(request)
-            case ask.Noted():
-                return await self._note(request)
+            case ask.HowIs() | ask.Noted():
+                return await self._about_a_system(request)
             case _:
                 return await self._tell(request)
 
@@ -176,12 +181,12 @@ class _AsyncDriver:
             self._stop = stop
 
     async def _consult(self) -> Looked:
-        repeatable = True
+        repeatable, before = True, uses()
         try:
             with within(self._at.drive):
                 outcome: ask.Returned | ask.Raised = ask.Returned(value=await self._at.body(**self._at.given))
         except Exception as error:  # noqa: BLE001 - outcomes are values
-            outcome, repeatable = ask.Raised(error=error), untouched()
+            outcome, repeatable = ask.Raised(error=error), uses() == before
         return Looked(outcome=outcome, repeatable=repeatable)
 
     async def _send(self, request: ask.Send) -> Any:
@@ -205,7 +210,7 @@ class _AsyncDriver:
             return ask.NotSent()
         limit = asyncio.timeout(seconds_left)
         try:
-            with within(self._at.drive), acting(request.action, not_after=request.not_after, connection=connection):
+            with within(self._at.drive), self._at.acting(request, connection):
                 async with limit:
                     value = await self._at.body(**given)
         except asyncio.CancelledError as error:
@@ -245,6 +250,20 @@ class _AsyncDriver:
             return await self._finish_again(lambda: awas_committed(self._at.store, transaction))
         except LOST as error:
             raise TrailLost.during(self._at.tool, error) from error
+
+    async def _about_a_system(self, request: ask.HowIs | ask.Noted) -> SystemState | None:
+        if isinstance(request, ask.HowIs):
+            return await self._how_is(request)
+        await self._note(request)
+        return None
+
+    async def _how_is(self, request: ask.HowIs) -> SystemState:
+        asked = asking_about(request)
+        rows = self._at.store.health.heard(asked.window_ms)
+        if rows is None:
+            rows = await self._tell(asked)
+            self._at.store.health.hear(asked.window_ms, rows)
+        return state_of(request, rows)
 
     async def _note(self, request: ask.Noted) -> None:
         report = due_report(self._at.store, request, took_seconds=self._took_seconds)
@@ -286,6 +305,18 @@ class _AsyncDriver:
         if answer is None:
             raise TrailLost.during(self._at.tool, error) from error
         return answer
+
+
+async def _checked(request: ask.AskCheck) -> object:
+    """Ask a check, a synchronous one in a thread. Cancelled, the call ends here: nothing was claimed yet."""
+    try:
+        async with asyncio.timeout(CHECK_SECONDS_MAX):
+            if inspect.iscoroutinefunction(request.check):
+                return await request.check(request.proposal)
+            answer = await asyncio.to_thread(request.check, request.proposal)
+            return await answer if inspect.isawaitable(answer) else answer
+    except Exception as error:  # noqa: BLE001 - a check may raise anything; what cannot be checked is not done now
+        return Failed(error=type(error).__name__)
 
 
 async def _settled(transaction: transactions.AsyncTransaction, request: Settle) -> Any:

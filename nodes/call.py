@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
 
@@ -15,7 +16,7 @@ from langgraph_control.guards.canonical import (
     observed_identity_bytes,
     plain_bytes,
 )
-from langgraph_control.guards.keys import action_key, args_hash, digest, scope
+from langgraph_control.guards.keys import action_key, args_hash, digest, question_id, scope, twin, undo_key
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.redaction import left_out, paths_inside
 from langgraph_control.guards.signals import Impact
@@ -23,6 +24,7 @@ from langgraph_control.nodes.action import ABSENT, Action
 from langgraph_control.nodes.contract_checks import template_fields
 from langgraph_control.nodes.contracts import Contract
 from langgraph_control.nodes.run_context import RunContext
+from langgraph_control.nodes.saga_places import SagaPlace
 from langgraph_control.nodes.texts import keepable_in
 
 __all__ = ["LEASE_MARGIN_SECONDS", "GovernedCall", "View"]
@@ -101,6 +103,9 @@ class GovernedCall:
         call_id: the tool call's id; evidence, never identity.
         occurrence: 0, or the number of equal calls before it for a repeatable tool.
         where: thread, checkpoint, task and trace ids, for the record.
+        place: where in a saga it stands; None outside sagas.
+        changes: what people changed about the arguments; they are in ``args`` already.
+        edit_no: the newest of those changes; None for none.
     """
 
     contract: Contract
@@ -111,6 +116,9 @@ class GovernedCall:
     call_id: str | None = None
     occurrence: int = 0
     where: Mapping[str, str] = field(default_factory=dict)
+    place: SagaPlace | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    edit_no: int | None = None
 
     @cached_property
     def _identified(self) -> Identified:
@@ -121,7 +129,9 @@ class GovernedCall:
 
     @cached_property
     def key(self) -> bytes:
-        """What the action is: 32 bytes, equal for equal changes under one intent."""
+        """What the action is: 32 bytes, equal for equal changes under one intent, and for undoing one change."""
+        if self.place is not None and self.place.undoes is not None:
+            return undo_key(self.run.secret, undoes=self.place.undoes)
         return action_key(
             self.run.secret,
             intent=self.run.intent,
@@ -136,6 +146,16 @@ class GovernedCall:
         return args_hash(
             self.run.secret, arguments=self._identified, free_text=self.contract.explain, defaults=self.defaults
         )
+
+    @property
+    def twin(self) -> bytes:
+        """What equal actions of other requests share: 32 bytes."""
+        return twin(self.run.secret, tool=self.tool, args_hash=self.args_hash)
+
+    @property
+    def question_id(self) -> UUID:
+        """What names the question about this very call, if the user is asked one."""
+        return question_id(self.run.secret, key=self.key, args_hash=self.args_hash)
 
     @property
     def target_arguments(self) -> tuple[str, ...]:
@@ -202,7 +222,11 @@ class GovernedCall:
         before = left_out(view.before, self.contract.redact)
         # A record of any size stops no claim: what is too large is on record by its size and hash.
         record = None if before is None else from_canonical(observed_bytes(before, bytes_max=RECORD_BYTES_MAX))
-        return plain_bytes({"args": kept, "before": record})
+        told = {"args": kept, "before": record}
+        if view.after is not None:
+            after = left_out(view.after, self.contract.redact)
+            told["after"] = from_canonical(observed_bytes(after, bytes_max=RECORD_BYTES_MAX))
+        return plain_bytes(told)
 
     def stored(self, payload: bytes | None) -> tuple[dict[str, Any], Any]:
         """Return the arguments and the before-image of a frozen digest.

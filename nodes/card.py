@@ -1,74 +1,103 @@
 """What a parked call shows: what would change, where, why, and what it waits for. JSON primitives only."""
 
+import hashlib
+import hmac
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime, time
-from decimal import Decimal
+from datetime import UTC, datetime
 from typing import Any, Final
 
-import orjson
-
-from langgraph_control.audit.ledger import Claimed
-from langgraph_control.audit.names import approval_name
+from langgraph_control.audit.ledger import Claimed, Reason
+from langgraph_control.audit.names import approval_name, question_name
 from langgraph_control.guards.canonical import observed_bytes, observed_identity_bytes
-from langgraph_control.guards.redaction import covered
+from langgraph_control.guards.redaction import REDACTED, covered, paths_inside
 from langgraph_control.guards.routing import Decision
+from langgraph_control.guards.signals import OPERATION_OF
 from langgraph_control.nodes.call import GovernedCall, View
+from langgraph_control.nodes.presenting import presentable
+from langgraph_control.nodes.review_shapes import review_shapes
 
-__all__ = ["card_bytes", "parked_card", "presentable"]
+__all__ = ["card_bytes", "named_target", "parked_card", "record_digest"]
 
 CARD_BYTES_MAX: Final = 1024 * 1024
 
-
-def presentable(value: Any) -> Any:
-    """Return a value as JSON primitives that people can read: decimals and moments as text.
-
-    Args:
-        value: an argument, a record, or a part of one.
-    """
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case Decimal():
-            return str(value)
-        case datetime():
-            return value.astimezone(UTC).isoformat()
-        case date() | time():
-            return value.isoformat()
-        case Mapping():
-            return {str(name): presentable(part) for name, part in value.items()}
-        case list() | tuple():
-            return [presentable(part) for part in value]
-        case _:
-            return orjson.loads(observed_bytes(value))
+_RECORD: Final = b"langgraph-control/record/1"
 
 
-def card_bytes(call: GovernedCall, view: View, decision: Decision) -> bytes:
-    """Return what an approver is shown, as canonical bytes: what, where, why.
+def card_bytes(call: GovernedCall, view: View, decision: Decision, *, now: datetime) -> bytes:
+    """Return what an approver is shown, as canonical bytes: what, where, why, and which record it was decided about.
 
     Args:
         call: the call.
         view: the target as it is.
         decision: why people are asked.
+        now: when the record had just been read.
     """
-    return observed_bytes(_card(call, view, decision), bytes_max=CARD_BYTES_MAX)
+    card = _card(call, view, decision)
+    if call.contract.read is not None:
+        card["record"] = {"at": now.astimezone(UTC).isoformat(), "digest": record_digest(call, view)}
+    return observed_bytes(card, bytes_max=CARD_BYTES_MAX)
+
+
+def record_digest(call: GovernedCall, view: View) -> str:
+    """Return what is equal for equal records, and tells nothing of them: a plain hash of a small one could be guessed.
+
+    Args:
+        call: the call.
+        view: the target as it is.
+    """
+    return hmac.digest(call.run.secret, _RECORD + observed_identity_bytes(view.before), hashlib.sha256).hex()
 
 
 def _card(call: GovernedCall, view: View, decision: Decision) -> dict[str, Any]:
-    hidden = call.contract.redact
+    hidden, fallbacks = call.contract.redact, call.run.memory.fallbacks
     shown = {name: presentable(covered(name, value, hidden)) for name, value in call.args.items()}
+    link = call.contract.link_text(call.args)
     return {
-        "what": {"tool": call.tool, "impact": call.impact.value, "arguments": shown},
-        "where": {"system": call.contract.system, "target": view.target},
+        "what": {
+            "tool": call.tool,
+            "impact": call.impact.value,
+            "operation": OPERATION_OF[call.impact].value,
+            "version": call.contract.version,
+            "arguments": shown,
+        },
+        "where": {
+            "system": call.contract.system,
+            "target": view.target,
+            # The name of the record itself is for those who decide: the ledger shows it to approvers' logins alone.
+            **({"target_redacted": True} if _names_redacted(call) else {}),
+            **({} if link is None else {"link": link}),
+        },
         "why": {
             "intent": call.run.intent,
             "reasons": list(decision.reasons),
             # The model's words, and marked as such: they explain, they prove nothing.
             "model_says": {name: shown[name] for name in call.contract.explain if name in shown},
+            # What the model knows from no system, but from what was prepared for the case that it does not answer.
+            **({"fallbacks": [one.as_json() for one in fallbacks]} if fallbacks else {}),
         },
-        "who": {"actor": call.run.actor, "on_behalf_of": call.run.on_behalf_of},
+        "who": {
+            "actor": call.run.actor,
+            "on_behalf_of": call.run.on_behalf_of,
+            **({} if call.run.version is None else {"version": call.run.version}),
+        },
         "diff": _diff(view, hidden),
+        **({"saga": dict(call.place.standing)} if call.place is not None and call.place.standing else {}),
     }
+
+
+def named_target(call: GovernedCall, view: View) -> str | None:
+    """Return what the trail calls the record: a name made of what the contract redacts is not written into a hash.
+
+    Args:
+        call: the call.
+        view: the target as it is.
+    """
+    return REDACTED if _names_redacted(call) else view.target
+
+
+def _names_redacted(call: GovernedCall) -> bool:
+    return any(paths_inside(name, call.contract.redact) for name in call.target_arguments)
 
 
 def _diff(view: View, hidden: frozenset[str]) -> dict[str, list[Any]]:
@@ -100,11 +129,22 @@ def parked_card(
     """
     shown = call if claimed.payload is None else replace(call, args=call.stored(claimed.payload)[0])
     card = {"control": call.key.hex(), "reason": claimed.reason, "wake_ms": wake_ms, **_card(shown, view, decision)}
-    if decision.owner is not None:
-        card["owner"] = decision.owner
+    owner = _owner(call, decision, claimed)
+    if owner is not None:
+        card["owner"] = owner
     if decision.question is not None:
         card["question"] = decision.question
+        card["question_id"] = question_name(call.question_id)
     if claimed.approval_id is not None:
         card["approval"] = approval_name(claimed.approval_id)
         card["expires_at"] = claimed.expires_at.astimezone(UTC).isoformat() if claimed.expires_at else None
+        card["digest"] = claimed.digest.hex() if claimed.digest else None
+        card |= review_shapes(card)
     return card
+
+
+def _owner(call: GovernedCall, decision: Decision, claimed: Claimed) -> str | None:
+    """Who can end the wait: the roles asked, else the role of the rule, else the policy's owner of the write."""
+    if claimed.reason == Reason.NEEDS_APPROVAL and decision.requirement is not None:
+        return ", ".join(sorted(decision.requirement.quorum))
+    return decision.owner or call.run.policy.owner_for(call.tool, call.contract.system, call.impact)

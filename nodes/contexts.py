@@ -22,6 +22,7 @@ from langgraph_control.errors import NoRun
 from langgraph_control.nodes.action import Action
 from langgraph_control.nodes.bubbles import RunTakenOver
 from langgraph_control.nodes.run_context import RunContext
+from langgraph_control.nodes.tracing import in_trace
 
 __all__ = [
     "CurrentAction",
@@ -30,6 +31,7 @@ __all__ = [
     "current_run",
     "enter_run",
     "in_a_write",
+    "inside_run",
     "leave_run",
     "within",
 ]
@@ -58,14 +60,17 @@ def leave_run(context: RunContext) -> None:
 
 @contextmanager
 def within(drive: DriveId) -> Iterator[None]:
-    """Mark a block as part of a drive, for calls whose config does not say so. Never around a generator's yield.
+    """Mark a block as part of a drive, for calls whose config does not say so, and have it in the run's trace.
+
+    Never around a generator's yield.
 
     Args:
         drive: the run and the token it is driven with.
     """
     reset = _drive.set(drive)
     try:
-        yield
+        with in_trace(drive[0]):
+            yield
     finally:
         _drive.reset(reset)
 
@@ -98,6 +103,11 @@ def current_run(configurable: Mapping[str, Any]) -> RunContext | None:
     )
 
 
+def inside_run() -> bool:
+    """Return whether this code was started by a drive of a run in this process, whatever any config says."""
+    return _drive.get() is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentAction:
     """The governed write a tool is in.
@@ -108,6 +118,9 @@ class CurrentAction:
         run_id: the run that carries it now.
         attempt: 1 for the first try.
         deadline: when this attempt must have sent its last byte, in UTC.
+        precondition: the watched fields of the record as they were when it was decided and approved; ``ABSENT`` where
+            there was none, None without a ``read`` hook. Make the write conditional on them (``If-Match``, ``WHERE
+            version = ...``): between the last look and the send only the system can tell that another was faster.
     """
 
     key: str
@@ -115,7 +128,8 @@ class CurrentAction:
     run_id: str
     attempt: int
     deadline: datetime
-    _not_after: float = field(repr=False)
+    precondition: Any = field(default=None, repr=False)
+    _not_after: float = field(default=0.0, repr=False)
     _connection: Any = field(default=None, repr=False)
 
     def seconds_left(self) -> float:
@@ -179,13 +193,14 @@ def in_a_write() -> bool:
 
 
 @contextmanager
-def acting(action: Action, *, not_after: float, connection: Any = None) -> Iterator[None]:
+def acting(action: Action, *, not_after: float, connection: Any = None, precondition: Any = None) -> Iterator[None]:
     """Make a write the current action of a block: the tool's body. Never around a generator's yield.
 
     Args:
         action: what the gate sends.
         not_after: when the attempt is over, on the monotonic clock, in seconds.
         connection: the ledger's open connection, for ``sql=True``.
+        precondition: the watched fields as they were when it was decided.
     """
     current = CurrentAction(
         key=action.key,
@@ -193,6 +208,7 @@ def acting(action: Action, *, not_after: float, connection: Any = None) -> Itera
         run_id=action.run_id,
         attempt=action.attempt,
         deadline=cast("datetime", action.deadline),  # an attempt always has one
+        precondition=precondition,
         _not_after=not_after,
         _connection=connection,
     )

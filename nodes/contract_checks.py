@@ -274,6 +274,8 @@ def check_arguments(contract: "Contract", name: str, taken: Collection[str] | No
     named: list[tuple[str, Sequence[str]]] = [("key", contract.key), ("explain", contract.explain)]
     if isinstance(contract.target, str):
         named.append(("target", template_fields(contract.target) if "{" in contract.target else (contract.target,)))
+    if contract.link is not None:
+        named.append(("link", template_fields(contract.link)))
     for field, arguments in named:
         for argument in arguments:
             if argument not in taken:

@@ -17,16 +17,20 @@ from langgraph_control.guards.failures import Refusal
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.signals import Impact
 from langgraph_control.nodes import contract_checks as checks
-from langgraph_control.nodes.action import ABSENT, Absent, Action, Done, NotDone, Outcome, Unknown
+from langgraph_control.nodes.action import ABSENT, Absent, Action, Call, Done, NotDone, Outcome, Unknown
 from langgraph_control.nodes.durations import Duration, seconds_of
+from langgraph_control.nodes.fallbacks import WAIT, check_fallback
+from langgraph_control.nodes.links import check_link, filled
 from langgraph_control.nodes.refusals import Meaning, refusals_of
 
 __all__ = [
     "ABSENT",
     "TIMEOUT_SECONDS",
     "VISIBLE_WITHIN_SECONDS",
+    "WAIT",
     "Absent",
     "Action",
+    "Call",
     "Contract",
     "Done",
     "Hook",
@@ -68,6 +72,7 @@ class Contract:
         impact: what breaks if the write is wrong or happens twice; None on a read.
         system: the system of record, for routing, the card and the record.
         target: the name of the argument that holds the record's id, a template (``"order/{order_id}"``), or a hook.
+        link: where people look at the record, an address with arguments in its path or query; None: nowhere.
         explain: arguments in which the model says why, in free words: required, and never part of a key.
         read: hook: the record as it is now (a mapping), or ``ABSENT``.
         expect: hook: the fields the record has once the write is in effect; None or none of them: cannot say.
@@ -79,9 +84,11 @@ class Contract:
         sql: the effect is SQL on the ledger's own connection.
         repeatable: equal calls under one intent are different effects, counted in the message branch the model saw.
         timeout_seconds: see :data:`TIMEOUT_SECONDS`.
+        undo: hook: the :class:`Call` that takes the effect back; None: nothing can.
         refusals: by which answers this provider guarantees that nothing was done, and by which it does not.
         redact: paths of arguments and record fields that are not written down, such as ``customer.iban``.
         version: part of what an approval binds to; raise it when the tool comes to mean something else.
+        fallback: of a read: what stands in for its answer when it fails, a hook that gives that, or ``WAIT``.
     """
 
     effect: Literal["read", "write"]
@@ -89,11 +96,13 @@ class Contract:
     impact: Impact | None = None
     system: str | None = None
     target: str | Hook | None = None
+    link: str | None = None
     explain: tuple[str, ...] = ()
     read: Hook | None = field(default=None, repr=False)
     expect: Hook | None = field(default=None, repr=False)
     find: Hook | None = field(default=None, repr=False)
     outcome: Hook | None = field(default=None, repr=False)
+    undo: Hook | None = field(default=None, repr=False)
     watch: tuple[str, ...] = ()
     keyed_for_seconds: float | None = None
     visible_within_seconds: float = VISIBLE_WITHIN_SECONDS
@@ -103,6 +112,7 @@ class Contract:
     refusals: tuple[Refusal, ...] = ()
     redact: frozenset[str] = frozenset()
     version: str = "1"
+    fallback: Any = field(default=None, repr=False, hash=False)
 
     @property
     def is_write(self) -> bool:
@@ -153,6 +163,14 @@ class Contract:
             return None
         return string.Formatter().vformat(template, (), given)
 
+    def link_text(self, args: Mapping[str, Any]) -> str | None:
+        """Return where people look at the record; None without link, or where an argument is not fit for one.
+
+        Args:
+            args: the call's arguments.
+        """
+        return None if self.link is None else filled(self.link, args, hidden=self.redact)
+
     def __call__(self, tool: T) -> T:
         """Attach this contract to a function or tool and return the same object.
 
@@ -181,19 +199,25 @@ class Contract:
         return tool
 
 
-def reads(*, system: str | None = None, target: str | Hook | None = None, **wrong: object) -> Contract:
+def reads(
+    *, system: str | None = None, target: str | Hook | None = None, fallback: object = None, **wrong: object
+) -> Contract:
     """Declare that a tool changes nothing: it is free to repeat, and one entry records it.
 
     Args:
         system: the system of record.
         target: the name of the argument that holds the record's id, a template, or a hook.
+        fallback: what stands in for the answer when the read has failed for good: a text or plain values, or a hook
+            that gives them (None: nothing after all). Marked as such for the model, for approvers and in the record.
+            ``WAIT``: the run waits and tries again later; what another try cannot help is raised at once.
         **wrong: nothing else applies to a read.
 
     Returns:
         A contract; use it as a decorator, or in ``govern(tools, contracts={"name": reads()})``.
 
     Raises:
-        ContractError: an option of writes was given (code ``contract_read_option``), or the target is wrong.
+        ContractError: an option of writes was given (code ``contract_read_option``), or the target or the fallback
+            is wrong.
     """
     if wrong:
         named = ", ".join(sorted(wrong))
@@ -203,7 +227,11 @@ def reads(*, system: str | None = None, target: str | Hook | None = None, **wron
             code="contract_read_option",
         )
     checks.check_target(target)
-    return Contract(effect="read", system=system, target=target)
+    if callable(fallback):
+        checks.check_hooks({"fallback": fallback})
+    else:
+        check_fallback(fallback)
+    return Contract(effect="read", system=system, target=target, fallback=fallback)
 
 
 def writes(
@@ -212,11 +240,13 @@ def writes(
     impact: Impact | str | None = None,
     system: str | None = None,
     target: str | Hook | None = None,
+    link: str | None = None,
     explain: str | Sequence[str] | None = None,
     read: Hook | None = None,
     expect: Hook | None = None,
     find: Hook | None = None,
     outcome: Hook | None = None,
+    undo: Hook | None = None,
     watch: str | Sequence[str] | None = None,
     keyed_for: Duration | None = None,
     visible_within: Duration | None = None,
@@ -226,6 +256,7 @@ def writes(
     refusals: Mapping[int | str | type[Exception], Meaning] | None = None,
     redact: str | Sequence[str] = (),
     version: str = "1",
+    fallback: object = None,
 ) -> Contract:
     """Declare that a tool changes something: each call is claimed, decided, recorded, and done once.
 
@@ -235,12 +266,16 @@ def writes(
         impact: what breaks if the write is wrong or happens twice.
         system: the system of record.
         target: the name of the argument that holds the record's id, a template (``"order/{order_id}"``), or a hook.
+        link: where people look at the record: ``"https://crm.example/orders/{order_id}"``. Arguments stand in its path
+            or query only, and are encoded.
         explain: arguments in which the model says why, in free words. Required in each call; never part of a key.
         read: hook: the record as it is now. Brings context rules and, through the digest, stale approvals.
         expect: hook: the fields the record will have. With ``read``: the diff, "already in the target state",
             verify-first, verification after the write.
         find: hook: the result if the effect is there, ``ABSENT`` or None. Brings verify-first.
         outcome: hook: tells a failure reported in prose from a success.
+        undo: hook: the :class:`Call` that takes this effect back, from what was done, what it gave and how the record
+            was before; None: nothing can. Used by :func:`saga`.
         watch: fields of the record an approval depends on; all of them if not given.
         keyed_for: how long the provider honours the action key as an idempotency key.
         visible_within: how long an effect may take to show when read back; default 30 s.
@@ -254,6 +289,7 @@ def writes(
         redact: arguments and record fields that must not be written down, by name or by the path that leads to them:
             ``"customer.iban"``. A path goes into every element of a list.
         version: raise it when the tool comes to mean something else; open approvals of the old one then lapse.
+        fallback: not for a write: nothing can stand in for an effect.
 
     Returns:
         A contract; use it as a decorator, or in ``govern(tools, contracts={"name": writes(...)})``.
@@ -261,9 +297,16 @@ def writes(
     Raises:
         ContractError: something is missing or contradicts itself. The text names the field and what to write.
     """
-    hooks = {"read": read, "expect": expect, "find": find, "outcome": outcome}
+    if fallback is not None:
+        raise ContractError(
+            "writes() was given fallback, which only a read has: nothing can stand in for an effect.",
+            todo="Leave it out. What a failed write is followed by is the policy's: retries, breakers, owners.",
+            code="contract_write_option",
+        )
+    hooks = {"read": read, "expect": expect, "find": find, "outcome": outcome, "undo": undo}
     checks.check_hooks(hooks)
     checks.check_target(target)
+    check_link(link)
     checks.check_combination(hooks, watch=watch, sql=sql, keyed_for=keyed_for, refusals=refusals)
     explained = checks.names(explain or (), field="explain")
     return Contract(
@@ -272,6 +315,7 @@ def writes(
         impact=checks.check_impact(impact),
         system=system,
         target=target,
+        link=link,
         explain=explained,
         watch=checks.names(watch or (), field="watch"),
         keyed_for_seconds=None if keyed_for is None else seconds_of(keyed_for, field="keyed_for"),

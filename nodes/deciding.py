@@ -9,8 +9,8 @@ from langgraph_control.guards.decisions import Decision, Source, Verb
 from langgraph_control.guards.intent import ask_for, missing_pieces
 from langgraph_control.guards.limits import Charge
 from langgraph_control.guards.retry_rules import RetryRules
-from langgraph_control.guards.routing import route
-from langgraph_control.guards.signals import Context, Signals
+from langgraph_control.guards.routing import route_for_claim
+from langgraph_control.guards.signals import NO_PROGRESS, Context, Progress, Risk, Signals
 from langgraph_control.nodes.call import GovernedCall, View, is_missing
 
 __all__ = ["Bounds", "bounds_of", "decide", "signals_of"]
@@ -57,6 +57,8 @@ def signals_of(call: GovernedCall, view: View, *, now: datetime) -> Signals:
         now=now,
         agent=call.run.graph,
         environment=call.run.environment,
+        risk=Risk(reversible=call.contract.undo is not None),
+        progress=NO_PROGRESS if call.place is None else Progress(applied=call.place.applied),
         context=Context(
             read_failed=view.failed, record_missing=is_missing(view.before), already_done=view.already_done
         ),
@@ -71,6 +73,10 @@ def decide(call: GovernedCall, signals: Signals) -> Decision:
         signals: everything known about it.
     """
     policy = call.run.policy
+    if call.place is not None and call.place.closing:
+        return _by_saga(call, Verb.DENY, "its saga is being taken back, so it is not begun any more")
+    if call.place is not None and call.place.for_people is not None:
+        return _by_saga(call, Verb.ESCALATE, call.place.for_people)
     missing = missing_pieces(
         intent=call.run.intent,
         arguments=call.args,
@@ -86,7 +92,20 @@ def decide(call: GovernedCall, signals: Signals) -> Decision:
             policy_hash=policy.hash,
             source=Source.CHECKS,
         )
-    return route(signals, policy)
+    return route_for_claim(signals, policy)
+
+
+def _by_saga(call: GovernedCall, verb: Verb, reason: str) -> Decision:
+    policy = call.run.policy
+    return Decision(
+        verb=verb,
+        reasons=(reason,),
+        requirement=None,
+        matched=(),
+        policy_hash=policy.hash,
+        source=Source.RUN_STATE,
+        owner=policy.owner_for(call.tool, call.contract.system, call.impact) if verb is Verb.ESCALATE else None,
+    )
 
 
 def bounds_of(call: GovernedCall, signals: Signals) -> Bounds:

@@ -10,8 +10,9 @@ import inspect
 import logging
 import time
 from collections.abc import Awaitable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from threading import Thread
 from typing import Any, TypeVar
 
 from langgraph_control.audit import transactions
@@ -19,23 +20,28 @@ from langgraph_control.audit.failures import LedgerRefused
 from langgraph_control.audit.ledger import Settle
 from langgraph_control.audit.transaction_ends import has_failed, undo, was_committed
 from langgraph_control.errors import TrailUnavailable
+from langgraph_control.guards.checks import Failed
+from langgraph_control.guards.signals import SystemState
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.bubbles import TrailLost
-from langgraph_control.nodes.contexts import acting, within
+from langgraph_control.nodes.contexts import within
 from langgraph_control.nodes.reading import Consult, Looked
 from langgraph_control.nodes.surroundings import (
+    CHECK_SECONDS_MAX,
     LOST,
     NOTE_SECONDS,
     Surroundings,
     as_answer,
+    asking_about,
+    at_hand,
     due_report,
     must_settle_again,
-    new_ticket,
+    state_of,
     swallowed_error,
 )
-from langgraph_control.nodes.wakes import at_langgraph, untouched
+from langgraph_control.nodes.wakes import at_langgraph, uses
 
-__all__ = ["drive"]
+__all__ = ["drive", "finished"]
 
 T = TypeVar("T")
 
@@ -91,10 +97,10 @@ class _Driver:
         if not self._in_hand and not isinstance(request, (ask.Send, Settle)):
             self.stand_back()
         match request:
-            case ask.NewTicket():
-                return new_ticket()
-            case ask.Ask():
-                return self._ask(request)
+            case ask.NewTicket() | ask.FitArguments():
+                return at_hand(request, self._at)
+            case ask.Ask() | ask.AskCheck():
+                return _checked(request) if isinstance(request, ask.AskCheck) else self._ask(request)
             case ask.Send():
                 began = time.monotonic()
                 answer = self._send(request)
@@ -108,8 +114,8 @@ class _Driver:
                 return self._sleep(seconds)
             case Settle():
                 return self._settle(request)
-            case ask.Noted():
-                return self._note(request)
+            case ask.HowIs() | ask.Noted():
+                return self._about_a_system(request)
             case _:
                 return self._tell(request)
 
@@ -137,7 +143,7 @@ class _Driver:
     def _ask(self, request: ask.Ask) -> ask.Heard | ask.AskFailed:
         try:
             value = self._at.hook(request)(request.action)
-            return ask.Heard(value=_finished(value) if inspect.isawaitable(value) else value)
+            return ask.Heard(value=finished(value) if inspect.isawaitable(value) else value)
         except Exception as error:  # noqa: BLE001 - a hook may raise anything; the gate decides what it means
             return ask.AskFailed(error=error)
         except BaseException as stop:
@@ -155,12 +161,12 @@ class _Driver:
             self._stop = stop
 
     def _consult(self) -> Looked:
-        repeatable = True
+        repeatable, before = True, uses()
         try:
             with within(self._at.drive):
                 outcome: ask.Returned | ask.Raised = ask.Returned(value=self._at.body(**self._at.given))
         except Exception as error:  # noqa: BLE001 - outcomes are values
-            outcome, repeatable = ask.Raised(error=error), untouched()
+            outcome, repeatable = ask.Raised(error=error), uses() == before
         return Looked(outcome=outcome, repeatable=repeatable)
 
     def _send(self, request: ask.Send) -> Any:
@@ -179,7 +185,7 @@ class _Driver:
             self._undone()
             return ask.NotSent()
         try:
-            with within(self._at.drive), acting(request.action, not_after=request.not_after, connection=connection):
+            with within(self._at.drive), self._at.acting(request, connection):
                 value = self._at.body(**given)
         except Exception as error:  # noqa: BLE001 - outcomes are values
             return ask.Raised(error=error, ended_transaction=self._undone())
@@ -208,6 +214,20 @@ class _Driver:
             return was_committed(self._at.store, transaction)
         except LOST as error:
             raise TrailLost.during(self._at.tool, error) from error
+
+    def _about_a_system(self, request: ask.HowIs | ask.Noted) -> SystemState | None:
+        if isinstance(request, ask.HowIs):
+            return self._how_is(request)
+        self._note(request)
+        return None
+
+    def _how_is(self, request: ask.HowIs) -> SystemState:
+        asked = asking_about(request)
+        rows = self._at.store.health.heard(asked.window_ms)
+        if rows is None:
+            rows = self._tell(asked)
+            self._at.store.health.hear(asked.window_ms, rows)
+        return state_of(request, rows)
 
     def _note(self, request: ask.Noted) -> None:
         report = due_report(self._at.store, request, took_seconds=self._took_seconds)
@@ -252,8 +272,30 @@ class _Driver:
         return answer
 
 
-def _finished(answer: Awaitable[Any]) -> Any:
-    """Run an async hook's answer to its end from synchronous code."""
+def _checked(request: ask.AskCheck) -> object:
+    """Ask a check in a thread of its own, for nothing else can end the wait for it."""
+    said: Future[object] = Future()
+
+    def asking() -> None:
+        try:
+            answer = request.check(request.proposal)
+            said.set_result(finished(answer) if inspect.isawaitable(answer) else answer)
+        except BaseException as error:  # noqa: BLE001 - whatever it raises is what came of it
+            said.set_exception(error)
+
+    Thread(target=copy_context().run, args=(asking,), name="langgraph-control-check", daemon=True).start()
+    try:
+        return said.result(timeout=CHECK_SECONDS_MAX)
+    except Exception as error:  # noqa: BLE001 - a check may raise anything; what cannot be checked is not done now
+        return Failed(error=type(error).__name__)
+
+
+def finished(answer: Awaitable[Any]) -> Any:
+    """Run an async hook's answer to its end from synchronous code, and return what it came to.
+
+    Args:
+        answer: what the hook returned; it may raise anything.
+    """
 
     async def waiting() -> Any:
         return await answer

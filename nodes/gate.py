@@ -10,15 +10,21 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from langgraph_control.audit.ledger import Answer, Claim, Claimed, Reason
+from langgraph_control.audit.names import question_name
 from langgraph_control.guards.decisions import Decision, Verb
 from langgraph_control.guards.retries import backoff_seconds
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT
+from langgraph_control.nodes.asking import told_answer, with_answer
 from langgraph_control.nodes.attempt import attempt, not_again
 from langgraph_control.nodes.call import TARGET_CHARS_MAX, GovernedCall, View, as_record
-from langgraph_control.nodes.card import card_bytes, parked_card
+from langgraph_control.nodes.card import card_bytes, named_target, parked_card
+from langgraph_control.nodes.checking import checked, names_of_checks
 from langgraph_control.nodes.deciding import Bounds, bounds_of, decide, signals_of
+from langgraph_control.nodes.editing import edited, told_edit
+from langgraph_control.nodes.gathering import gathered
 from langgraph_control.nodes.reading_back import find_out
+from langgraph_control.nodes.refusal_texts import refusal_text
 from langgraph_control.nodes.results import decode
 from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused, TakenOver
 from langgraph_control.nodes.texts import said
@@ -48,11 +54,19 @@ def perform(call: GovernedCall) -> Gate:
     waited, with_card = 0.0, False
     while True:
         view = yield from _look(call)
-        ticket = yield ask.NewTicket()
-        signals = signals_of(call, view, now=ticket.now)
-        decision = _postponed(later, call) if later else decide(call, signals)
+        looked = yield ask.NewTicket()
+        signals = yield from gathered(call, view, signals_of(call, view, now=looked.now))
+        decision = _postponed(later, call) if later else (yield from checked(call, signals, decide(call, signals)))
+        decision, asked = yield from with_answer(call, decision)
         bounds = bounds_of(call, signals)
+        ticket = yield ask.NewTicket()  # checks may have taken half a minute, which is not the attempt's
         claimed = yield _claim(call, view, decision, bounds, ticket, with_card=with_card)
+        if claimed.answer is Answer.EDIT:
+            after = yield from edited(call, claimed)
+            if isinstance(after, TakenOver):
+                return after
+            call, with_card = after, False
+            continue
         if _lacks_card(claimed, decision) and not with_card:
             with_card = True
             continue
@@ -70,7 +84,7 @@ def perform(call: GovernedCall) -> Gate:
         step = yield from _go_on(call, view, decision, claimed, ticket, waited=waited, hopeless=hopeless)
         later = None
         if not isinstance(step, Later):
-            return step
+            return told_edit(call, told_answer(call, step, asked))
         hopeless = step.hopeless
         pause = _pause(step, claimed, bounds, ticket)
         if waited + pause <= PATIENCE_SECONDS:
@@ -183,20 +197,26 @@ def _claim(
         calls_max=bounds.calls_max,
         retry_ms_max=bounds.retry_ms_max,
         charges=bounds.charges,
+        saga=None if call.place is None else call.place.for_claim(),
         call_id=call.call_id,
         body=call.body(
             reasons=list(decision.reasons),
             rules=list(decision.matched),
             also=[f"{one.place}: {one.then}" for one in decision.heard if not one.decides] or None,
             observed=decision.observed.verb.value if decision.observed else None,
+            fallbacks=[one.as_json() for one in call.run.memory.fallbacks] or None,
             owner=decision.owner,
             question=decision.question,
+            question_id=question_name(call.question_id) if decision.question else None,
+            checks=names_of_checks(call),
             policy=decision.policy_hash,
-            target=view.target,
+            target=named_target(call, view),
+            saga=dict(call.place.standing) or None if call.place is not None else None,
             at=ticket.now.isoformat(),
         ),
         payload=call.payload(view),
-        card=card_bytes(call, view, decision) if with_card or decision.verb is Verb.APPROVE else None,
+        card=card_bytes(call, view, decision, now=ticket.now) if with_card or decision.verb is Verb.APPROVE else None,
+        edit_no=call.edit_no,
     )
 
 
@@ -240,43 +260,4 @@ def _ended(call: GovernedCall, claimed: Claimed, decision: Decision) -> Delivere
         return Delivered(value=f"{call.tool} is done; its result is not on record.", replayed=True)
     if claimed.answer is Answer.STORED:
         return Refused(code=Reason.FAILED, text=claimed.error or f"{call.tool} failed; nothing was changed.")
-    return Refused(code=claimed.reason, text=_refusal_text(call, claimed, decision), reasons=decision.reasons)
-
-
-def _refusal_text(call: GovernedCall, claimed: Claimed, decision: Decision) -> str:
-    why = "; ".join(decision.reasons)
-    match claimed.reason:
-        case Reason.REJECTED:
-            said = f" Comment: {claimed.comment}" if claimed.comment else ""
-            return f"{call.tool} was rejected by a person and not done.{said} Do not ask for the same change again."
-        case Reason.APPROVAL_EXPIRED:
-            return (
-                f"{call.tool} was not done: nobody approved it in time. "
-                "Tell the user; do not ask for the same change again."
-            )
-        case Reason.KEY_CONFLICT:
-            keys = ", ".join(call.contract.key) or "the intent"
-            return (
-                f"{call.tool} was not done: the same change ({keys}) was already asked for with other arguments and "
-                "may have happened. Do not work around this; tell the user that a person must look at it."
-            )
-        case Reason.DRY_RUN:
-            return f"{call.tool} was not done: this is a dry run, and nothing was changed. {why}."
-        case Reason.DEDUPLICATE:
-            return f"{call.tool} was not done because there is nothing to do: {why}."
-        case Reason.LIMIT_REACHED:
-            when = f" There may be room in {claimed.wait_ms // 60_000 + 1} minutes." if claimed.wait_ms else ""
-            return (
-                f"{call.tool} was not done: a limit that the policy sets is reached.{when} "
-                "Tell the user; do not ask for the same change again now."
-            )
-        case Reason.ABANDONED:
-            said = f" Comment: {claimed.error}" if claimed.error else ""
-            return (
-                f"{call.tool} was closed by a person who could not tell whether it happened.{said} "
-                "It will not be tried again; do not ask for the same change again."
-            )
-        case Reason.ATTEMPTS_USED_UP:
-            return f"{call.tool} was not done: it was tried as often as allowed. Nothing was changed; tell the user."
-        case _:
-            return f"{call.tool} was not done: {why}."
+    return Refused(code=claimed.reason, text=refusal_text(call, claimed, decision), reasons=decision.reasons)

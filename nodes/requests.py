@@ -10,14 +10,19 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from langgraph_control.guards.checks import Check, Proposal
 from langgraph_control.guards.retry_rules import BreakerRules
 from langgraph_control.nodes.action import Action
 
 __all__ = [
     "Ask",
+    "AskCheck",
     "AskFailed",
     "Cancelled",
+    "FitArguments",
+    "Fits",
     "Heard",
+    "HowIs",
     "NewTicket",
     "NotSent",
     "Noted",
@@ -55,6 +60,30 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FitArguments:
+    """Hold arguments against the tool's schema, as a model's are. Answered with :class:`Fits`.
+
+    Args:
+        args: all of them, plain.
+    """
+
+    args: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fits:
+    """Whether arguments fit.
+
+    Args:
+        args: as the tool takes them, plain; empty if it does not.
+        problem: which does not and what the schema wants there, without values; None if all do.
+    """
+
+    args: Mapping[str, Any]
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """Ask one of the contract's hooks. Answered with :class:`Heard` or :class:`AskFailed`.
 
@@ -63,7 +92,7 @@ class Ask:
         action: what it gets.
     """
 
-    hook: Literal["read", "expect", "find", "outcome", "target"]
+    hook: Literal["read", "expect", "find", "outcome", "target", "fallback"]
     action: Action
 
 
@@ -87,6 +116,19 @@ class AskFailed:
     """
 
     error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskCheck:
+    """Ask a check. Answered with what it says, or :class:`~langgraph_control.guards.checks.Failed`.
+
+    Args:
+        check: the function, sync or async.
+        proposal: what it looks at.
+    """
+
+    check: Check
+    proposal: Proposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +164,19 @@ class Noted:
     failed: bool
     rate_limited_seconds: float
     at_once: bool
+    rules: BreakerRules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HowIs:
+    """Ask how a system is doing, as this process heard it a moment ago. Answered with a ``SystemState``.
+
+    Args:
+        system: the system of record.
+        rules: over which time its calls are counted.
+    """
+
+    system: str
     rules: BreakerRules
 
 

@@ -21,7 +21,7 @@ from langgraph.types import Command, Overwrite, Send
 from langgraph_control.errors import SchemaMismatch
 from langgraph_control.nodes.result_forms import Forms, left_out, restore, unread
 
-__all__ = ["RESULT_BYTES_MAX", "decode", "encode", "readdress"]
+__all__ = ["RESULT_BYTES_MAX", "decode", "encode", "readdress", "with_note"]
 
 RESULT_BYTES_MAX: Final = 16 * 1024 * 1024
 _PART_BYTES_MAX: Final = 64 * 1024  # in a result over the limit, texts longer than this give way
@@ -93,6 +93,39 @@ def readdress(result: Any, tool_call_id: str | None) -> Any:
     if isinstance(result, (list, tuple)):
         return type(result)(readdress(item, tool_call_id) for item in result)
     return result
+
+
+def with_note(result: Any, note: str) -> Any:
+    """Return a result for a tool call with a line before it that the model is told, too.
+
+    Args:
+        result: what the tool returned, readdressed.
+        note: the line.
+    """
+    match result:
+        case str():
+            return f"{note}\n{result}"
+        case ToolMessage():
+            said = result.content
+            content = f"{note}\n{said}" if isinstance(said, str) else [{"type": "text", "text": note}, *said]
+            return result.model_copy(update={"content": content})
+        case Command():
+            return dataclasses.replace(result, update=_with_note_inside(result.update, note))
+        case (content, artifact) if isinstance(result, tuple):
+            return with_note(content, note), artifact
+        case _:
+            return f"{note}\n{orjson.dumps(result, default=str, option=orjson.OPT_NON_STR_KEYS).decode()}"
+
+
+def _with_note_inside(update: Any, note: str) -> Any:
+    """The first tool message of a state update speaks for the call."""
+    messages = update.get("messages") if isinstance(update, dict) else None
+    if not isinstance(messages, list):
+        return update
+    first = next((number for number, one in enumerate(messages) if isinstance(one, ToolMessage)), None)
+    if first is None:
+        return update
+    return {**update, "messages": [with_note(one, note) if at == first else one for at, one in enumerate(messages)]}
 
 
 def _stored(result: object, *, text_bytes_max: int | None) -> bytes:

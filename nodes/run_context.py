@@ -1,11 +1,13 @@
 """What a governed call knows of its run. The fencing token stays out of graph state and checkpoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from langgraph_control.audit.drives import DriveId
+from langgraph_control.guards.checks import NamedCheck
 from langgraph_control.guards.policy import Policy
+from langgraph_control.nodes.run_memory import RunMemory
 
 __all__ = ["RunContext"]
 
@@ -28,7 +30,10 @@ class RunContext:
         deadline: when the whole run must be over.
         policy: the rules that decide.
         worker: the process that drives it, for the record.
+        version: of the agent, as its graph was bound; None where nobody said.
         environment: where it runs, as the policy's rules may ask; None where nobody said.
+        memory: what the run did lately, as far as that changed nothing.
+        checks: what is heard after the policy.
     """
 
     run_id: UUID
@@ -44,7 +49,10 @@ class RunContext:
     deadline: datetime | None
     policy: Policy
     worker: str
+    version: str | None = None
     environment: str | None = None
+    memory: RunMemory = field(default_factory=RunMemory, compare=False)
+    checks: tuple[NamedCheck, ...] = ()
 
     @property
     def drive(self) -> DriveId:

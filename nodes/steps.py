@@ -13,10 +13,12 @@ class Delivered:
     Args:
         value: what the tool returned, as it was stored.
         replayed: it had been done before; nothing happened now.
+        note: what the model is told beside it; "" for nothing.
     """
 
     value: Any
     replayed: bool
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

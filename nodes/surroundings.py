@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,25 +13,35 @@ from langgraph_control.audit import transactions
 from langgraph_control.audit.drives import DriveId
 from langgraph_control.audit.failures import LedgerRefused
 from langgraph_control.audit.health import Report
+from langgraph_control.audit.signal_requests import SystemRow, Systems
 from langgraph_control.audit.store import Store
 from langgraph_control.errors import SchemaMismatch, TrailUnavailable
+from langgraph_control.guards.signals import NO_SYSTEM_STATE, SystemState
 from langgraph_control.nodes import requests as ask
+from langgraph_control.nodes.contexts import acting
 from langgraph_control.nodes.contracts import Contract
 
 __all__ = [
+    "CHECK_SECONDS_MAX",
     "LOST",
     "NOTE_SECONDS",
     "Surroundings",
     "as_answer",
+    "asking_about",
+    "at_hand",
     "due_report",
     "must_settle_again",
     "new_ticket",
+    "state_of",
     "swallowed_error",
 ]
 
 LOST: Final = (TrailUnavailable, SchemaMismatch, LedgerRefused)
 """What the ledger's client raises: nothing more can be recorded, so the call leaves as a bubble-up."""
 
+
+CHECK_SECONDS_MAX: Final = 30.0
+"""How long a check may take, which may ask a model; then it could not be made."""
 
 NOTE_SECONDS: Final = 1.0
 """How long the ledger is tried when all that is to be told is how a system is doing."""
@@ -48,6 +59,7 @@ class Surroundings:
         body: the tool's own function.
         given: what it was called with, injected arguments included.
         prepare: makes what it is to be called with out of the arguments the gate sends.
+        fit: holds other arguments against the tool's schema.
     """
 
     store: Store
@@ -57,6 +69,18 @@ class Surroundings:
     body: Callable[..., Any]
     given: Mapping[str, Any]
     prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    fit: Callable[[Mapping[str, Any]], ask.Fits]
+
+    def acting(self, request: ask.Send, connection: Any) -> AbstractContextManager[None]:
+        """Return the block in which the tool's body is called.
+
+        Args:
+            request: what is sent.
+            connection: the ledger's open connection, for ``sql=True``; None otherwise.
+        """
+        action = request.action
+        before = self.contract.before_image(action.before)
+        return acting(action, not_after=request.not_after, connection=connection, precondition=before)
 
     def hook(self, request: ask.Ask) -> Callable[[Any], Any]:
         """Return the hook that is to be asked.
@@ -66,6 +90,16 @@ class Surroundings:
         """
         hook: Callable[[Any], Any] = getattr(self.contract, request.hook)
         return hook
+
+
+def at_hand(request: ask.NewTicket | ask.FitArguments, at: Surroundings) -> ask.Ticket | ask.Fits:
+    """Return what needs nobody else: what one try needs from outside, or whether arguments fit the tool.
+
+    Args:
+        request: which.
+        at: where the gate runs.
+    """
+    return at.fit(request.args) if isinstance(request, ask.FitArguments) else new_ticket()
 
 
 def new_ticket() -> ask.Ticket:
@@ -94,6 +128,26 @@ def due_report(store: Store, noted: ask.Noted, *, took_seconds: float) -> Report
         at_once=noted.at_once,
         rules=noted.rules,
     )
+
+
+def asking_about(request: ask.HowIs) -> Systems:
+    """Return what to ask the ledger, where this process did not hear it a moment ago.
+
+    Args:
+        request: names the system.
+    """
+    return Systems(window_ms=int(request.rules.window_seconds * 1000))
+
+
+def state_of(request: ask.HowIs, rows: Mapping[str, SystemRow]) -> SystemState:
+    """Return how a system is doing.
+
+    Args:
+        request: names the system.
+        rows: what the ledger knows of all of them.
+    """
+    row = rows.get(request.system)
+    return NO_SYSTEM_STATE if row is None else row.state(datetime.now(UTC))
 
 
 def as_answer(error: LedgerRefused) -> ask.RolledBack | None:

@@ -9,21 +9,26 @@ from typing import Any, Final
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.pydantic import get_fields
+from pydantic import ValidationError
 
 from langgraph_control.audit.store import Store
 from langgraph_control.errors import ArgumentError, ContractError, GraphRefused, KeyConflict, NoRun, WriteRefused
 from langgraph_control.guards.canonical import canonical_bytes, normalise, refuse_money_floats
 from langgraph_control.guards.signals import Impact
+from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.bubbles import RunTakenOver
 from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.contexts import current_run, in_a_write
 from langgraph_control.nodes.contracts import Contract
-from langgraph_control.nodes.gate import perform
+from langgraph_control.nodes.fallbacks import MARK, StoodIn
+from langgraph_control.nodes.looping import turn_of, watched
 from langgraph_control.nodes.occurrence import messages_in_sight, occurrence
 from langgraph_control.nodes.parameters import Parameters, validate_arguments
-from langgraph_control.nodes.reading import Found, GovernedRead, NotFound, consult
-from langgraph_control.nodes.results import readdress
+from langgraph_control.nodes.read_call import GovernedRead
+from langgraph_control.nodes.reading import Found, NotFound, consult
+from langgraph_control.nodes.results import readdress, with_note
 from langgraph_control.nodes.run_context import RunContext
+from langgraph_control.nodes.saga_places import SagaPlace, taken_place
 from langgraph_control.nodes.steps import Delivered, Refused, TakenOver
 from langgraph_control.nodes.surroundings import Surroundings
 from langgraph_control.nodes.wakes import configurable
@@ -128,18 +133,25 @@ class ToolCalled:
         Raises:
             ArgumentError: the arguments cannot be keyed; nothing was done.
         """
-        seam = self.seam
+        seam, place = self.seam, taken_place()
         args = seam.parameters.visible(self.given)
         where = _where()
         if seam.parameters.schema is not None:
             validate_arguments(seam.original, args)
+        turn = turn_of(messages_in_sight(configurable()), where.get("task_id", ""))
         gate: Any
         if seam.contract.is_write:
-            call = self._write(run, args, where)
-            gate, plain = perform(call), call.args
+            call = self._write(run, args, where, place)
+            gate, plain = watched(call, turn), call.args
         else:
             read = GovernedRead(
-                contract=seam.contract, tool=seam.original.name, args=args, run=run, call_id=self._evidence, where=where
+                contract=seam.contract,
+                tool=seam.original.name,
+                args=args,
+                run=run,
+                call_id=self._evidence,
+                where=where,
+                turn=turn,
             )
             gate, plain = consult(read), args
         return gate, Surroundings(
@@ -150,9 +162,12 @@ class ToolCalled:
             body=self.body,
             given=self.given,
             prepare=functools.partial(self._prepared, plain),
+            fit=self._fitted,
         )
 
-    def _write(self, run: RunContext, args: Mapping[str, Any], where: Mapping[str, str]) -> GovernedCall:
+    def _write(
+        self, run: RunContext, args: Mapping[str, Any], where: Mapping[str, str], place: SagaPlace | None
+    ) -> GovernedCall:
         seam, name = self.seam, self.seam.original.name
         contract = seam.contract
         if contract.impact is Impact.MONEY:
@@ -163,7 +178,7 @@ class ToolCalled:
             number = occurrence(seam.original, identifying, self.call_id, messages_in_sight(configurable()))
         return GovernedCall(
             contract=contract,
-            tool=name,
+            tool=name if place is None or not place.by_hand else f"undo {name}",
             # Plain values, so that hooks, rules and the record see the same in a repeat that runs from what is stored.
             args={argument: normalise(value, at=argument) for argument, value in args.items()},
             defaults=seam.parameters.defaults,
@@ -171,6 +186,7 @@ class ToolCalled:
             call_id=self._evidence,
             occurrence=number,
             where=where,
+            place=place,
         )
 
     @property
@@ -184,6 +200,29 @@ class ToolCalled:
             return self.given
         if canonical_bytes(dict(sent)) == canonical_bytes(dict(plain)):
             return self.given
+        return self._typed(sent)
+
+    def _fitted(self, args: Mapping[str, Any]) -> ask.Fits:
+        """Hold arguments that are not the model's own against the schema, as LangChain does with the model's."""
+        unknown = args.keys() - set(self.seam.parameters.names)
+        if unknown:
+            return ask.Fits(args={}, problem=f"the tool has no argument {', '.join(sorted(unknown))}")
+        try:
+            plain = {
+                name: normalise(value, at=name)
+                for name, value in self.seam.parameters.visible(self._typed(args)).items()
+            }
+            if self.seam.contract.impact is Impact.MONEY:
+                refuse_money_floats(plain, tool=self.seam.original.name, free_text=self.seam.contract.explain)
+        except ArgumentError as wrong:
+            return ask.Fits(args={}, problem=wrong.what)
+        except ValidationError as wrong:
+            first = wrong.errors(include_url=False, include_context=False, include_input=False)[0]
+            return ask.Fits(args={}, problem=f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return ask.Fits(args=plain)
+
+    def _typed(self, sent: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Plain arguments in the types the tool's schema makes of them, and what LangGraph injects beside them."""
         tool, injected = self.seam.original, self.seam.parameters.injected
         kept = {name: value for name, value in self.given.items() if name in injected}
         if isinstance(tool.args_schema, dict):
@@ -205,12 +244,15 @@ class ToolCalled:
             RunTakenOver: another worker drives the run.
         """
         match step:
-            case Delivered(value=value):
-                return self._formed(readdress(value, self.call_id))
+            case Delivered(value=value, note=note):
+                value = readdress(value, self.call_id)
+                return self._formed(with_note(value, note) if note and self.call_id is not None else value)
             case Found(value=value):
                 return value
             case NotFound(error=error):
                 raise error
+            case StoodIn():
+                return self._stood_in(step)
             case Refused(code=code, text=text):
                 if self.call_id is not None:
                     return self._error_message(text)
@@ -219,6 +261,13 @@ class ToolCalled:
                 raise RunTakenOver
             case _:
                 raise TypeError(f"a gate ended with {type(step).__name__}")
+
+    def _stood_in(self, stood_in: StoodIn) -> Any:
+        if self.call_id is None:
+            return self._formed(stood_in.for_code())
+        name, marked = self.seam.original.name, {MARK: stood_in.mark}
+        text = stood_in.for_model()
+        return self._formed(ToolMessage(content=text, tool_call_id=self.call_id, name=name, additional_kwargs=marked))
 
     def told(self, wrong: ArgumentError) -> Any:
         """Tell the model that its arguments cannot be used; anyone else gets the error itself.

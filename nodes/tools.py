@@ -14,6 +14,7 @@ from typing import Any, Final
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, Tool
 from langchain_core.tools.base import _get_runnable_config_param
+from pydantic import PrivateAttr
 
 from langgraph_control.audit.store import Store
 from langgraph_control.errors import ArgumentError, ContractError
@@ -23,7 +24,7 @@ from langgraph_control.nodes.drivers import drive
 from langgraph_control.nodes.parameters import tool_parameters
 from langgraph_control.nodes.tool_calls import Seam
 
-__all__ = ["GovernedTool", "govern_tool"]
+__all__ = ["GovernedTool", "govern_tool", "seam_of"]
 
 _call_id: Final[ContextVar[str | None]] = ContextVar("langgraph_control_call_id", default=None)
 
@@ -56,13 +57,25 @@ def govern_tool(tool: BaseTool, contract: Contract, *, store: Callable[[], Store
         func=None if func is None else _governed(seam, func),
         coroutine=None if coroutine is None else _agoverned(seam, coroutine),
     )
+    governed._seam = seam  # noqa: SLF001 - of this module's own class
     if contract_of(governed) is not contract:
         contract(governed)
     return governed
 
 
+def seam_of(tool: object) -> Seam | None:
+    """Return where a governed tool meets the gate; None for anything else.
+
+    Args:
+        tool: any object.
+    """
+    return tool._seam if isinstance(tool, GovernedTool) else None  # noqa: SLF001 - of this module's own class
+
+
 class GovernedTool(StructuredTool):
     """A tool whose calls go through the gate."""
+
+    _seam: Seam = PrivateAttr()
 
     def run(self, tool_input: str | dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Run the tool; what it is called with is noted for the record.

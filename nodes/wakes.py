@@ -4,6 +4,7 @@ Answers are positional per task: an ``interrupt()`` that is skipped when a task 
 onto the wrong question. A call whose claim need not park any more therefore first consumes the wake-ups it parked for.
 """
 
+import itertools
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from langgraph.types import interrupt
 
 from langgraph_control.nodes import requests as ask
 
-__all__ = ["at_langgraph", "configurable", "park", "replay_wakes", "untouched"]
+__all__ = ["at_langgraph", "configurable", "execution", "park", "replay_wakes", "uses"]
 
 TASKS_MAX: Final = 4096  # only tasks that were resumed and have wake-ups are kept
 
@@ -76,20 +77,29 @@ def replay_wakes(key: str) -> None:
             _note(interrupt(_wake(key)))
 
 
-def untouched() -> bool:
-    """Return whether this task has neither asked anything nor run a child graph yet.
+def execution() -> object | None:
+    """Return what tells this execution of the task from any other, for as long as it is kept; None outside tasks."""
+    scratchpad = _scratchpad()
+    return None if scratchpad is None else scratchpad.interrupt_counter
 
-    Once it has, running a part of it again in process would meet other answers and another child's state.
+
+def uses() -> tuple[object, ...]:
+    """Return how much this task has asked and how many child graphs it has run, to be compared with a later answer.
+
+    Where that has changed, running again in process what ran meanwhile would meet other answers and another child's
+    state.
     """
     scratchpad = _scratchpad()
     if scratchpad is None:
-        return True
-    return all(_unused(counter) for counter in (scratchpad.interrupt_counter, scratchpad.subgraph_counter))
+        return ()
+    return tuple(_used(counter) for counter in (scratchpad.interrupt_counter, scratchpad.subgraph_counter))
 
 
-def _unused(counter: Any) -> bool:
+def _used(counter: Any) -> object:
     # Counting is the only thing its interface offers; where a release keeps it otherwise, it counts as used.
-    return getattr(counter, "_counter", counter) is None
+    step = getattr(counter, "_counter", counter)
+    counted = getattr(step, "__self__", step)
+    return repr(counted) if counted is None or isinstance(counted, itertools.count) else object()
 
 
 def _scratchpad() -> Any:

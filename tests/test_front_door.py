@@ -1,4 +1,4 @@
-"""The front door: ten names, all importable, and nothing heavy before it is needed."""
+"""The front door: twelve names, all importable, and nothing heavy before it is needed."""
 
 import inspect
 import subprocess
@@ -7,23 +7,25 @@ import sys
 import pytest
 
 import langgraph_control
-from langgraph_control import contracts, errors
+from langgraph_control import checks, contracts, errors, identity, middleware, server
 
 NAMES = [
     "ABSENT",
     "Action",
     "Approvals",
+    "Call",
     "Control",
     "ControlError",
     "Policy",
     "Run",
     "current_action",
     "reads",
+    "saga",
     "writes",
 ]
 
 
-def test_there_are_ten_names() -> None:
+def test_there_are_twelve_names() -> None:
     """`__all__` is sorted and holds exactly these."""
     assert langgraph_control.__all__ == NAMES
     assert sorted(NAMES) == NAMES
@@ -41,11 +43,11 @@ def test_what_is_exported_is_importable() -> None:
 def test_what_a_control_does() -> None:
     """These are all of Control's methods; each that talks to the ledger has its twin for event loops."""
     methods = {name for name, member in inspect.getmembers(langgraph_control.Control, callable) if name[0] != "_"}
-    blocking = {"get", "resume", "run", "stream", "submit"}
+    blocking = {"answer", "get", "reload", "resume", "run", "stream", "submit"}
     assert methods == {"bind", "close", "govern", "local", "subgraph", *blocking, *(f"a{name}" for name in blocking)}
 
 
-@pytest.mark.parametrize("module", [contracts, errors])
+@pytest.mark.parametrize("module", [checks, contracts, errors, identity, middleware, server])
 def test_public_modules_export_what_they_have(module: object) -> None:
     """What a public submodule lists, it has."""
     listed = getattr(module, "__all__", [])
@@ -55,8 +57,8 @@ def test_public_modules_export_what_they_have(module: object) -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """The lazy front door says what any module says."""
-    with pytest.raises(AttributeError, match="no attribute 'saga'"):
-        _ = langgraph_control.saga
+    with pytest.raises(AttributeError, match="no attribute 'transaction'"):
+        _ = langgraph_control.transaction
 
 
 def test_errors_and_the_policy_do_not_import_langgraph() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("graphs", "nodes", "audit", "guards")
-SHIPPED = {".py", ".sql", ".typed"}
+SHIPPED = {".py", ".sql", ".typed", ".html", ".css", ".js", ".svg", ".txt"}
 
 # Run with the wheel's unpacked files before everything else on the path.
 USE_THE_WHEEL = """
@@ -77,6 +77,12 @@ def test_wheel_holds_each_file_once(built: tuple[Path, Path, Path]) -> None:
     assert set(names) == expected_files()
     assert "langgraph_control/py.typed" in names
     assert "langgraph_control/audit/sql/migrations/0001_roles.sql" in names
+    console = "langgraph_control/console"
+    assert {
+        f"{console}/templates/base.html",
+        f"{console}/static/htmx.min.js",
+        f"{console}/static/htmx.LICENSE.txt",
+    } <= set(names)
 
 
 @pytest.mark.xdist_group("packaging")

@@ -17,6 +17,7 @@ class FaultKind(StrEnum):
     DROP_BEFORE = "drop_before"  # close the connection; never carry it out
     RATE_LIMIT = "rate_limit"  # 429 with Retry-After; not carried out
     ERROR_BEFORE = "error_before"  # 500; not carried out
+    REFUSE = "refuse"  # 422, as for what can never be done; not carried out
     ERROR_AFTER = "error_after"  # carry it out, then 502
     SLOW = "slow"  # carry it out, answer after `delay_ms`
     READ_LAG = "read_lag"  # carry it out and answer; reads show it only after `visible_after_ms`

@@ -173,6 +173,8 @@ class Service:
                 answer = problem(429, "slow_down", "too many requests")
             case FaultKind.ERROR_BEFORE:
                 answer = problem(500, "broken", "failed before doing anything")
+            case FaultKind.REFUSE:
+                answer = problem(422, "impossible", "this cannot be done")
             case FaultKind.APPLY_THEN_DROP:
                 perform(request_id, fault)
                 answer = None

@@ -1,7 +1,7 @@
 """The control layer for LangGraph agents: a write happens once, with permission, on record.
 
-The ten names below are the whole front door; what contracts are made of is in :mod:`langgraph_control.contracts`, every
-exception in :mod:`langgraph_control.errors`.
+The twelve names below are the whole front door; what contracts are made of is in :mod:`langgraph_control.contracts`,
+every exception in :mod:`langgraph_control.errors`.
 """
 
 from importlib import import_module
@@ -12,20 +12,23 @@ if TYPE_CHECKING:
     from langgraph_control.errors import ControlError
     from langgraph_control.graphs.control import Control
     from langgraph_control.graphs.run import Run
+    from langgraph_control.graphs.saga import saga
     from langgraph_control.guards.policy import Policy
     from langgraph_control.nodes.contexts import current_action
-    from langgraph_control.nodes.contracts import ABSENT, Action, reads, writes
+    from langgraph_control.nodes.contracts import ABSENT, Action, Call, reads, writes
 
 __all__ = [
     "ABSENT",
     "Action",
     "Approvals",
+    "Call",
     "Control",
     "ControlError",
     "Policy",
     "Run",
     "current_action",
     "reads",
+    "saga",
     "writes",
 ]
 
@@ -35,12 +38,14 @@ _HOMES = {
     "ABSENT": "nodes.contracts",
     "Action": "nodes.contracts",
     "Approvals": "audit.approvals",
+    "Call": "nodes.contracts",
     "Control": "graphs.control",
     "ControlError": "errors",
     "Policy": "guards.policy",
     "Run": "graphs.run",
     "current_action": "nodes.contexts",
     "reads": "nodes.contracts",
+    "saga": "graphs.saga",
     "writes": "nodes.contracts",
 }
 

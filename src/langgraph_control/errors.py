@@ -11,9 +11,17 @@ ControlError
 ├── NeedsHuman               the outcome cannot be found out by the program; a person settles it
 ├── UnknownRun               no such run for this tenant
 ├── RunRefused               the run cannot be started, joined or resumed now; the text says why and what to do
+├── NotAuthenticated         a credential is not accepted; the text says why
+├── SignInError              how people sign in is set up wrong; the text names file and key
 ├── ApprovalRefused          a vote was refused; the text says which rule refused it
 ├── OperationRefused         an operator's word does not count; the text says why
+├── MiddlewareUnavailable    LangChain is not installed, which only ``langgraph_control.middleware`` needs
 ├── WorkerRefused            the worker cannot start as it was called; the text says what to change
+├── ConsoleRefused           the console cannot start as it was called; the text says what to change
+├── ExportRefused            the file that says where spans go cannot be used; the text names the key
+├── NotifyRefused            the file that says who is told of requests cannot be used; the text names the key
+├── SealRefused              a signing key or a pin cannot be used, or the tree is not what was signed
+├── PinFailed                a checkpoint is not certain to be kept outside; the sealer tries again
 ├── QueueUnavailable         what wakes workers cannot be reached; runs are safe, and are found by the next sweep
 ├── TrailUnavailable         nothing was done, because nothing could be recorded; retry later
 │   └── DatabaseRefused      the server answers, but this login or this DSN may not do what is needed
@@ -29,19 +37,27 @@ from typing import ClassVar
 __all__ = [
     "ApprovalRefused",
     "ArgumentError",
+    "ConsoleRefused",
     "ContractError",
     "ControlError",
     "DatabaseRefused",
+    "ExportRefused",
     "GraphRefused",
     "KeyConflict",
     "LocalServerError",
+    "MiddlewareUnavailable",
     "NeedsHuman",
     "NoRun",
+    "NotAuthenticated",
+    "NotifyRefused",
     "OperationRefused",
+    "PinFailed",
     "PolicyError",
     "QueueUnavailable",
     "RunRefused",
     "SchemaMismatch",
+    "SealRefused",
+    "SignInError",
     "TrailUnavailable",
     "UnknownRun",
     "WorkerRefused",
@@ -128,6 +144,18 @@ class RunRefused(ControlError):  # noqa: N818
     code = "run_refused"
 
 
+class NotAuthenticated(ControlError):  # noqa: N818
+    """A person's credential is not accepted: unknown, expired, or not for this service. Nothing was asked or done."""
+
+    code = "not_authenticated"
+
+
+class SignInError(ControlError):
+    """How people sign in is set up wrong: a file of tokens, or an OpenID provider. The text names file and key."""
+
+    code = "sign_in_invalid"
+
+
 class ApprovalRefused(ControlError):  # noqa: N818
     """A vote was refused and the refusal recorded; the text says which rule refused it."""
 
@@ -140,10 +168,46 @@ class OperationRefused(ControlError):  # noqa: N818
     code = "operation_refused"
 
 
+class MiddlewareUnavailable(ControlError, ImportError):  # noqa: N818
+    """``langgraph_control.middleware`` was imported where LangChain is not installed. Nothing else needs it."""
+
+    code = "langchain_missing"
+
+
 class WorkerRefused(ControlError):  # noqa: N818
     """The worker cannot start as it was called: its file of graphs, its name or its queue. No run was touched."""
 
     code = "worker_refused"
+
+
+class ConsoleRefused(ControlError):  # noqa: N818
+    """The console cannot start as it was called: its address, its port, or what it needs. Nothing was changed."""
+
+    code = "console_refused"
+
+
+class ExportRefused(ControlError):  # noqa: N818
+    """The file that says where spans go cannot be used. The text names file, line and key; nothing was exported."""
+
+    code = "export_invalid"
+
+
+class NotifyRefused(ControlError):  # noqa: N818
+    """The file that says who is told of requests cannot be used. The text names file, line and key; nobody was told."""
+
+    code = "notify_invalid"
+
+
+class SealRefused(ControlError):  # noqa: N818
+    """A signing key or a pin cannot be used, or the tree is not what was sealed before. Nothing was signed."""
+
+    code = "seal_refused"
+
+
+class PinFailed(ControlError):  # noqa: N818
+    """It is not certain that a checkpoint is kept outside the database. A sealer tries again; no run waits for it."""
+
+    code = "pin_failed"
 
 
 class QueueUnavailable(ControlError):  # noqa: N818

@@ -1,7 +1,8 @@
 """Runs as OpenTelemetry traces: what ``langgraph-control export`` sends, through an exporter of one's own.
 
 Spans are a projection of the trail, not of what a process happened to see: one run is one trace over all processes and
-pauses, and exporting it twice gives the same ids.
+pauses, and exporting it twice gives the same ids. What a run's code starts in any process lands in the same trace;
+:class:`ParkedSpans` has what others instrument show LangGraph's interrupts as what they are.
 """
 
 from uuid import UUID
@@ -11,11 +12,12 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from langgraph_control.audit.connection import LedgerConnection
 from langgraph_control.audit.export import export_runs
 from langgraph_control.audit.names import run_id as id_of
+from langgraph_control.audit.parked_spans import ParkedSpans
 from langgraph_control.audit.requests import FindRun
 from langgraph_control.audit.span_ids import span_id, trace_id, traceparent
 from langgraph_control.errors import UnknownRun
 
-__all__ = ["export_run", "span_id", "trace_id", "traceparent"]
+__all__ = ["ParkedSpans", "export_run", "span_id", "trace_id", "traceparent"]
 
 
 def export_run(exporter: SpanExporter, run_id: UUID | str, dsn: str) -> int:

@@ -23,9 +23,15 @@ ARGUMENTS: Final = "'default', %(run)s, now(), ARRAY['approval.granted'], '{}', 
 
 REFUSED: Final = {
     # Votes and grants
-    "inserting a vote": "INSERT INTO control.vote VALUES (%(approval)s, 'ana', 'approve', '', 'x', '{}', now())",
+    "inserting a vote": (
+        "INSERT INTO control.vote VALUES (%(approval)s, 'ana', 'approve', '', 'x', '{}', NULL, NULL, NULL, now())"
+    ),
+    "editing": "SELECT control.edit_v1(%(approval)s, '{\"amount\": 1}', NULL, NULL, NULL, '{}')",
+    "withdrawing a vote": "SELECT control.withdraw_vote_v1(%(approval)s, NULL, NULL, NULL, '{}')",
+    "delegating": "SELECT control.delegate_v1(gen_random_uuid(), 'bot', NULL, now(), NULL, NULL, NULL, '{}')",
+    "reviewing": "SELECT control.review_v1(%(approval)s, 'accepted', NULL, NULL, NULL, '{}')",
     "granting": "UPDATE control.approval SET state = 'granted' WHERE approval_id = %(approval)s",
-    "voting": "SELECT control.vote_v1(%(approval)s, 'approve', NULL, 'ana@acme.example', '{}')",
+    "voting": "SELECT control.vote_v1(%(approval)s, 'approve', NULL, NULL, 'ana@acme.example', NULL, '{}')",
     "closing a request": "SELECT control.close_approval(%(approval)s, 'granted', now())",
     "loosening a requirement": "UPDATE control.approval SET requirement = '{}' WHERE approval_id = %(approval)s",
     # Entries
@@ -41,7 +47,7 @@ REFUSED: Final = {
     "mapping itself to another role": "UPDATE control.login SET role = 'approver'",
     "joining a role": "INSERT INTO control.membership VALUES ('default', 'finance', 'agent@acme.example')",
     "lowering a floor": "DELETE FROM control.floor",
-    "publishing a policy": "SELECT control.policy_publish_v1('h', '', '[]', '[]', '[]', '')",
+    "publishing a policy": "SELECT control.policy_publish_v1('h', '', '[]', '[]', '[]', 1, 1, '')",
     "reading the tenants' secrets": "SELECT secret FROM control.tenant",
     "becoming the owner": "SET ROLE control_owner",
     "becoming an approver": "SET ROLE control_approver",
@@ -57,6 +63,7 @@ REFUSED: Final = {
     "replacing a function": "ALTER FUNCTION control.vote_refusal SET search_path = pg_temp",
     # Definitions
     "a table of its own in the schema": "CREATE TABLE control.mine ()",
+    "disabling triggers": "ALTER TABLE control.approval DISABLE TRIGGER ALL",
     "a trigger on the trail": "CREATE TRIGGER t BEFORE INSERT ON control.entry EXECUTE FUNCTION control.clock()",
     "a rule on the trail": "CREATE RULE r AS ON INSERT TO control.entry DO INSTEAD NOTHING",
     "a row policy": "CREATE POLICY p ON control.entry",
@@ -72,6 +79,13 @@ def waiting(desk_database: Database) -> Iterator[Run]:
     desk = Desk.on(desk_database)
     with desk.control:
         yield desk.run(desk.refunding(500), trigger=new_trigger())
+
+
+# One read, and one refused write, as an agent's login puts them on record.
+OBSERVE = """SELECT control.observe_v1(%(run)s, 1, 't', NULL, 'succeeded', NULL, sha256(''), NULL, NULL, NULL, NULL,
+    NULL, 9, 5, 1000, 1000, 0, '{}', NULL)"""
+STEP = """SELECT control.step_v1(%(run)s, 1, 't', NULL, sha256(''), sha256(''), sha256(''), sha256(''), sha256(''),
+    now(), '{}')"""
 
 
 def names(run: Run) -> dict[str, UUID]:
@@ -128,8 +142,9 @@ def test_shadowing_changes_nothing(desk_database: Database, waiting: Run) -> Non
     with psycopg.connect(desk_database.agent, autocommit=True) as agent:
         for statement in SHADOWS:
             agent.execute(statement.encode())
+        voting = b"SELECT control.vote_v1(%(approval)s, 'approve', NULL, NULL, NULL, NULL, '{}')"
         with pytest.raises(InsufficientPrivilege):
-            agent.execute(b"SELECT control.vote_v1(%(approval)s, 'approve', NULL, NULL, '{}')", names(waiting))
+            agent.execute(voting, names(waiting))
         own = agent.execute("SELECT tenant FROM control.session_v1()").fetchone()
         assert own == ("default",)
         row = agent.execute(
@@ -174,9 +189,11 @@ def test_another_tenants_login_cannot_act_on_a_run(desk_database: Database, wait
 
         assert answer("SELECT (r).answer FROM control.run_acquire_v1(%(run)s, 'h', 1000, '{}') r") == "unknown"
         assert (
-            answer("SELECT (r).answer FROM control.run_release_v1(%(run)s, 1, 0, 'done', '', NULL, '{}') r") == "stale"
+            answer("SELECT (r).answer FROM control.run_release_v1(%(run)s, 1, 0, 'done', '', '', '', NULL, '{}') r")
+            == "stale"
         )
-        assert answer("SELECT control.observe_v1(%(run)s, 1, 't', true, '{}', NULL)") is False
+        assert answer(f"SELECT (r).answer FROM ({OBSERVE}) o (r)") == "stale"
+        assert answer(STEP) is None
         assert answer("SELECT control.run_base_v1(%(run)s, 1, 'x')") is None
         assert answer("SELECT control.run_renew_v1(ARRAY[%(run)s::uuid], ARRAY[1::bigint], 1000)") is None
         with pytest.raises(psycopg.Error) as refused:
@@ -208,7 +225,8 @@ def test_the_other_logins_cannot_do_the_agents_part(desk_database: Database, wai
     statements = (
         "SELECT control.run_acquire_v1(%(run)s, 'h', 1000, '{}')",
         "SELECT * FROM control.session_v1()",
-        "SELECT control.observe_v1(%(run)s, 1, 't', true, '{}', NULL)",
+        OBSERVE,
+        STEP,
     )
     for dsn in (desk_database.approver("ana"), desk_database.auditor):
         with psycopg.connect(dsn, autocommit=True) as connection:

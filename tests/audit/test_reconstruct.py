@@ -15,10 +15,10 @@ from langgraph_control.audit.ledger import Outcome
 from langgraph_control.audit.printable import printable
 from langgraph_control.audit.reconstruct import Story, reconstruct
 from langgraph_control.audit.rows import EntryRow, RunState
-from langgraph_control.audit.sentences import Tone
 from langgraph_control.audit.timeline import duration_text, timeline
+from langgraph_control.audit.tones import Tone
 from tests.support.postgres import Database
-from tests.support.trails import OpenRun, TrailWriter, tamper
+from tests.support.trails import POLICY, OpenRun, TrailWriter, tamper
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -66,7 +66,7 @@ def test_who_why_and_what_are_told(trail: TrailWriter) -> None:
     assert attempt.why == ("rules[0] policy.yaml:6 says approve",)
     details = dict(attempt.details)
     assert details["target"] == "invoice 17"
-    assert dict(attempt.ids)["policy"] == "4" * 64
+    assert dict(attempt.ids)["policy"] == POLICY
     assert attempt.arguments == (("invoice", "17"), ("note", '"refund"'))
 
 
@@ -159,7 +159,7 @@ def test_hostile_text_is_defused(trail: TrailWriter) -> None:
     run = trail.open()
     trail.claim(run, payload=b'{"args": {"note": "\\u001b[2J\\u202egnp.exe\\u200b[red]"}, "before": null}')
     (line,) = timeline(told(trail, run))[1:]
-    assert line.arguments == r'note="\u001b[2J\u202egnp.exe\u200b[red]"'
+    assert line.arguments == r'note="\u001b[2J<U+202E>gnp.exe<U+200B>[red]"'
 
 
 @given(st.text(st.characters(max_codepoint=sys.maxunicode)))
@@ -168,6 +168,11 @@ def test_printable_text_hides_nothing(text: str) -> None:
     shown = printable(text)
     assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
     shown.encode()
+
+
+def test_what_passes_for_something_else_is_flagged() -> None:
+    """A word of mixed alphabets says so on a terminal as it does in the console."""
+    assert printable("pay p\u0430ypal") == "pay p\u0430ypal [one word in letters of Cyrillic and Latin]"
 
 
 def test_a_cut_is_said() -> None:

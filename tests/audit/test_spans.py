@@ -1,7 +1,7 @@
 """Spans are a projection of the trail: one trace a run, the same from every process, given only when final."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,6 +15,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from langgraph_control.audit import span_names as names
 from langgraph_control.audit.entries import Entry
 from langgraph_control.audit.ledger import Outcome
+from langgraph_control.audit.requests import FindTenantChain
 from langgraph_control.audit.rows import RunState
 from langgraph_control.audit.spans import span_id, spans, trace_id, traceparent
 from tests.support.postgres import Database
@@ -54,11 +55,17 @@ def attributes(span: ReadableSpan) -> dict[str, object]:
 
 
 def test_a_run_that_paused_for_days_is_one_trace(trail: TrailWriter) -> None:
-    """Root, attempt, approval and wait share one trace over two workers, with the run as parent."""
+    """Root, read, attempt, approval and wait share one trace over two workers, with the run as parent."""
     run = trail.refund()
     found = projected(trail, run)
-    assert set(found) == {"control.run", "execute_tool refund", "control.approval", "control.wait"}
-    root = found.pop("control.run")
+    assert set(found) == {
+        "invoke_agent support",
+        "execute_tool find_invoice",
+        "execute_tool refund",
+        "control.approval",
+        "control.wait",
+    }
+    root = found.pop("invoke_agent support")
     assert root.context is not None
     assert root.parent is None
     assert root.context.trace_id == trace_id(run.run_id) == run.run_id.int
@@ -97,10 +104,66 @@ def test_attributes_answer_who_what_and_why(trail: TrailWriter) -> None:
     assert "note" not in span.to_json()
 
 
-def test_events_of_the_run_are_on_its_root(trail: TrailWriter) -> None:
-    """What lasts no time is an event of the root: the start, the read, the end."""
-    root = projected(trail, trail.refund())["control.run"]
-    assert [event.name for event in root.events] == ["run.started", "action.succeeded", "run.finished"]
+def test_what_stands_by_itself_is_a_span(trail: TrailWriter) -> None:
+    """What lasts no time is a span at once, so that it is seen while the run is parked; the root has start and end."""
+    run = trail.open()
+    trail.observe(run)
+    trail.observe(run, succeeded=False)
+    read, failed = spans(run.run_id, entries(trail, run))
+    assert (read.name, read.start_time) == ("execute_tool find_invoice", read.end_time)
+    assert (read.status.status_code, failed.status.status_code) == (StatusCode.UNSET, StatusCode.ERROR)
+    root = projected(trail, trail.refund("ticket/2"))["invoke_agent support"]
+    assert [event.name for event in root.events] == ["run.started", "run.finished"]
+
+
+def test_every_entry_is_told(trail: TrailWriter) -> None:
+    """Each entry of a finished run is in some span, as its beginning, its end or an event of it."""
+    run = trail.refund()
+    events = [event for span in spans(run.run_id, entries(trail, run)) for event in span.events]
+    told = {str(event.attributes.get(names.SEQ)) for event in events if event.attributes is not None}
+    assert told == {str(entry.seq) for entry in entries(trail, run)}
+
+
+def test_what_comes_after_the_end_is_a_span(trail: TrailWriter) -> None:
+    """An entry after the end of its run is a span by itself; those before it stay as they were."""
+    run = trail.open()
+    claim, _ = trail.claim(run)
+    trail.settle(run, claim)
+    trail.release(run)
+    before = [span.to_json() for span in spans(run.run_id, entries(trail, run))]
+    trail.claim(run, "another")  # with a token that is stale by now
+    after = [span.to_json() for span in spans(run.run_id, entries(trail, run))]
+    assert after[: len(before)] == before
+    (late,) = list(spans(run.run_id, entries(trail, run)))[len(before) :]
+    assert late.name == "run.fenced"
+
+
+def test_a_timer_says_until_when(trail: TrailWriter) -> None:
+    """A run that waits for a time has a span as long as the wait, with the moment it waited for."""
+    run = trail.open()
+    trail.release(run, RunState.RETRYING, "system_down", wake_ms=60_000)
+    trail.pass_time(minutes=2)
+    trail.resume(run)
+    wait = projected(trail, run)["control.wait"]
+    assert lengthy(wait) >= timedelta(minutes=2)
+    assert wait.start_time is not None
+    until = datetime.fromisoformat(str(attributes(wait)[names.WAIT_UNTIL]))
+    assert (
+        timedelta(seconds=59)
+        < until - datetime.fromtimestamp(wait.start_time / NANOSECONDS, UTC)
+        < timedelta(seconds=61)
+    )
+    assert (attributes(wait)[names.STATE], wait.status.status_code) == ("retrying", StatusCode.UNSET)
+
+
+def test_what_belongs_to_no_run_is_a_trace_each(trail: TrailWriter) -> None:
+    """The chain that never ends is no trace that never ends: each of its entries is a trace of its own."""
+    trail.publish()
+    chain = trail.agent.ask(FindTenantChain()).run_id
+    found = list(spans(chain, (Entry.of(row) for row in trail.agent.entries(chain))))
+    assert [span.name for span in found] == ["policy.loaded"] * 2
+    assert all(span.parent is None for span in found)
+    assert len({span.context.trace_id for span in found if span.context}) == 2
 
 
 def test_the_vote_is_an_event_of_the_approval(trail: TrailWriter) -> None:
@@ -123,7 +186,7 @@ def test_a_span_is_given_only_when_final(trail: TrailWriter) -> None:
         now = {span.context.span_id: span.to_json() for span in spans(run.run_id, known[:length]) if span.context}
         assert before.items() <= now.items()
         before = now
-    assert len(before) == 4
+    assert len(before) == 5
 
 
 def test_a_lost_attempt_is_an_error_and_its_reading_is_not(trail: TrailWriter) -> None:
@@ -141,7 +204,7 @@ def test_a_lost_attempt_is_an_error_and_its_reading_is_not(trail: TrailWriter) -
     assert attributes(attempt)[names.ERROR_TYPE] == "lost"
     assert attributes(read_back)[names.OUTCOME] == "found"
     assert read_back.status.status_code is StatusCode.UNSET
-    assert found["control.run"].status.status_code is StatusCode.UNSET
+    assert found["invoke_agent support"].status.status_code is StatusCode.UNSET
 
 
 @pytest.mark.parametrize(

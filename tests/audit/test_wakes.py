@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import orjson
@@ -22,6 +23,14 @@ from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database
 
 SECOND_MS = 1000
+ONE_OF_FINANCE = {
+    "quorum": {"finance": 1},
+    "not_by": ["requester"],
+    "within_seconds": 3600,
+    "execute_within_seconds": 3600,
+    "on_expiry": "deny",
+    "comment_required": False,
+}
 
 
 @pytest.fixture
@@ -167,6 +176,19 @@ def test_a_run_is_due_when_what_it_waits_for_is_settled(store: Store) -> None:
     assert due(store) == ()
     store.call(settle(claimed))
     assert [(run.run_id, run.why, run.offered) for run in due(store)] == [(run_id, Why.WOKEN, True)]
+
+
+def test_a_run_is_due_when_another_one_closes_the_request_both_wait_for(store: Store, database: Database) -> None:
+    """At its own deadline a run withdraws a request; whoever waits for it with no time left either hears of it."""
+    deadline = datetime.now(UTC) + timedelta(seconds=8)
+    runs = [store.call(replace(run_open(lease_ms=15 * SECOND_MS), deadline=deadline)) for _ in range(2)]
+    claimed = replace(claim(UUID(int=0), 0), verb="approve", requirement=ONE_OF_FINANCE)
+    claims = [replace(claimed, run_id=run.run_id or UUID(int=0), token=run.token or 0) for run in runs]
+    for one in claims:
+        assert store.call(replace(one, attempt=uuid4())).reason == "needs_approval"
+    later(database, 10)
+    assert store.call(replace(claims[0], attempt=uuid4())).reason == "deadline_passed"
+    assert store.call(released(runs[1], state=RunState.NEEDS_APPROVAL)).answer is Release.AGAIN
 
 
 def test_a_word_that_comes_as_the_lease_is_given_up_is_not_lost(store: Store, database: Database) -> None:

@@ -15,8 +15,9 @@ from typing import Final
 
 from tests.chaos.deaths import PLACES, Death
 from tests.chaos.judge import AT_REST
+from tests.chaos.people import vote
 from tests.chaos.plans import Job, jobs
-from tests.chaos.worker import JOBS_AT_ONCE, Report, Settings, vote, work
+from tests.chaos.worker import JOBS_AT_ONCE, Report, Settings, work
 from tests.chaos.world import World
 
 OPEN_JOBS: Final = 24
@@ -77,7 +78,7 @@ class Conductor:
         self._plans = jobs(random.Random(f"plans {seed}"))
         self._count, self._kills, self._say = workers, kills, say
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["tests.chaos.worker"])
+        self._context.set_forkserver_preload(["tests.chaos.worker", "tests.chaos.people"])
         self._workers: list[_Worker] = []
         self._later: list[tuple[float, int, str]] = []  # when, tie-breaker, trigger
         self._ties = itertools.count()
@@ -85,6 +86,12 @@ class Conductor:
         self.jobs: dict[str, Job] = {}
         self.reports: dict[str, Report] = {}
         self.score = Score()
+
+    @property
+    def missing(self) -> str:
+        """What there was no time for; "" if nothing."""
+        short = self._kills - self.score.kills
+        return f"{short} of {self._kills} kills" if short > 0 else ""
 
     def run(self) -> None:
         """Do all of it: work under fire, then come to rest, then deliver everything once more."""

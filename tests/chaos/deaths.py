@@ -24,6 +24,9 @@ PLACES: Final = (
     *(f"{when} {statement}" for when in ("before", "after") for statement in STATEMENTS),
 )
 
+WORKER_PLACES: Final = tuple(place.replace("run_open", "run_take") for place in PLACES)
+"""The same for a worker, which takes runs that others opened."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Death:

@@ -16,11 +16,12 @@ from langgraph_control.audit.names import run_id
 from langgraph_control.audit.reconstruct import reconstruct
 from langgraph_control.audit.timeline import timeline
 from langgraph_control.audit.verify import verify_run
-from tests.chaos.plans import Job
-from tests.chaos.worker import Report
+from tests.chaos.plans import BACK, Job, PlannedCall
+from tests.chaos.worker import Report, Told
 from tests.support.postgres import Database
 
 SETTLED: Final = frozenset({"succeeded", "failed", "denied", "ready"})
+CLOSED: Final = SETTLED | {"needs_human", "abandoned"}
 AT_REST: Final = frozenset({"done", "needs_human"})
 
 _ACTIONS: Final = """
@@ -31,6 +32,18 @@ SELECT encode(a.key, 'hex'), a.tool, a.kind, a.state, a.run_id::text, e.target
          FROM control.entry p WHERE p.run_id = a.payload_run AND p.seq = a.payload_seq) e ON true
 """
 """Every action with the business identity it is about, as its own recorded arguments have it."""
+
+_HAPPENINGS: Final = """
+SELECT what, count(*)
+  FROM control.entry e
+ CROSS JOIN LATERAL (SELECT e.facts::jsonb AS facts) f
+ CROSS JOIN LATERAL (
+       SELECT 'parked as ' || (f.facts ->> 'state') AS what WHERE f.facts -> 'events' ? 'wait.started'
+       UNION ALL SELECT 'settled by a person' WHERE f.facts -> 'events' ? 'action.resolved'
+       UNION ALL SELECT 'expired' WHERE f.facts -> 'events' ? 'approval.expired'
+       UNION ALL SELECT 'resumed' WHERE f.facts -> 'events' ? 'run.resumed') w
+ GROUP BY what
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,11 +158,21 @@ def judge(world: World, reports: Mapping[str, Report], jobs: Iterable[Job], data
     for job in jobs:
         report = reports.get(job.trigger)
         verdict.violations += _of_job(job, report, world)
-        allowed = {call.target for call in job.calls if not call.must_not_happen}
+        allowed = {call.target for call in job.calls if not call.must_not_happen and call.tool != "move"}
         undone = (said for said in (report.told if report else ()) if not said.done and said.target in allowed)
         verdict.given_up.update(said.tool for said in undone)
     _check_chains(verdict, reports, database)
     return verdict
+
+
+def happenings(database: Database) -> Mapping[str, int]:
+    """Count what the runs went through: whether the session was as rough as it was meant to be.
+
+    Args:
+        database: the ledger.
+    """
+    with psycopg.connect(database.admin) as connection:
+        return {str(what): int(count) for what, count in connection.execute(_HAPPENINGS)}
 
 
 def told(database: Database, run: str) -> list[str]:
@@ -183,7 +206,7 @@ def _of_effects(world: World) -> Iterator[Violation]:
             yield Violation(what="lost", why=f"{action.target} succeeded, {effects} effects", run=action.run)
         if action.state in SETTLED - {"succeeded"} and effects:
             yield Violation(what="wrong", why=f"{action.target} is {action.state}, and it happened", run=action.run)
-        if action.state not in SETTLED | {"needs_human"}:
+        if action.state not in CLOSED:
             yield Violation(what="stuck", why=f"{action.target} is {action.state} at the end", run=action.run)
 
 
@@ -192,7 +215,7 @@ def _of_job(job: Job, report: Report | None, world: World) -> Iterator[Violation
         state = f"{report.state} {report.reason}" if report else "never reported"
         yield Violation(what="stuck", why=f"{job.trigger}: {state}", run=report.run_id if report else "")
         return
-    targets = {call.target for call in job.calls}
+    targets = {target for call in job.calls for target in call.targets}
     open_ones = {action.target: action for action in world.actions if action.target in targets}
     if report.state == "needs_human":
         if not any(action.state == "needs_human" for action in open_ones.values()):
@@ -201,6 +224,9 @@ def _of_job(job: Job, report: Report | None, world: World) -> Iterator[Violation
     answered = {said.target: said for said in report.told}
     for call in job.calls:
         said = answered.get(call.target)
+        if call.tool == "move":
+            yield from _of_saga(job, call, said, world, report)
+            continue
         effects = world.by_target.get(call.target, 0)
         state = open_ones[call.target].state if call.target in open_ones else "missing"
         where = f"{job.trigger} is done; {call.target} is {state} with {effects} effects"
@@ -210,8 +236,28 @@ def _of_job(job: Job, report: Report | None, world: World) -> Iterator[Violation
             yield Violation(what="lost", why=f"{where}; told: done", run=report.run_id)
         elif said.done and call.must_not_happen:
             yield Violation(what="wrong", why=f"{where}; told: done", run=report.run_id)
-        elif not said.done and effects:
+        elif not said.done and effects and state != "abandoned":
             yield Violation(what="wrong", why=f"{where}; told: {said.text}", run=report.run_id)
+
+
+def _of_saga(job: Job, call: PlannedCall, said: Told | None, world: World, report: Report) -> Iterator[Violation]:
+    """All of it or nothing, as the systems of record show it; some of it only where a person gave up."""
+    done = [world.by_target.get(part, 0) for part in call.parts]
+    back = [world.by_target.get(f"{part}{BACK}", 0) for part in call.parts[:-1]]
+    where = f"{job.trigger} is done; saga {call.target}: {done} effects, {back} taken back"
+    match said.text if said else None:
+        case "done":
+            if done != [1, 1, 1] or any(back) or call.locked:
+                yield Violation(what="wrong", why=f"{where}; told: done", run=report.run_id)
+        case "undone":
+            if done != [*back, 0]:
+                yield Violation(what="wrong", why=f"{where}; told: undone", run=report.run_id)
+        case "partly_undone":
+            given_up = {"needs_human", "abandoned"} & {one.state for one in world.actions if one.target in call.targets}
+            if not given_up:
+                yield Violation(what="wrong", why=f"{where}; told: partly undone, by nobody", run=report.run_id)
+        case other:
+            yield Violation(what="lost", why=f"{where}; told: {other}", run=report.run_id)
 
 
 def _check_chains(verdict: Verdict, reports: Mapping[str, Report], database: Database) -> None:

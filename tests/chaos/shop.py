@@ -19,8 +19,9 @@ from langchain_core.tools import BaseTool, StructuredTool
 
 from demo.billing import client
 from demo.billing.client import Billing
-from langgraph_control import ABSENT, Action, Control, Policy, current_action, writes
+from langgraph_control import ABSENT, Action, Call, Control, Policy, current_action, reads, saga, writes
 from tests.chaos.deaths import here
+from tests.chaos.plans import BACK
 
 VISIBLE_SECONDS: Final = 3.0
 """How long an effect may take to show: longer than any fault delays one, also on a busy machine."""
@@ -36,10 +37,12 @@ owner: finance
 approve: {within: 1h, on_expiry: deny, not_by: [requester]}
 rules:
   - {tool: refund, when: {amount: {gt: 0, lte: 100}}, then: allow}
-  - {tool: refund, when: {amount: {gt: 100, lte: 1000}}, then: approve, by: finance}
+  - {tool: refund, when: {amount: {gt: 100, lte: 500}}, then: approve, by: finance}
+  - {tool: refund, when: {amount: {gt: 500, lte: 1000}}, then: approve, by: finance, within: 4s}
   - {tool: send_email, then: allow}
 otherwise:
   - {impact: record, then: allow}
+breakers: {billing: {error_rate: 0.6, open_for: 3s, probes: 2}}
 """,
     source="control.yaml",
 )
@@ -72,9 +75,11 @@ class Shop:
             key="target", impact="money", system="billing", explain=explain, timeout=timeout,
             find=self._find, visible_within=VISIBLE_SECONDS,
         )  # fmt: skip
-        note = writes(key="target", impact="record", explain=explain, timeout=timeout, keyed_for="24h")
+        note = writes(
+            key="target", impact="record", explain=explain, timeout=timeout, keyed_for="24h", undo=_back("post_note")
+        )
         email = writes(key="target", impact="message", explain=explain, timeout=timeout)
-        book = writes(key="target", impact="record", explain=explain, timeout=timeout, sql=True)
+        book = writes(key="target", impact="record", explain=explain, timeout=timeout, sql=True, undo=_back("book"))
         return [
             refund(_tool("refund", self._refund, self._arefund)),
             note(_tool("post_note", self._note, self._anote)),
@@ -128,6 +133,33 @@ class Shop:
         done = await self._billing.asend(call, headers=_headers(keyed=keyed))
         here("effect done")
         return f"done: {done['id']}"
+
+
+def _back(tool: str) -> Any:
+    """What takes back a note or a booking: another one, about the same with a mark."""
+    return lambda action: Call(tool, target=f"{action.args['target']}{BACK}", reason="taken back")
+
+
+def _move(tools: Sequence[BaseTool]) -> BaseTool:
+    """The tool that runs a saga: a note, a booking, a refund, or nothing of it."""
+
+    def step(tool: str, part: str, **more: Any) -> Any:
+        return lambda so_far: Call(tool, target=f"{so_far.request['target']}-{part}", reason="part of a move", **more)
+
+    steps = {
+        "note": step("post_note", "a"),
+        "booking": step("book", "b"),
+        "refund": step("refund", "c", amount=Decimal(20)),
+    }
+    move = saga("move", steps, tools=tools)
+
+    def run(target: str, reason: str) -> str:
+        return str(move.invoke({"request": {"target": target}}, durability="sync")["outcome"])
+
+    async def arun(target: str, reason: str) -> str:
+        return str((await move.ainvoke({"request": {"target": target}}, durability="sync"))["outcome"])
+
+    return reads()(_tool("move", run, arun))
 
 
 # A keyed provider compares what comes under one key, and the model words its reasons anew each time.
@@ -202,4 +234,5 @@ def open_shop(control: Control, billing: Billing) -> Any:
         control: of this process.
         billing: the service.
     """
-    return control.bind(create_agent(Planner(), control.govern(Shop(billing).tools())), name=GRAPH)
+    tools = control.govern(Shop(billing).tools())
+    return control.bind(create_agent(Planner(), [*tools, *control.govern([_move(tools)])]), name=GRAPH)

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Final, Literal
 
-import orjson
 from langchain_core.messages import AIMessage, ToolMessage
 
 from demo.billing.client import Billing
-from langgraph_control import Approvals, Control, ControlError, Run
+from langgraph_control import Control, Run
 from langgraph_control.audit.leases import RunLeases
 from langgraph_control.graphs import ledger
 from langgraph_control.nodes import call as governed_call
 from tests.chaos.deaths import Death, arm
-from tests.chaos.plans import Job, rejected
+from tests.chaos.plans import Job
 from tests.chaos.shop import POLICY, open_shop
 
 LEASE_MS: Final = 3_000
@@ -114,34 +113,14 @@ def shorten_leases() -> None:
     setattr(governed_call, "LEASE_MARGIN_SECONDS", LEASE_MARGIN_SECONDS)  # noqa: B010 - a Final, for this process only
 
 
-def vote(conductor: Connection, dsn: str) -> None:
-    """Decide on every request as it comes, from a process and a login of its own, until told to stop.
-
-    Args:
-        conductor: anything received on it ends the voting.
-        dsn: the approver login's.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.disable(logging.CRITICAL)
-    with Approvals(dsn) as approvals:
-        while not conductor.poll(0.2):
-            try:
-                for request in approvals.inbox():
-                    target = orjson.loads(request.card)["what"]["arguments"]["target"]
-                    decide = approvals.reject if rejected(target) else approvals.approve
-                    decide(request.approval_id)
-            except ControlError:
-                continue  # the server is being restarted, or the request was replaced meanwhile: look again
-
-
 def _drive_sync(conductor: Connection, control: Control, agent: Any, report: Callable[[Report], None]) -> None:
     def drive(job: Job) -> None:
         try:
-            run = control.run(agent, _input(job), trigger=job.trigger, intent=job.intent, actor="chaos-bot")
+            run = control.run(agent, to_say(job), trigger=job.trigger, intent=job.intent, actor="chaos-bot")
         except Exception as error:  # noqa: BLE001 - whatever it is, the delivery is made again
             report(_failed(job, error))
         else:
-            report(_reported(run))
+            report(reported(run))
 
     with ThreadPoolExecutor(JOBS_AT_ONCE) as threads:
         while (job := conductor.recv()) is not None:
@@ -151,11 +130,11 @@ def _drive_sync(conductor: Connection, control: Control, agent: Any, report: Cal
 def _drive_async(conductor: Connection, control: Control, agent: Any, report: Callable[[Report], None]) -> None:
     async def drive(job: Job) -> None:
         try:
-            run = await control.arun(agent, _input(job), trigger=job.trigger, intent=job.intent, actor="chaos-bot")
+            run = await control.arun(agent, to_say(job), trigger=job.trigger, intent=job.intent, actor="chaos-bot")
         except Exception as error:  # noqa: BLE001 - as above
             report(_failed(job, error))
         else:
-            report(_reported(run))
+            report(reported(run))
 
     async def drive_all() -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -165,7 +144,12 @@ def _drive_async(conductor: Connection, control: Control, agent: Any, report: Ca
     asyncio.run(drive_all())
 
 
-def _input(job: Job) -> dict[str, Any]:
+def to_say(job: Job) -> dict[str, Any]:
+    """Return a job as the graph's input.
+
+    Args:
+        job: drawn.
+    """
     return {"messages": [{"role": "user", "content": job.message}]}
 
 
@@ -174,7 +158,12 @@ def _failed(job: Job, error: Exception) -> Report:
     return Report(trigger=job.trigger, run_id="", state="", reason=named)
 
 
-def _reported(run: Run) -> Report:
+def reported(run: Run) -> Report:
+    """Return where a run stands, and what its model was told.
+
+    Args:
+        run: as looked at by a process that has its graph.
+    """
     messages = run.output["messages"] if run.output else ()
     asked = {
         call["id"]: (call["name"], call["args"]["target"])

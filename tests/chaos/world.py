@@ -33,6 +33,11 @@ FAULTS: Final = (
 )
 """How often each is played on a write; one request meets one at most."""
 
+PAUSES: Final = (("/refunds", 0.01), ("/notes", 0.05), ("/emails", 0.05))
+"""How often a write is told to come again later than a call waits in its process. A refund's 429 holds all refunds."""
+
+PAUSE_SECONDS: Final = 6
+
 READ_FAULTS: Final = ((FaultKind.RATE_LIMIT, 0.05), (FaultKind.DROP_BEFORE, 0.05))
 WRITE_PATHS: Final = ("/refunds", "/notes", "/emails")
 
@@ -69,15 +74,27 @@ class World:
             job: drawn, not yet delivered.
         """
         for call in job.calls:
-            if call.tool == "refund":
-                self.billing.put_order(call.target, "10000", locked=call.locked)
+            if call.tool in ("refund", "move"):
+                self.billing.put_order(call.parts[-1], "10000", locked=call.locked)
 
-    def misbehave(self, dice: random.Random) -> None:
+    def misbehave(self, dice: random.Random, *, pausing: bool = False) -> None:
         """Have the service play faults from now on, with dice of its own.
 
         Args:
             dice: seeded.
+            pausing: it also asks for pauses so long that runs are parked for them.
         """
+        for path, chance in PAUSES if pausing else ():
+            self.billing.schedule(
+                Fault(
+                    kind=FaultKind.RATE_LIMIT,
+                    path=path,
+                    times=None,
+                    probability=chance,
+                    seed=dice.getrandbits(32),
+                    retry_after_seconds=PAUSE_SECONDS,
+                )
+            )
         planned = [("POST", path, kind, chance) for path in WRITE_PATHS for kind, chance in FAULTS]
         planned += [("GET", "/refunds", kind, chance) for kind, chance in READ_FAULTS]
         for method, path, kind, chance in planned:

@@ -16,8 +16,8 @@ Command = Callable[..., Result]
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run a command line and return what it printed; an exception that escapes is the test's failure."""
-    for name in ("", "ADMIN_", "APPROVER_"):
-        monkeypatch.delenv(f"LANGGRAPH_CONTROL_{name}DSN", raising=False)
+    for name in ("DSN", "ADMIN_DSN", "APPROVER_DSN", "AUTH", "TOKEN"):
+        monkeypatch.delenv(f"LANGGRAPH_CONTROL_{name}", raising=False)
     monkeypatch.setenv("LANGGRAPH_CONTROL_DATA", str(tmp_path / "none"))
 
     def run(*arguments: str) -> Result:

@@ -118,6 +118,16 @@ def test_explain_of_a_policy_that_observes(command: Command, tmp_path: Path) -> 
     assert "rules[2] more.yaml:8: allow, stands back: a field is missing\n    risk.count gte 1: missing" in explained
 
 
+def test_publishing_a_policy_that_observes_is_loud(command: Command, database: Database, tmp_path: Path) -> None:
+    """Whoever publishes it is told in so many words that its rules will not be enforced."""
+    path = tmp_path / "more.yaml"
+    path.write_text(MORE)
+    published = command("policy", "publish", str(path), "--dsn", database.admin).stdout
+    assert "mode: observe - decisions of the rules are recorded, and the tools run" in published
+    path.write_text(MORE.replace("mode: observe\n", ""))
+    assert "observe" not in command("policy", "publish", str(path), "--dsn", database.admin).stdout
+
+
 def test_rules_that_make_no_difference_are_pointed_out(command: Command, tmp_path: Path) -> None:
     """A dead rule is a warning with the rule that takes its place; with --strict it fails the check."""
     path = tmp_path / "more.yaml"

@@ -59,6 +59,35 @@ def test_hostile_text_reaches_no_terminal(command: Command, trail: TrailWriter) 
         assert "[link=https://evil.example]click[/link]" in shown.stdout
 
 
+def test_show_lists_what_is_applied_of_a_saga(command: Command, trail: TrailWriter) -> None:
+    """Each step stands there with what is in effect of it, and the entries say which step is done or taken back."""
+    run = trail.open()
+    saga = {"id": "ab" * 32, "name": "move"}
+    done = [
+        trail.claim(run, name, saga={**saga, "step": step})[0] for step, name in enumerate(("tax", "ship"), start=1)
+    ]
+    for claim in done:
+        trail.settle(run, claim)
+    undo, _ = trail.claim(run, "void", tool="void", saga={**saga, "step": 2, "undoes": done[1].key.hex()})
+    shown = command("show", str(run.run_id), "--dsn", trail.database.auditor).stdout
+    for said in (
+        "saga move",
+        "  1 refund in effect",
+        "  2 refund being taken back",
+        "void, to take back step 2 of move: began",
+    ):
+        assert said in shown
+    trail.settle(run, undo)
+    shown = command("show", str(run.run_id), "--dsn", trail.database.auditor).stdout
+    assert "  2 refund taken back" in shown
+    assert "what it takes back is taken back" in shown
+    told = json.loads(command("show", str(run.run_id), "--json", "--dsn", trail.database.auditor).stdout)["sagas"]
+    assert [(part["step"], part["undo_state"], part["standing"]) for part in told] == [
+        (1, None, "in effect"),
+        (2, "succeeded", "taken back"),
+    ]
+
+
 def test_show_as_json(command: Command, trail: TrailWriter) -> None:
     """The whole story is there as data: state, next step, and each step with its facts."""
     trail.refund()
@@ -134,8 +163,8 @@ def test_export_to_the_console(command: Command, trail: TrailWriter) -> None:
     """Spans are printed as JSON, their number on standard error."""
     trail.refund()
     exported = command("export", "ticket/4711", "--dsn", trail.database.auditor)
-    assert exported.stdout.count('"trace_id"') == 4
-    assert exported.stderr == "Exported 4 spans of 1 runs.\n"
+    assert exported.stdout.count('"trace_id"') == 5
+    assert exported.stderr == "Exported 5 spans of 1 runs.\n"
 
 
 def test_export_of_all_runs(command: Command, trail: TrailWriter) -> None:
@@ -143,7 +172,7 @@ def test_export_of_all_runs(command: Command, trail: TrailWriter) -> None:
     trail.refund("ticket/1")
     trail.refund("ticket/2")
     exported = command("export", "--all", "--limit", "2", "--dsn", trail.database.auditor)
-    assert exported.stderr.startswith("Exported 8 spans of 2 runs.")
+    assert exported.stderr.startswith("Exported 10 spans of 2 runs.")
     assert "raise --limit" in exported.stderr
 
 

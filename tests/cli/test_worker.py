@@ -24,7 +24,7 @@ builder.add_edge(START, "work")
 @pytest.fixture
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The options of a worker with one graph, which is given the worker's own Control."""
-    monkeypatch.setattr(worker, "_log_lines", lambda: None)  # the runner's streams end with the test
+    monkeypatch.setattr(worker, "log_lines", lambda: None)  # the runner's streams end with the test
     (tmp_path / "agent.py").write_text(AGENT)
     (tmp_path / "control.yaml").write_text(POLICY_TEXT)
     (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"support": "./agent.py:builder"}}))
@@ -78,3 +78,11 @@ def test_temporal_that_is_not_there(
     result = command(*options, "--dsn", database.agent, "--queue", "temporal", "--temporal-address", "127.0.0.1:1")
     assert "Code:  queue_unavailable" in result.stderr
     assert "127.0.0.1:1" in result.stderr
+
+
+def test_a_pin_without_a_key(command: Command, options: list[str], database: Database) -> None:
+    """Pins without a key to sign with, and a key that is not there, are refused before anything is driven."""
+    publish_policy(database.admin, POLICY)
+    arguments = [*options, "--dsn", database.agent]
+    assert "Code:  worker_pin" in command(*arguments, "--pin", "file:pins").stderr
+    assert "Code:  key_missing" in command(*arguments, "--seal-key", "/nowhere/seal.key").stderr

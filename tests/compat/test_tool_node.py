@@ -102,13 +102,14 @@ def test_the_end_of_the_loop_cancels_them_in_mid_flight(config: RunnableConfig) 
     """When `asyncio.run` ends after the node has parked, such a sibling is cancelled wherever it is."""
     cancelled: list[str] = []
     begun = asyncio.Event()
+    never = asyncio.Event()  # kept here: a task that only waits for what nobody else holds may be collected instead
 
     @tool
     async def pay() -> str:
         """Pay, in the middle of which everything ends."""
         begun.set()
         try:
-            await asyncio.Event().wait()
+            await never.wait()
         except asyncio.CancelledError:
             cancelled.append("pay")
             raise

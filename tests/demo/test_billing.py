@@ -193,7 +193,12 @@ def test_a_key_of_a_late_effect_is_in_use(keyed: BillingProcess) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "status", "effects"),
-    [(FaultKind.RATE_LIMIT, 429, 0), (FaultKind.ERROR_BEFORE, 500, 0), (FaultKind.ERROR_AFTER, 502, 1)],
+    [
+        (FaultKind.RATE_LIMIT, 429, 0),
+        (FaultKind.ERROR_BEFORE, 500, 0),
+        (FaultKind.REFUSE, 422, 0),
+        (FaultKind.ERROR_AFTER, 502, 1),
+    ],
 )
 def test_an_error_status_comes_before_or_after_the_effect(
     kind: FaultKind, status: int, effects: int, billing: BillingProcess

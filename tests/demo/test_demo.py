@@ -3,21 +3,24 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from demo.__main__ import main, play
 from demo.agent import POLICY
 from demo.billing.client import Billing, Call
 from demo.ground import ground
 from demo.model import ScriptedSupport
+from demo.story import SCENES
 from langgraph_control import Policy
 from langgraph_control.errors import DatabaseRefused
 from tests.docs.transcript import ROOT, in_readme, without_what_varies
-from tests.support.postgres import Database
+from tests.support.postgres import PASSWORD, Database
 from tests.support.waiting import until
 
 DEMO_POLICY = Policy.parse(POLICY.read_text("utf-8"), source=POLICY.name)
@@ -50,25 +53,40 @@ def test_an_agent_that_sends_twice_is_found_out(
         return send(self, call, **options)
 
     monkeypatch.setattr(Billing, "send", send_twice)
-    assert play(dsn=database.admin, model=ScriptedSupport()) == 1
+    assert play(SCENES[:1], dsn=database.admin, model=ScriptedSupport()) == 1
     said = capsys.readouterr().out
     assert "WRONG: billing refunded 40.00 EUR, once" in said
     assert "WRONG: every ticket led to what it should, and no more" in said
     assert "Everything held" not in said
 
 
-def with_model(database: Database, model: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def approver(database: Database) -> Iterator[str]:
+    """A login of the given server that belongs to nobody yet."""
+    login = f"{database.name}_clerk"
+    with psycopg.connect(database.admin, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(login), sql.Literal(PASSWORD))
+        )
+        yield database.dsn(login)
+        connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(login)))
+
+
+def with_model(database: Database, model: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the demo with a model by its name, on a given server, where its provider's package is the stand-in."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LANGGRAPH_CONTROL_")}
     environment["PYTHONPATH"] = str(Path(__file__).parent / "providers")
-    command = [sys.executable, "-m", "demo", "--dsn", database.admin, "--model", model]
+    command = [sys.executable, "-m", "demo", "--dsn", database.admin, "--model", model, *options]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
 
 
 @pytest.mark.timeout(300)
-def test_a_model_by_name_plays_the_support_agent(database: Database) -> None:
-    """With a provider's model in every process, numbers for amounts and words of its own, each claim holds."""
-    ended = with_model(database, "openai:scripted")
+def test_a_model_by_name_plays_the_support_agent(database: Database, approver: str) -> None:
+    """On a given server and approver's login, with a provider's model in every process, each claim holds."""
+    # One in this process, one approved from another, one in a process of its own, one in a worker.
+    scenes = ("small_refund", "large_refund", "killed_process", "waiting_runs")
+    chosen = [f"--scene={name}" for name in scenes]
+    ended = with_model(database, "openai:scripted", "--approver-dsn", approver, *chosen)
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
     assert 'done: "That is all there is to say."' in ended.stdout
     assert "Everything held." in ended.stdout
@@ -85,11 +103,11 @@ def test_a_model_that_fails_is_said_in_a_line(database: Database) -> None:
 @pytest.mark.timeout(300)
 def test_a_model_that_does_nothing_is_found_out(database: Database) -> None:
     """A model that asks for no refund leaves claims that do not hold, a count of nothing, and no traceback."""
-    ended = with_model(database, "openai:idle")
+    ended = with_model(database, "openai:idle", "--scene=small_refund", "--scene=saga_undone")
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert "WRONG: every ticket led to what it should, and no more" in ended.stdout
-    assert "ok       billing: 0 refunds, 0 duplicates" in ended.stdout
+    assert "ok       billing: 0 refunds and 4 notes, 0 duplicates" in ended.stdout
 
 
 def test_the_demos_policy_passes_its_own_tests() -> None:

@@ -10,31 +10,42 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
 import langgraph_control
-from langgraph_control import errors
+from langgraph_control import Control, errors
 from langgraph_control.audit.approvals import REFUSALS
+from langgraph_control.audit.checkpoints import SignedCheckpoint
 from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.logins import add_login
 from langgraph_control.audit.names import run_id
+from langgraph_control.audit.oidc import OpenIDConnect
 from langgraph_control.audit.postgres_server import PostgresServer
 from langgraph_control.audit.publishing import publish_policy
 from langgraph_control.audit.requests import FindRun
+from langgraph_control.audit.rotation import create_key
+from langgraph_control.audit.sign_in import authenticator_from
+from langgraph_control.audit.token_edits import add_token
 from langgraph_control.cli import app
 from langgraph_control.errors import ControlError
+from langgraph_control.graphs.notices.settings import read_settings
 from langgraph_control.guards.lifecycle import STEPS, Event, Kind, State
+from langgraph_control.guards.notices import Notice, NoticeEvent, as_json
 from langgraph_control.guards.policy import Policy
+from langgraph_control.guards.run_reasons import REASONS, Acts
 from langgraph_control.guards.run_states import RunState
 from tests.simulation.judge import Judge
 from tests.simulation.mutants import MUTANTS
-from tests.support.desk import Desk, new_trigger, publish
+from tests.support.desk import POLICY, Desk, new_trigger, publish
 from tests.support.postgres import Database
 from tests.support.waiting import until
 
@@ -190,9 +201,10 @@ def blocks(page: str, language: str | None = None) -> list[Block]:
     return [block for block in found if language in (None, block.language)]
 
 
-def test_contracts_run_as_written(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocks of contracts.md, in order and in one program, print what stands below them."""
-    page = blocks("contracts.md")
+@pytest.mark.parametrize("name", ["contracts.md", "frontends.md", "sagas.md"])
+def test_pages_run_as_written(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The blocks of a page, in order and in one program, print what stands below them."""
+    page = blocks(name)
     (policy,) = (block.text for block in page if block.language == "yaml")
     (tmp_path / "control.yaml").write_text(policy, "utf-8")
     publish_policy(database.admin, Policy.parse(policy, source="control.yaml"))
@@ -215,6 +227,27 @@ def test_contracts_run_as_written(database: Database, tmp_path: Path, monkeypatc
     assert printed == ""
 
 
+def test_the_page_on_approvals_runs_as_written(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its blocks, in order and in one program, hold what they assert."""
+    (policy,) = (block.text for block in blocks("approvals.md", "yaml"))
+    (tmp_path / "control.yaml").write_text(policy, "utf-8")
+    publish_policy(database.admin, Policy.parse(policy, source="control.yaml"))
+    add_login(database.admin, "test_approver_ola", role="approver", person="ola@acme.example", create=True)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {
+        "__name__": "approvals",
+        "AGENT_DSN": database.agent,
+        "ANA_DSN": database.approver("ana"),
+        "OLA_DSN": database.approver("ola"),
+    }
+    for block in blocks("approvals.md", "python"):
+        _printed_by(block.text, names)
+    for name in ("control", "ana", "ola"):
+        names[name].close()
+
+
 def _printed_by(code: str, names: dict[str, Any]) -> str:
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
@@ -226,6 +259,48 @@ def _approve_what_waits(database: Database) -> None:
     with langgraph_control.Approvals(database.approver("ana")) as approvals:
         for request in approvals.inbox():
             approvals.approve(request.approval_id)
+
+
+# --- identity.md ---
+
+
+def test_people_sign_in_as_written(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's commands make a login and a token, its files are read, and its program votes by that token."""
+    for block in blocks("identity.md", "yaml"):
+        (tmp_path / block.text.partition("\n")[0].removeprefix("# ")).write_text(block.text, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LANGGRAPH_CONTROL_ADMIN_DSN", database.admin)
+    monkeypatch.setenv("LANGGRAPH_CONTROL_APPROVER_DSN", database.local_approver)
+    service, tokens, _variables = (block.text.splitlines() for block in blocks("identity.md", "sh"))
+    with psycopg.connect(database.admin, autocommit=True) as admin:
+        if admin.execute("SELECT FROM pg_roles WHERE rolname = 'console'").fetchone() is None:
+            admin.execute("CREATE ROLE console LOGIN")
+    for command in (*service, *tokens):
+        program, *arguments = shlex.split(command)
+        assert program == "langgraph-control"
+        assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    token = add_token(tmp_path / "tokens.jsonl", "bo@acme.example")
+    assert isinstance(authenticator_from(tmp_path / "oidc.yaml"), OpenIDConnect)
+    publish(database)
+    with Control(POLICY, dsn=database.agent) as control:
+        desk = Desk(database=database, control=control)
+        (name,) = desk.run(desk.refunding(500), trigger="ticket/1").approvals
+    voting, own = blocks("identity.md", "python")
+    (printed,) = blocks("identity.md", "text")
+    names: dict[str, Any] = {"__name__": "identity"}
+    assert _printed_by(voting.text, names) == ""
+    with names["approvals"]:
+        assert names["approve"](name, token) == "granted, 1 yes"
+    assert _printed_by(own.text, names) == printed.text
+
+
+def test_the_codes_of_refused_credentials_are_documented() -> None:
+    """The page of signing in has each code that a credential is refused with."""
+    section = text_of("identity.md").split("## Why a credential is not accepted")[1].split("\n## ")[0]
+    listed = {
+        code for row in re.findall(r"^\| (`.+?) \|", section, re.MULTILINE) for code in re.findall(r"`(\w+)`", row)
+    }
+    assert listed == {code for code, kind in raised() if kind == "NotAuthenticated"} - {"not_authenticated"}
 
 
 # --- scaling.md ---
@@ -267,11 +342,74 @@ def test_the_options_of_a_worker_are_documented() -> None:
     assert set(re.findall(r"--[a-z][a-z-]+", section)) == offered
 
 
+# --- notifications.md ---
+
+
+def test_the_file_of_sinks_is_read(tmp_path: Path) -> None:
+    """The page's file is one that is read, with secrets as the page's own line makes them."""
+    (file,) = blocks("notifications.md", "yaml")
+    (program,) = blocks("notifications.md", "python")
+    (tmp_path / "notify.yaml").write_text(file.text, "utf-8")
+    secret = _printed_by(program.text, {}).strip()
+    environment = {"OPS_HOOK_SECRET": secret, "SMTP_PASSWORD": "secret", "SLACK_ADDRESS": "slack://a/b/c"}
+    settings = read_settings(tmp_path / "notify.yaml", environment=environment)
+    assert [sink.name for sink in settings.sinks] == ["ops", "finance", "slack"]
+
+
+def test_the_body_of_a_webhook_is_as_written() -> None:
+    """The page shows a body as it is made."""
+    (body,) = blocks("notifications.md", "json")
+    shown = orjson.loads(body.text)
+    data = shown["data"]
+    notice = Notice(
+        id="msg_1",
+        event=NoticeEvent.REQUESTED,
+        outcome=None,
+        at=datetime.fromisoformat(shown["timestamp"]),
+        on_behalf_of=None,
+        **{**data, "expires_at": datetime.fromisoformat(data["expires_at"])},
+    )
+    assert orjson.loads(as_json(notice)) == shown
+
+
+# --- sealing.md ---
+
+
+def test_a_sealer_of_ones_own_runs(database: Database, tmp_path: Path) -> None:
+    """The page's program seals with a key of a file and a pin of one's own."""
+    key = create_key(database.admin, tmp_path / "seal.key")
+    (program,) = blocks("sealing.md", "python")
+    names = {
+        "dsn": database.auditor,
+        "key_file": str(tmp_path / "seal.key"),
+        "pin_file": str(tmp_path / "pins"),
+    }
+    printed = _printed_by(program.text, names)
+    note, _, said = printed.rpartition("\n\n")
+    assert said == "1 heads of chains sealed\n"
+    assert SignedCheckpoint.parse(f"{note}\n").signed_by([key]) == (key,)
+
+
+def test_the_checkpoint_shown_is_one() -> None:
+    """The page's checkpoint is a signed note to the letter, and so is the one that a webhook is shown to carry."""
+    (shown,) = blocks("sealing.md", "text")
+    (body,) = blocks("notifications.md", "json")
+    assert SignedCheckpoint.parse(shown.text).checkpoint.size == 3
+    assert orjson.loads(body.text)["data"]["checkpoint"] == shown.text
+
+
+def test_the_options_of_seal_are_listed() -> None:
+    """The page has each option of its own that the command has."""
+    section = text_of("sealing.md").split("\n## Running it\n")[1].split("\n## ")[0]
+    offered = set(re.findall(r"--[a-z]+", CliRunner().invoke(app, ["seal", "--help"]).stdout))
+    assert offered - {"--help", "--dsn", "--local"} <= set(re.findall(r"`(--[a-z]+)", section))
+
+
 # --- operations.md ---
 
 SOURCES = tuple(
     path
-    for room in ("graphs", "nodes", "guards", "audit", "src/langgraph_control/cli")
+    for room in ("graphs", "nodes", "guards", "audit", "src/langgraph_control/cli", "src/langgraph_control/console")
     for path in sorted((ROOT / room).rglob("*.py"))
 ) + tuple(sorted((ROOT / "src" / "langgraph_control").glob("*.py")))
 
@@ -382,6 +520,19 @@ def test_a_run_is_looked_at_as_written(desk: Desk, monkeypatch: pytest.MonkeyPat
     assert len(head) == 64
 
 
+def test_a_run_is_erased_as_written(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the admin's login the page's commands erase, hold and drop."""
+    publish(database)
+    desk = Desk.on(database)
+    with desk.control:
+        for trigger in ("ticket/4711", "ticket/4712"):
+            desk.run(desk.refunding(50), trigger=trigger)
+    monkeypatch.setenv("LANGGRAPH_CONTROL_ADMIN_DSN", database.admin)
+    for block in blocks("privacy.md", "sh"):
+        for command in block.text.splitlines():
+            assert _cli(command)
+
+
 def _block(language: str, *, holding: str) -> str:
     (found,) = (block.text for block in blocks("operations.md", language) if holding in block.text)
     return found
@@ -399,3 +550,22 @@ def test_every_state_of_a_run_has_advice() -> None:
     """The table of states has each state once, in the order of the code."""
     section = text_of("operations.md").split("\n## Where a run stands, and what to do\n")[1].split("\n## ")[0]
     assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == list(RunState)
+
+
+ACTS = {
+    Acts.ASKED: "the roles asked",
+    Acts.OWNER: "the owner",
+    Acts.REQUESTER: "who asked for the run",
+    Acts.WORKERS: "workers",
+}
+
+
+def test_every_reason_of_a_run_is_explained() -> None:
+    """The table of reasons is made of guards/run_reasons.py, word for word."""
+    wanted = [
+        f"| `{meant.state}` | `{word}{'…' if word.endswith(' ') else ''}` | {ACTS[meant.acts]} | {meant.says} |"
+        for word, meant in REASONS.items()
+    ]
+    section = text_of("operations.md").split("<!-- the reasons of a run: ")[1].split("<!-- end of the reasons -->")[0]
+    found = [line for line in section.splitlines() if line.startswith("| `")]
+    assert sorted(found) == sorted(wanted)

@@ -37,7 +37,7 @@ DSNS = "LANGGRAPH_CONTROL_"
 def test_every_block_is_run_by_a_test() -> None:
     """No block is of a kind, or beyond the number, that the tests below and tests/demo look at."""
     counts = {language: len(blocks(language)) for language in ("sh", "console", "python", "yaml", "sql", "text")}
-    assert counts == {"sh": 5, "console": 1, "python": 2, "yaml": 1, "sql": 1, "text": 2}
+    assert counts == {"sh": 6, "console": 1, "python": 2, "yaml": 1, "sql": 1, "text": 2}
     assert README.read_text("utf-8").count("\n```") == 2 * (sum(counts.values()) + 1)  # and the diagram
 
 
@@ -128,17 +128,32 @@ def test_it_is_operated_as_written(database: Database, monkeypatch: pytest.Monke
     with desk.control:
         run = desk.run(desk.refunding(500, 600), trigger="ticket/4711")
     monkeypatch.setenv(f"{DSNS}APPROVER_DSN", database.approver("ana"))
-    waiting = iter(run.approvals)
+    waiting = list(run.approvals)
     for command in block("sh", holding="inbox").commands:
-        assert _cli(command.replace("apr_…", next(waiting)) if "apr_…" in command else command)
-    assert next(waiting, None) is None
+        assert _cli(command.replace("apr_…", waiting[0]))
+        if command.split()[1] in {"approve", "reject"}:
+            waiting.pop(0)
+    assert waiting == []
     monkeypatch.setenv(f"{DSNS}DSN", database.auditor)
     for command in block("sh", holding="verify").commands:
         assert _cli(_with_names(command, {"run": run.id}))
 
 
+def test_what_else_approvers_can_do_is_done_as_written(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request is changed, the yes to another taken back, and somebody stands in."""
+    publish_policy(database.admin, POLICY)
+    desk = Desk(database=database, control=Control(POLICY, dsn=database.agent))
+    with desk.control:
+        run = desk.run(desk.refunding(500, 600), trigger="ticket/4711")
+    monkeypatch.setenv(f"{DSNS}APPROVER_DSN", database.approver("ana"))
+    desk.approve(run.approvals[1:])
+    names = {"edit": run.approvals[0], "withdraw": run.approvals[1]}
+    for command in block("sh", holding="withdraw").commands:
+        assert _cli(command.replace("apr_…", names.get(command.split()[1], "")))
+
+
 def test_what_only_people_can_do_is_done_as_written(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lost payment is settled, another run cancelled, and a system stopped and let go on."""
+    """A lost payment is settled, another run woken and cancelled, and a system stopped and let go on."""
     publish_policy(database.admin, POLICY)
     desk = Desk(database=database, control=Control(POLICY, dsn=database.agent))
     with desk.control:
@@ -148,7 +163,7 @@ def test_what_only_people_can_do_is_done_as_written(database: Database, monkeypa
         lost = trail.open("ticket/4712")
         claim, _ = trail.claim(lost, kind="blind")
         trail.settle(lost, claim, Outcome.LOSE)
-        names = {"resolve": run_name(lost.run_id), "cancel": run.id}
+        names = {"resolve": run_name(lost.run_id), "resume": run.id, "cancel": run.id}
         for command in block("sh", holding="resolve").commands:
             assert _cli(_with_names(command, {"run": names.get(command.split()[1], "")}))
         _, again = trail.claim(lost, kind="blind")

@@ -14,9 +14,12 @@ BEGIN, END = "<!-- make demo: begin -->\n```text\n", "```\n<!-- make demo: end -
 
 VARIES = (
     (re.compile(r"[0-9a-f]{32,64}"), "ID"),
+    (re.compile(r"\b[A-Za-z0-9+/]{43}="), "ROOT"),
+    (re.compile(r"\bID\+[0-9a-f]{8}\b"), "KEY"),
     (re.compile(r"\d{4}-\d\d-\d\d"), "DAY"),
     (re.compile(r"\d\d:\d\d:\d\d"), "TIME"),
     (re.compile(r"\((?:\d+ min )?[\d.]+ m?s\)"), "(SPAN)"),
+    (re.compile(r"after [\d.]+ s"), "after SPAN"),
     (re.compile(r"(Ready in|held\.) [\d.]+ s"), r"\1 SPAN"),
     (re.compile(r"(PostgreSQL) [\d.]+"), r"\1 VERSION"),
     (re.compile(r"(http://127\.0\.0\.1:)\d+"), r"\1PORT"),

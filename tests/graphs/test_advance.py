@@ -69,7 +69,7 @@ def releases(asked: list[Any]) -> list[RunRelease]:
 def test_a_new_run_is_started_and_ends() -> None:
     """With nothing on the thread since the run began, the graph gets its input; with nothing left, the run is done."""
     asked, ended = play(BEFORE, Driven(), OVER, GIVEN_UP)
-    assert asked[:3] == [LookAtThread(), Drive(how="start"), LookAtThread()]
+    assert asked[:3] == [LookAtThread(resuming=True), Drive(how="start"), LookAtThread()]
     assert ended == Ended(state=RunState.DONE, reason="")
 
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 
-from langgraph_control import Control, Policy, Run
+from langgraph_control import Approvals, Control, Policy, Run
 from langgraph_control.audit.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.publishing import publish_policy
 from langgraph_control.audit.rows import RunState
+from langgraph_control.cli import app
 from tests.support.desk import Desk, How, told
 from tests.support.postgres import Database
 
@@ -94,6 +96,27 @@ def test_what_is_observed_runs_and_is_on_record(
     assert body["reasons"][0].startswith(f"OBSERVE: the policy would say {would}")
 
 
+def test_a_process_that_observes_says_so_once(observing: Desk, caplog: pytest.LogCaptureFixture, trigger: str) -> None:
+    """Before it first speaks to the ledger, one line of its log says that no rule is enforced; show says it, too."""
+    with Control(observing.control.policy, dsn=observing.database.agent) as control, caplog.at_level("WARNING"):
+        again = Desk(database=observing.database, control=control)
+        run = again.run(again.refunding(500), trigger=trigger)
+        control.get(run.id)
+    said = [record.getMessage() for record in caplog.records if "OBSERVE" in record.getMessage()]
+    (line,) = said
+    assert line.startswith(f"OBSERVE: the policy {control.policy.source} is not enforced (mode: observe).")
+    shown = CliRunner().invoke(app, ["show", run.id, "--dsn", observing.database.auditor]).stdout
+    assert "OBSERVE the policy was not enforced (mode: observe); decisions only recorded: 1" in " ".join(shown.split())
+
+
+def test_an_enforced_policy_is_not_called_observing(desk: Desk, caplog: pytest.LogCaptureFixture, trigger: str) -> None:
+    """Where rules are enforced nothing says otherwise."""
+    with caplog.at_level("WARNING"):
+        run = desk.run(desk.refunding(50), trigger=trigger)
+    assert not [record for record in caplog.records if "OBSERVE" in record.getMessage()]
+    assert "OBSERVE" not in CliRunner().invoke(app, ["show", run.id, "--dsn", desk.database.auditor]).stdout
+
+
 def test_an_agent_cannot_observe_away_the_published_floor(desk: Desk, trigger: str) -> None:
     """A process whose own file only observes still meets the floor of the policy that was published last."""
     strict = Policy.parse(
@@ -107,3 +130,6 @@ def test_an_agent_cannot_observe_away_the_published_floor(desk: Desk, trigger: s
         sly = Desk(database=desk.database, control=control)
         run = sly.run(sly.refunding(50), trigger=trigger)
     assert (run.state, sly.done) == (RunState.NEEDS_APPROVAL, [])
+    with Approvals(desk.database.approver("ana")) as approvals:
+        card = orjson.loads(approvals.get(run.approvals[0]).card)
+    assert card["why"]["reasons"][0].startswith("OBSERVE: the policy would say")

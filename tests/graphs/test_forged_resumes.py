@@ -40,6 +40,9 @@ def test_a_forged_resume_does_nothing(desk: Desk, trigger: str, forgery: str) ->
         forged.invoke(FORGERIES[forgery](pending.id), config, durability="sync")
     assert desk.done == []
     assert desk.control.get(run.id).approvals == run.approvals
+    # The forged answer lies ready in the thread now; driven on by its rightful driver, the call meets it and waits.
+    again = desk.run(graph, trigger=trigger)
+    assert (again.state, again.approvals, desk.done) == (RunState.NEEDS_APPROVAL, run.approvals, [])
     desk.approve(run.approvals)
     assert str(desk.run(graph, trigger=trigger)) == "done"
     assert desk.done == ["o0:500"]

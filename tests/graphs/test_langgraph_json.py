@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from langgraph_control import Control
+from langgraph_control import Control, Policy
 from langgraph_control.errors import ControlError, GraphRefused, PolicyError, WorkerRefused
 from langgraph_control.graphs.control import ledger_of
 from langgraph_control.graphs.langgraph_json import load_graphs
@@ -67,6 +67,20 @@ def test_a_module_without_a_control_is_given_the_workers(tmp_path: Path, own: Co
     """Where the module has none, the worker's own Control binds the graph, and its tools can be governed by it."""
     found = load_graphs(file(tmp_path, {"support": "./agent.py:graph"}, agent=text), own=lambda: own)
     assert found["support"] is ledger_of(own)
+
+
+def test_a_worker_whose_policy_observes_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Before a worker drives anything, one line for each of its policies that is not enforced says so."""
+    observing = Policy.parse(POLICY.text.replace("version: 1\n", "version: 1\nmode: observe\n"), source="lax.yaml")
+    named = file(
+        tmp_path,
+        {"a": "./agent.py:graph", "b": "./other.py:graph"},
+        agent="graph = builder",
+        other=OWN + "graph = builder",
+    )
+    with Control(observing, dsn=DSN) as lax, caplog.at_level("WARNING"):
+        load_graphs(named, own=lambda: lax)
+    assert [record.getMessage()[:39] for record in caplog.records] == ["OBSERVE: the policy lax.yaml is not enf"]
 
 
 def test_one_file_is_one_module(tmp_path: Path) -> None:

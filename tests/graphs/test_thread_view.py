@@ -101,4 +101,19 @@ def test_the_gates_card_is_ours() -> None:
     snapshot = asking(CARD)
     assert questions_of(snapshot) == {}
     (parked,) = thread_of(snapshot).parked.values()
-    assert parked == {"control": "ab" * 32, "reason": "approval", "wake_ms": 0}
+    nothing = {"owner": "", "approval": "", "digest": ""}
+    assert parked == {"control": "ab" * 32, "reason": "approval", "wake_ms": 0, **nothing}
+
+
+@pytest.mark.parametrize(
+    ("owner", "approval", "taken"),
+    [
+        ("finance", f"apr_{'0' * 32}", {"owner": "finance", "approval": f"apr_{'0' * 32}"}),
+        ({"a": "role"}, "apr_1; rm -rf /", {"owner": "", "approval": ""}),
+        (None, None, {"owner": "", "approval": ""}),
+    ],
+)
+def test_owner_and_request_of_a_card_are_taken_as_what_they_are(owner: Any, approval: Any, taken: Any) -> None:
+    """A role and the name of a request are texts of that form; whatever else a stored card holds there is left out."""
+    (parked,) = thread_of(asking({**CARD, "owner": owner, "approval": approval})).parked.values()
+    assert {"owner": parked["owner"], "approval": parked["approval"]} == taken

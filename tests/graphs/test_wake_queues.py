@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID, uuid4
@@ -199,6 +199,30 @@ async def test_what_is_in_hand_may_end(make: Make) -> None:
     assert (hands.broken_off, hands.at_once, len(hands.looked)) == (0, 0, 1)
 
 
+async def test_a_worker_stops_that_is_told_to_while_it_begins(
+    shared_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a wait for the database swallows the cancellation, as Python 3.11 may, the worker stops all the same."""
+    begun = asyncio.Event()
+
+    async def swallowing(_: float) -> list[int]:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.3)
+        return []
+
+    async with ProcrastinateQueue(shared_database.agent, tenant=uuid4().hex) as queue:
+        monkeypatch.setattr(queue._app.job_manager, "prune_stalled_workers", swallowing)
+        consuming = asyncio.create_task(
+            queue.consume(Hands().advance, graphs=[GRAPH], concurrency=1, drain_seconds=SECONDS)
+        )
+        await begun.wait()
+        consuming.cancel()
+        ended, _ = await asyncio.wait([consuming], timeout=SECONDS)
+        assert ended
+        assert consuming.cancelled()
+
+
 async def test_what_does_not_end_is_broken_off(make: Make) -> None:
     """What is in hand when the time for draining is over is cancelled."""
     hands = Hands()
@@ -221,6 +245,8 @@ async def test_an_engine_that_is_not_there_is_named(nowhere: Make, monkeypatch: 
     """Whoever enters a queue without its engine is told where it should be."""
     for module in ("procrastinate_queue", "temporal_queue"):
         monkeypatch.setattr(f"langgraph_control.graphs.{module}.CONNECT_SECONDS", 1.0)
+    before = asyncio.all_tasks()
     with pytest.raises(QueueUnavailable, match=r"127\.0\.0\.1:1"):
         async with nowhere():
             pass
+    assert asyncio.all_tasks() == before, "something goes on trying"

@@ -11,12 +11,17 @@ from typing import Any
 import orjson
 import psycopg
 import pytest
+from psycopg import sql
 
 from langgraph_control import Approvals, Control, Run
+from langgraph_control.audit.checkpoints import SignedCheckpoint
 from langgraph_control.audit.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
+from langgraph_control.audit.pins import pinned_notes
 from langgraph_control.audit.postgres_server import PostgresServer
+from langgraph_control.audit.rotation import create_key
 from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.seals import FindTree, Leaves
 from tests.support.desk import new_trigger, publish
 from tests.support.postgres import Database, cloned, template
 from tests.support.temporal_server import temporal_address
@@ -190,7 +195,8 @@ def test_a_stalled_worker_is_fenced(workshop: Workshop, client: Control) -> None
     with workshop.worker(lease_ms=LEASE_MS) as one, workshop.worker(lease_ms=LEASE_MS) as two:
         run = submitted(client, steps=2)
         drives, _ = of_the_two(one, two, workshop)
-        until(lambda: len(read(workshop.effects)) == 2)
+        # Not before the write is on record: until then its action is held for longer than the run.
+        until(lambda: any("action.succeeded" in events for _, events in entries(workshop.database, run)))
         os.kill(drives.process.pid, signal.SIGSTOP)
         until_state(client, run, RunState.DONE, seconds=30)
         os.kill(drives.process.pid, signal.SIGCONT)
@@ -263,20 +269,47 @@ def test_one_name_one_worker(workshop: Workshop) -> None:
 
 
 def test_waiting_runs_cost_no_process_and_no_connection(workshop: Workshop, client: Control) -> None:
-    """A worker that looks after forty waiting runs has a handful of connections, and none of them is on the queue."""
+    """A thousand waiting runs hold nothing; a worker that looks after them has a handful of connections and no jobs."""
     runs = [submitted(client, number, amount="500") for number in range(40)]
     with workshop.worker() as first:
         for run in runs:
             until_state(client, run, RunState.NEEDS_APPROVAL, seconds=60)
         first.stop()
+    assert copy_runs(workshop.database, times=24) == len(runs) * 25 == 1000
+    client.close()
+    until(lambda: connections_of_ours(workshop.database) == 0)
     with workshop.worker(), psycopg.connect(workshop.database.admin, autocommit=True) as connection:
         time.sleep(5)  # some sweeps, each of which could open something
-        (count,) = connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND application_name ~ 'worker|queue'",
-            (workshop.database.name,),
-        ).fetchone() or (-1,)
-        assert 2 <= count <= 5  # one listens for votes, one for jobs, the others fetch jobs
+        # one listens for votes, one for jobs, the others look for what is due and fetch jobs
+        assert 2 <= connections_of_ours(workshop.database) <= 6
         assert connection.execute("SELECT count(*) FROM control_queue.procrastinate_jobs").fetchone() == (0,)
+
+
+def copy_runs(database: Database, *, times: int) -> int:
+    """Have each parked run so many times more, and return how many there are then."""
+    copied = (
+        "INSERT INTO control.{table} SELECT n.* FROM control.{table} r, generate_series(1, %(times)s) i,"
+        " jsonb_populate_record(r, to_jsonb(r) || jsonb_strip_nulls(jsonb_build_object("
+        " 'run_id', md5(r.run_id::text || i), 'trigger', to_jsonb(r) ->> 'trigger' || '/' || i,"
+        " 'thread_id', to_jsonb(r) ->> 'thread_id' || '/' || i))) n WHERE {which}"
+    )
+    parked = "r.run_id IN (SELECT run_id FROM control.run_state WHERE state = 'needs_approval' AND seq > 0)"
+    with psycopg.connect(database.admin) as connection:
+        for table in ("run", "open_run", "run_state"):
+            connection.execute(
+                sql.SQL(copied).format(table=sql.Identifier(table), which=sql.SQL(parked)), {"times": times}
+            )
+        (count,) = connection.execute("SELECT count(*) FROM control.open_run").fetchone() or (-1,)
+    return int(count)
+
+
+def connections_of_ours(database: Database) -> int:
+    """Return how many connections the agent's login has."""
+    with psycopg.connect(database.admin) as connection:
+        (count,) = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND usename = 'test_agent'", (database.name,)
+        ).fetchone() or (-1,)
+    return int(count)
 
 
 def test_many_due_at_once_are_shared(workshop: Workshop, client: Control) -> None:
@@ -331,3 +364,26 @@ def test_temporal_wakes_a_worker(workshop: Workshop, client: Control) -> None:
         assert run.wake_at is not None
         until_state(client, run, RunState.DONE)
     assert timedelta() <= resumed_at(workshop.database, run)[-1] - run.wake_at < timedelta(seconds=2)
+
+
+def test_a_worker_seals_beside_its_work(workshop: Workshop, client: Control, tmp_path: Path) -> None:
+    """Given a key and pins, a worker seals what it drives; a pin whose disk is full is told once and stops no run."""
+    key, pins = tmp_path / "seal.key", tmp_path / "pins"
+    verifier = create_key(workshop.database.admin, key)
+    options = ("--seal-key", str(key), "--pin", "file:/dev/full", "--pin", f"file:{pins}")
+    with workshop.worker(*options) as worker:
+        run = submitted(client)
+        until_state(client, run, RunState.DONE)
+        worker.says("No space left on device")
+        assert worker.stop() == 0
+    assert worker.lines.count("No space left on device") == 1
+    with workshop.worker(*options[:2], "--pin", f"file:{pins}"), LedgerConnection(workshop.database.auditor) as auditor:
+        until(lambda: {leaf.run_id for leaf in auditor.ask(Leaves())} > {run_id(run.id)}, seconds=30)
+        size = auditor.ask(FindTree()).size
+        until(lambda: newest(pins).checkpoint.size >= size, seconds=30)
+    assert newest(pins).signed_by([verifier]) == (verifier,)
+
+
+def newest(pins: Path) -> SignedCheckpoint:
+    """Return the last checkpoint of a file of pins."""
+    return SignedCheckpoint.parse(pinned_notes(pins.read_text())[-1])

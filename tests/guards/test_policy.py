@@ -334,7 +334,7 @@ def test_a_long_list_of_mistakes_is_cut() -> None:
         ("version: 1\ntests: [{call: x, wiht: {}, expect: deny}]", "did you mean with?"),
         (
             "version: 1\nzzz: {}\n",
-            "there are: version, mode, roles, owner, owners, approve, risk, records, rules, otherwise, limits, retries",
+            "there are: version, mode, roles, owner, owners, approve, risk, records, context, rules, otherwise, limits",
         ),
     ],
 )

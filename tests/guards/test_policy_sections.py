@@ -8,6 +8,7 @@ from langgraph_control.errors import PolicyError
 from langgraph_control.guards.approvals import Escalation
 from langgraph_control.guards.conditions import Condition, Operator
 from langgraph_control.guards.limits import Each, Limit, Per
+from langgraph_control.guards.loops import LoopRules
 from langgraph_control.guards.policy import Mode, Policy
 from langgraph_control.guards.retry_rules import BreakerRules, Caps, RetryRules
 from langgraph_control.guards.risk import Thresholds
@@ -49,7 +50,8 @@ def test_breakers_are_the_systems_over_the_default(policy: Policy) -> None:
 
 def test_caps_and_deadline(policy: Policy) -> None:
     """What one run may use up; a file that says nothing has caps all the same, and no deadline."""
-    assert policy.caps == Caps(tool_calls=200, retry_seconds=21600)
+    assert policy.caps == Caps(tool_calls=200, retry_seconds=21600, same_answer=4, bounces=3, loop_seconds=300)
+    assert policy.caps.loops == LoopRules(same_answer=4, bounces=3, within_seconds=300)
     assert policy.deadline_seconds == 604800
     silent = Policy.parse("version: 1\n", source="p.yaml")
     assert (silent.caps, silent.deadline_seconds) == (Caps(), None)
@@ -157,6 +159,9 @@ WRONG = [
     ("policy_duration", "breakers: {billing: {open_for: 30}}", "breakers.billing.open_for"),
     ("policy_value", "caps: {tool_calls: -1}", "caps.tool_calls"),
     ("policy_unknown_key", "caps: {tools_calls: 1}", "caps.tools_calls"),
+    ("policy_value", "caps: {same_answer: 1}", "caps.same_answer"),
+    ("policy_value", "caps: {bounces: 16}", "caps.bounces"),
+    ("policy_duration", "caps: {loop_within: 30}", "caps.loop_within"),
     ("policy_duration", "deadlines: {run: -1d}", "deadlines.run"),
     ("policy_duration", "deadlines: {run: 0h}", "deadlines.run"),
     ("policy_missing_key", f"limits: [{SCOPED}max: 5, per: day}}]", "limits[0]"),

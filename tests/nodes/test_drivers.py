@@ -47,6 +47,7 @@ def place(run: EnteredRun, body: Callable[..., Any], contract: Contract = RECORD
         body=body,
         given={},
         prepare=as_is,
+        fit=lambda args: ask.Fits(args=args),
     )
 
 

@@ -65,6 +65,7 @@ def ended(how: str, run: EnteredRun, body: Callable[..., Any], contract: Contrac
         body=body if how == "sync" else async_form(body),
         given={},
         prepare=dict,
+        fit=lambda args: ask.Fits(args=args),
     )
     return drive(gate, where) if how == "sync" else asyncio.run(adrive(gate, where))
 

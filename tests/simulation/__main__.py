@@ -17,11 +17,13 @@ MUTANT_SEEDS = 2000
 def main() -> int:
     """Play and report."""
     arguments = _arguments()
-    folder = make_data_folder()
+    folder = make_data_folder(in_memory=True)
     os.environ.setdefault(DATA_VARIABLE, str(folder))
     try:
         with server_dsn() as dsn:
             template(dsn)  # once, before several processes want it
+            if arguments.rebuild:
+                return _rebuild(dsn, arguments)
             violated = False if arguments.seeds == 0 else _play(dsn, arguments)
             survived = False if arguments.no_mutants else _kill(dsn, arguments)
     finally:
@@ -35,6 +37,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 2), help="processes at once")
     parser.add_argument("--no-mutants", action="store_true", help="play the seeds alone")
+    parser.add_argument("--rebuild", type=int, default=0, metavar="RUNS", help="instead: rebuild runs from the trail")
     return parser.parse_args()
 
 
@@ -49,6 +52,16 @@ def _play(dsn: str, arguments: argparse.Namespace) -> bool:
     for one in violations:
         print(f"  seed {one.seed}: {one.violation}")
     return bool(violations) or played < arguments.seeds
+
+
+def _rebuild(dsn: str, arguments: argparse.Namespace) -> int:
+    from tests.simulation.runner import rebuild_runs  # not above: a mutant's process imports this module, too
+
+    found = rebuild_runs(dsn, arguments.rebuild, first=arguments.first, progress=_Progress(arguments.rebuild, "runs"))
+    print(f"rebuilt from the trail alone: {found.played} runs, {found.seconds:.0f} s", flush=True)
+    if found.seed is not None:
+        print(f"  seed {found.seed}: {found.violation}")
+    return 1 if found.seed is not None else 0
 
 
 def _kill(dsn: str, arguments: argparse.Namespace) -> bool:
@@ -67,8 +80,8 @@ def _kill(dsn: str, arguments: argparse.Namespace) -> bool:
 class _Progress:
     """A line that grows, for people who wait."""
 
-    def __init__(self, of: int) -> None:
-        self._of, self._played, self._began = of, 0, time.monotonic()
+    def __init__(self, of: int, what: str = "seeds") -> None:
+        self._of, self._what, self._played, self._began = of, what, 0, time.monotonic()
 
     @property
     def seconds(self) -> float:
@@ -79,7 +92,7 @@ class _Progress:
         self._played += more
         rate = self._played / max(self.seconds, 0.001)
         of = f" of {self._of}" if self._of else ""
-        print(f"  {self._played}{of} seeds, {rate:.0f} seeds/s", file=sys.stderr, flush=True)
+        print(f"  {self._played}{of} {self._what}, {rate:.0f} {self._what}/s", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

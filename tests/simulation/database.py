@@ -30,11 +30,18 @@ roles: {finance: [ana@acme.example, bo@acme.example], support: [cy@acme.example]
 owner: support
 approve: {within: 3m, execute_within: 3m, on_expiry: deny, not_by: [requester]}
 rules:
-  - {tool: [keyed, forgetful, found, read_back, blind, sql], when: {amount: {gt: 0, lte: 100}}, then: allow}
-  - tool: [keyed, forgetful, found, read_back, blind, sql]
+  - tool: [keyed, forgetful, found, read_back, blind, sql, undo_keyed, undo_found, undo_blind]
+    when: {amount: {gt: 0, lte: 100}}
+    then: allow
+  - tool: [keyed, forgetful, read_back, blind, sql, undo_keyed, undo_found, undo_blind]
     when: {amount: {gt: 100, lte: 5000}}
     then: approve
     by: finance
+  - tool: found
+    when: {amount: {gt: 100, lte: 5000}}
+    then: approve
+    by: finance
+    on_expiry: {escalate_to: support, within: 4m}
 breakers: {default: {error_rate: 0.6, window: 60s, minimum_calls: 3, open_for: 10s, probes: 2}}
 """,
     source="simulation.yaml",
@@ -129,7 +136,7 @@ class SimulationDatabase:
             members=members,
             floors=rows,
             owners=[owner],
-            body=orjson.dumps({}),
+            body=orjson.dumps({"policy": POLICY.hash, "source": POLICY.source}),
         )
         self.admin.execute(statement(request.statement), request.parameters())
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from langgraph_control.audit.authority_requests import Edit, WithdrawVote
 from langgraph_control.audit.chain import ZERO, entry_hash
 from langgraph_control.audit.ledger import Settle, Verdict
 from langgraph_control.audit.requests import RunRelease, Vote
@@ -12,6 +13,9 @@ from langgraph_control.guards.run_states import RunState
 from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.steps import Delivered
 from tests.simulation.database import EPOCH
+from tests.simulation.program import UNDO_TOOLS
+from tests.simulation.saga_judge import judge_sagas
+from tests.simulation.violation import Violation
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -19,15 +23,20 @@ if TYPE_CHECKING:
     from tests.simulation.process import Process
     from tests.simulation.scheduler import Simulation
 
-__all__ = ["Judge", "Violation"]
+__all__ = ["Judge"]
 
 FINANCE = {"ana@acme.example", "bo@acme.example"}
+SUPPORT = {"cy@acme.example"}
 APPROVAL_ABOVE = 100
-AFTER_THE_END = {"run.fenced", "effect.late", "approval.refused", "action.resolution_refused"}
-
-
-class Violation(AssertionError):  # noqa: N818 - it is what the simulator finds
-    """An invariant does not hold."""
+INSTANT = 1e-6
+AFTER_THE_END = {
+    "run.fenced",
+    "effect.late",
+    "approval.refused",
+    "action.resolution_refused",
+    "approval.vote_withdrawn",
+    "approval.edited",
+}
 
 
 class Judge:
@@ -41,6 +50,7 @@ class Judge:
         self.chains: dict[UUID, list[dict[str, Any]]] = {}
         self.sends: list[tuple[str, str, dict[str, Any]]] = []
         self.frozen: list[tuple[float, float]] = []
+        self.taken_back: set[bytes] = set()
 
     # --- while the seed is played ---
 
@@ -48,9 +58,13 @@ class Judge:
         """Note that a tool was called; a committed attempt must stand behind each call."""
         self.sends.append((action.key, call.tool, dict(action.args)))
 
-    def delivered(self, call: GovernedCall, outcome: Any) -> None:
-        """Note what a call was given; every repeat gets the same."""
+    def delivered(self, call: GovernedCall, outcome: Any, *, taken_back_before: bool) -> None:
+        """Note what a call was given; every repeat gets the same, and what was taken back is not told as done."""
         if isinstance(outcome, Delivered):
+            if call.place is not None and call.place.undoes is not None:
+                self.taken_back.add(call.place.undoes)
+            elif taken_back_before:
+                raise Violation(f"{call.tool}: delivered as done after it was taken back")
             self.deliveries[call.key].add(repr(outcome.value))
             if len(self.deliveries[call.key]) > 1:
                 raise Violation(f"{call.tool}: repeats got different results: {sorted(self.deliveries[call.key])}")
@@ -71,10 +85,35 @@ class Judge:
         """Only people of the role who did not ask may vote."""
         if answer.answer is Voting.REFUSED:
             return
-        if person not in FINANCE or person == self.simulation.scenario.actor:
+        if person not in self._asked_people(vote.approval_id) or person == self.simulation.scenario.actor:
             raise Violation(f"a vote of {person} counted")
         if vote.decision == "approve":
             self.votes[str(vote.approval_id)].add(person)
+
+    def withdrew(self, person: str, withdrawn: WithdrawVote, answer: Any) -> None:
+        """A yes that was taken back is none."""
+        if answer.answer is not Voting.REFUSED:
+            self.votes[str(withdrawn.approval_id)].discard(person)
+
+    def edited(self, person: str, edit: Edit, answer: Any) -> None:
+        """Whoever may not approve changes nothing either."""
+        if answer.answer is Voting.EDITED and (
+            person not in self._asked_people(edit.approval_id) or person == self.simulation.scenario.actor
+        ):
+            raise Violation(f"{person} changed what was asked")
+
+    def _asked_people(self, approval: "UUID") -> set[str]:
+        """Whose word counts: finance's; support's where finance did not answer, also for less than that."""
+        rows = self.simulation.database.rows(
+            "WITH RECURSIVE line AS (SELECT * FROM control.approval WHERE approval_id = %s"
+            " UNION ALL SELECT a.* FROM control.approval a JOIN line ON a.approval_id = line.supersedes)"
+            " SELECT approval_id, escalated, card FROM line",
+            approval,
+        )
+        (first,) = (row for row in rows if row["approval_id"] == approval)
+        allowed_unasked = from_canonical(first["card"])["what"]["arguments"]["amount"] <= APPROVAL_ABOVE
+        escalated = first["escalated"] or (allowed_unasked and any(row["escalated"] for row in rows))
+        return FINANCE | SUPPORT if escalated else FINANCE
 
     def new_message(self, state: str, answer: Any) -> None:
         """A new request on a thread waits until the run that has the thread is done."""
@@ -107,10 +146,13 @@ class Judge:
         self._asked_for(effects)
         self._begun_on_record()
         self._nothing_begun_while_frozen()
+        self._nothing_begun_too_late()
         self._approved(effects)
+        self._as_people_changed_it(effects)
         self._acknowledged_kept(actions)
         self._done_is_done(actions, effects)
         self._nothing_open(runs, actions)
+        judge_sagas(self.simulation, runs, self.chains)
 
     def _actions(self) -> list[dict[str, Any]]:
         return self.simulation.database.rows(
@@ -137,7 +179,10 @@ class Judge:
             raise Violation(f"more than one effect: {twice}")
 
     def _asked_for(self, effects: list[dict[str, Any]]) -> None:
-        asked = {(call.tool, call.target) for thread in self.simulation.threads.values() for call in thread.asked}
+        calls = [call for thread in self.simulation.threads.values() for call in thread.asked]
+        asked = {(call.tool, call.target) for call in calls}
+        # What belongs to a saga may be taken back.
+        asked |= {(UNDO_TOOLS[call.tool], call.target) for call in calls if call.target.startswith("order-s")}
         strays = [effect for effect in effects if (effect["tool"], effect["target"]) not in asked]
         if strays:
             raise Violation(f"effects that no stored state asked for: {strays}")
@@ -150,10 +195,36 @@ class Judge:
                 "SELECT approval_id, card, digest, state FROM control.approval WHERE key = %s",
                 bytes.fromhex(effect["key"]),
             )
-            granted = [row for row in rows if row["state"] == "used" and self.votes[str(row["approval_id"])] & FINANCE]
+            granted = [
+                row
+                for row in rows
+                if row["state"] == "used"
+                and self.votes[str(row["approval_id"])] & self._asked_people(row["approval_id"])
+            ]
             if not any(self._card_says(row["card"], effect) for row in granted):
                 raise Violation(f"an effect without a grant for exactly it: {effect}")
             self._digest_ran(effect, {row["digest"].hex() for row in granted})
+
+    def _as_people_changed_it(self, effects: list[dict[str, Any]]) -> None:
+        """What was asked about and changed was done as it was changed, by somebody's yes; or as another call asked."""
+        for effect in effects:
+            key = bytes.fromhex(effect["key"])
+            asked = self.simulation.database.rows("SELECT state FROM control.approval WHERE key = %s", key)
+            if asked and "used" not in {row["state"] for row in asked}:
+                raise Violation(f"people were asked, and it was done without their yes: {effect}")
+            edits = self.simulation.database.rows(
+                "SELECT (changes ->> 'amount')::bigint AS amount FROM control.edit WHERE key = %s AND NOT void"
+                " ORDER BY edit_no DESC",
+                key,
+            )
+            calls = [call for thread in self.simulation.threads.values() for call in thread.asked]
+            amounts = {call.amount for call in calls if (call.tool, call.target) == (effect["tool"], effect["target"])}
+            if not edits:
+                continue
+            if effect["amount"] not in amounts | {edit["amount"] for edit in edits}:
+                raise Violation(f"an amount that nobody asked for: {effect}")
+            if len(amounts) == 1 and effect["amount"] != edits[0]["amount"]:
+                raise Violation(f"people had changed it: {effect} instead of {edits[0]}")
 
     def _card_says(self, card: bytes, effect: dict[str, Any]) -> bool:
         shown = from_canonical(card)["what"]["arguments"]
@@ -172,11 +243,19 @@ class Judge:
                 raise Violation(f"{count} calls of a tool on {begun[key]} recorded attempts")
 
     def _nothing_begun_while_frozen(self) -> None:
-        """From a freeze to its end no attempt begins; the one that began at that very instant may have been first."""
+        """From a freeze to its end no attempt begins; one of the same instant, as it is rounded, may be first."""
         for entry in self._attempts():
             at = (entry["at"] - EPOCH).total_seconds()
-            if any(began < at < ended for began, ended in self.frozen):
+            if any(began + INSTANT < at < ended - INSTANT for began, ended in self.frozen):
                 raise Violation(f"an attempt began while writes were frozen: {entry['facts'].get('tool')}")
+
+    def _nothing_begun_too_late(self) -> None:
+        """After the deadline no attempt begins, but what takes a saga's steps back."""
+        deadline = self.simulation.deadline
+        for entry in self._attempts() if deadline is not None else ():
+            tool = entry["facts"]["tool"]
+            if entry["at"] > deadline and tool not in UNDO_TOOLS.values():
+                raise Violation(f"an attempt of {tool} began after the deadline")
 
     def _attempts(self) -> list[dict[str, Any]]:
         entries = [entry for chain in self.chains.values() for entry in chain]

@@ -11,6 +11,9 @@ ATTEMPT = "langgraph_control.nodes.attempt"
 READING = "langgraph_control.nodes.reading_back"
 CALL = "langgraph_control.nodes.call"
 ADVANCE = "langgraph_control.graphs.advance"
+SAGAS = "langgraph_control.guards.sagas"
+SAGA_STEPS = "langgraph_control.nodes.saga_steps"
+KEYS = "langgraph_control.guards.keys"
 
 __all__ = ["MUTANTS", "Mutant", "install"]
 
@@ -107,7 +110,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="call a failed drive finished although something waits",
         layer="runs",
-        python={ADVANCE: (("    if thread.parked:\n        state, reason", "    if False:\n        state, reason"),)},
+        python={ADVANCE: ((" and not thread.parked and not thread.questions:", " and not thread.questions:"),)},
         sql={
             "unsettled": (
                 ("a.state IN ('executing', 'unknown', 'verifying', 'needs_approval', 'needs_human')", "false"),
@@ -215,23 +218,12 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="count anybody's vote",
         layer="SQL vote",
-        sql={
-            "vote_v1": (
-                ("v_out.reason := control.vote_refusal(l.tenant, ap, v_person, l.groups, p_comment, v_now);", "NULL;"),
-            )
-        },
+        sql={"vote_v1": (("v_out.reason := v_check.reason;", "NULL;"),)},
     ),
     Mutant(
         name="let the requester approve",
         layer="SQL vote",
-        sql={
-            "vote_refusal": (
-                (
-                    "IF ((p_approval).requirement -> 'not_by' ? 'requester' OR 'requester' = ANY (f.not_by)) AND",
-                    "IF false AND",
-                ),
-            )
-        },
+        sql={"kept_out": (("WHEN 'requester' = ANY (p_words) AND", "WHEN false AND"),)},
     ),
     Mutant(
         name="let a decision that lands meanwhile be lost",
@@ -290,6 +282,117 @@ MUTANTS: tuple[Mutant, ...] = (
                     "IF v_out.seq IS NOT NULL THEN\n        PERFORM control.append",
                     "IF v_out.answer <> 'go' AND v_out.seq IS NOT NULL THEN\n        PERFORM control.append",
                 ),
+            )
+        },
+    ),
+    Mutant(
+        name="take back before what is unknown is settled",
+        layer="guards",
+        python={SAGAS: (("        if part.state not in _SETTLED:", "        if False:"),)},
+    ),
+    Mutant(
+        name="take back the first step first",
+        layer="guards",
+        python={SAGAS: (("reverse=True)", "reverse=False)"),)},
+    ),
+    Mutant(
+        name="leave what was done when a step fails for good",
+        layer="gate",
+        python={
+            SAGA_STEPS: (
+                (
+                    'return Then(goto=COMPENSATE, update={"failed"',
+                    'return Then(goto=ENDED, update={"outcome": "undone", "failed"',
+                ),
+            )
+        },
+    ),
+    Mutant(
+        name="begin a step although its saga is being taken back",
+        layer="SQL",
+        sql={"claim_any": (("AND NOT v_frozen AND control.being_undone", "AND false AND control.being_undone"),)},
+    ),
+    Mutant(
+        name="tell what was taken back as done",
+        layer="SQL",
+        sql={"claim_any": (("a.state = 'succeeded' AND control.taken_back(v_tenant, p_key) THEN", "false THEN"),)},
+    ),
+    Mutant(
+        name="do as the model said although people changed it",
+        layer="SQL claim",
+        sql={"claim_any": (("AND e.key = p_key AND NOT e.void AND e.edit_no > coalesce(p_edit, 0)", "AND false"),)},
+    ),
+    Mutant(
+        name="take an edit for its own approval",
+        layer="SQL claim",
+        sql={
+            "check_grant": (
+                ("IF ap.scope = p_scope OR (p_keeps_digest AND ap.digest = p_digest) THEN", "IF true THEN"),
+            )
+        },
+    ),
+    Mutant(
+        name="count a vote that was taken back",
+        layer="SQL vote",
+        sql={
+            "withdraw_vote_v1": (
+                ("DELETE FROM control.vote v WHERE v.approval_id = p_approval AND v.person = v_who.person;", "NULL;"),
+            )
+        },
+    ),
+    Mutant(
+        name="begin after the deadline",
+        layer="SQL claim",
+        sql={
+            "claim_any": (("WHEN s.deadline <= v_now THEN 'deadline_passed'", ""),),
+            "claim_v1": (("AND (deadline IS NULL OR deadline > v_now)", ""),),
+        },
+    ),
+    Mutant(
+        name="begin after the deadline on the short way",
+        layer="SQL claim",
+        sql={"claim_v1": (("AND (deadline IS NULL OR deadline > v_now)", ""),)},
+    ),
+    Mutant(
+        name="keep a request open for runs whose time is over",
+        layer="SQL claim",
+        sql={
+            "claim_any": (
+                ("AND w.run_id <> p_run AND (o.deadline IS NULL OR o.deadline > v_now)", "AND w.run_id <> p_run"),
+            )
+        },
+    ),
+    Mutant(
+        name="set no timer for a run that waits",
+        layer="SQL wakes",
+        sql={
+            "run_release_v1": (
+                ("UPDATE control.open_run SET due_at = v_wake,", "UPDATE control.open_run SET due_at = NULL,"),
+            )
+        },
+    ),
+    Mutant(
+        name="wake nobody for a request that nobody answered",
+        layer="SQL wakes",
+        sql={"wakes_v1": (("a.expires_at <= v_now AND o.told", "false AND o.told"),)},
+    ),
+    Mutant(
+        name="never find a run whose worker died",
+        layer="SQL wakes",
+        sql={"wakes_v1": (("AND s.lease_until <= v_until", "AND false"),)},
+    ),
+    Mutant(
+        name="let silence refuse an undo",
+        layer="SQL",
+        sql={"kept_open": (("jsonb_build_object('on_expiry',", "jsonb_build_object('nobody',"),)},
+    ),
+    Mutant(
+        name="take back under a new key each time",
+        layer="contract keys",
+        python={
+            KEYS: (
+                ("    return _hmac(secret, _UNDO, undoes)", "    return _hmac(secret, _UNDO, secrets.token_bytes(32))"),
+                ("import hmac\n", "import hmac\nimport secrets\n"),
             )
         },
     ),

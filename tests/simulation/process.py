@@ -12,16 +12,22 @@ from langgraph_control.audit.health import Report
 from langgraph_control.audit.ledger import Settle
 from langgraph_control.audit.requests import RunOpen, RunRelease, RunRenew
 from langgraph_control.audit.rows import RunLease
+from langgraph_control.audit.signal_requests import Systems
 from langgraph_control.audit.statements import statement
-from langgraph_control.graphs.advance import Drive, Driven, Ended, Lease, LookAtThread, advance
-from langgraph_control.guards.run_states import RunState
+from langgraph_control.audit.wakes import RunTake
+from langgraph_control.errors import KeyConflict, WriteRefused
+from langgraph_control.graphs.advance import Drive, Driven, Lease, LookAtThread, advance
+from langgraph_control.guards.checks import Failed
+from langgraph_control.guards.signals import NO_SYSTEM_STATE
 from langgraph_control.nodes import gate as the_gate
 from langgraph_control.nodes import requests as ask
-from langgraph_control.nodes.call import GovernedCall
+from langgraph_control.nodes.call import GovernedCall, body_bytes
 from langgraph_control.nodes.run_context import RunContext
+from langgraph_control.nodes.saga_places import SagaPlace
+from langgraph_control.nodes.saga_steps import AskUndo, CameBack, InvokeTool, Stopped, Then
 from langgraph_control.nodes.steps import Abandoned, Delivered, Refused, TakenOver
 from tests.simulation.database import POLICY, Ledger
-from tests.simulation.program import Call, Task
+from tests.simulation.program import Call, Task, saga_of
 from tests.simulation.thread import SimulatedThread
 
 if TYPE_CHECKING:
@@ -69,27 +75,44 @@ def opening(simulation: "Simulation", trigger: str, *, thread: str, holder: str)
         run_id=simulation.uuid(),
         trigger=f"{simulation.name}/{trigger}",
         intent=simulation.intent,
-        graph="simulated",
+        graph=simulation.name,
         thread=thread,
         own_thread=True,
         actor=simulation.scenario.actor,
         on_behalf_of=None,
-        deadline=None,
+        deadline=simulation.deadline,
         input=b"{}",
         holder=holder,
         lease_ms=int(LEASE_SECONDS * 1000),
-        body=b"{}",
+        body=body_bytes(
+            {
+                "who": {"actor": simulation.scenario.actor},
+                "why": {"trigger": f"{simulation.name}/{trigger}", "intent": simulation.intent},
+                "policy": POLICY.hash,
+                "where": {"worker": holder, "graph": simulation.name, "thread_id": thread},
+            }
+        ),
     )
 
 
 class Process:
-    """One process that was started for one delivery of a trigger, or to go on with its run."""
+    """One process that was started for one delivery of a trigger, or to go on with its run.
 
-    def __init__(self, simulation: "Simulation", trigger: str, *, answers: bool = False) -> None:
+    Args:
+        simulation: the seed.
+        trigger: whose run.
+        answers: it has answers to the user's own questions.
+        takes: it is a worker that was told of this run, and takes it if it is due.
+    """
+
+    def __init__(
+        self, simulation: "Simulation", trigger: str, *, answers: bool = False, takes: "UUID | None" = None
+    ) -> None:
         self.simulation = simulation
         self.chance: random.Random = simulation.chance
         self.trigger = trigger
         self.gives_answers = answers
+        self.takes = takes
         self.ledger: Ledger = simulation.connection()
         self.name = f"process-{simulation.number()}"
         self.skew = timedelta(seconds=self.chance.uniform(-3600, 3600)) if simulation.scenario.skews else timedelta()
@@ -134,10 +157,7 @@ class Process:
     def live(self) -> Iterator[Point]:
         """Open or join the run, drive it, give it up."""
         started = self.simulation.clock.seconds
-        request = opening(self.simulation, self.trigger, thread=str(self.simulation.uuid()), holder=self.name)
-        answer = yield from self.ask_ledger(request)
-        if answer.answer is RunLease.FINISHED:
-            self.simulation.ended(self, Ended(state=RunState.DONE, reason=""))
+        answer = yield from self.ask_ledger(self._asking())
         if answer.answer is not RunLease.ACQUIRED:
             return
         self.run_id, self.token = answer.run_id, answer.token
@@ -146,13 +166,12 @@ class Process:
         self.context = self._context()
         lease = Lease(run_id=answer.run_id, token=answer.token, generation=answer.generation, base="")
         answers = dict.fromkeys(self.thread.view().questions, "blue") if self.gives_answers else {}
-        run = advance(lease, answers)
+        run = advance(lease, answers, unattended=self.takes is not None)
         answer = None
         while True:
             try:
                 request = run.send(answer)
-            except StopIteration as ended:
-                self.simulation.ended(self, ended.value)
+            except StopIteration:
                 self.token = -1
                 return
             match request:
@@ -164,6 +183,14 @@ class Process:
                 case _:
                     answer = yield from self.ask_ledger(request)
 
+    def _asking(self) -> RunOpen | RunTake:
+        simulation = self.simulation
+        if self.takes is None:
+            return opening(simulation, self.trigger, thread=str(simulation.uuid()), holder=self.name)
+        lease_ms = int(LEASE_SECONDS * 1000)
+        body = body_bytes({"policy": POLICY.hash, "where": {"worker": self.name}})
+        return RunTake(run_id=self.takes, graphs=[simulation.name], holder=self.name, lease_ms=lease_ms, body=body)
+
     def _context(self) -> RunContext:
         simulation = self.simulation
         assert self.run_id is not None
@@ -174,11 +201,11 @@ class Process:
             secret=simulation.secret,
             trigger=self.trigger,
             intent=simulation.intent,
-            graph="simulated",
+            graph=simulation.name,
             thread_id="t",
             actor=simulation.scenario.actor,
             on_behalf_of=None,
-            deadline=None,
+            deadline=simulation.deadline,
             policy=POLICY,
             worker=self.name,
         )
@@ -274,6 +301,8 @@ class Process:
         """Run a task from its start; answers are positional."""
         position = [0]
         results = []
+        if task.saga:
+            return (yield from self.saga(task, answers, position))
         for call in task.calls:
             outcome = yield from self.governed(call, answers, position)
             if isinstance(outcome, Parked) and self.simulation.scenario.swallows:
@@ -287,8 +316,61 @@ class Process:
             self.simulation.judge.own_answer(answers[position[0]])
         return tuple(results)
 
+    def saga(self, task: Task, answers: tuple[Any, ...], position: list[int]) -> Generator[Point, None, Any]:
+        """Run a saga's nodes one after the other; started anew, it knows only what the ledger knows."""
+        saga = saga_of(self.simulation.saga_tools, len(task.calls))
+        asked = [[call.tool, call.target, call.amount, call.note] for call in task.calls]
+        state: dict[str, Any] = {"request": {"calls": asked}}
+        number, at = 1, "next"
+        while True:
+            if at == "next" and number > len(task.calls):
+                return "done"
+            if at == "ended":
+                return state["outcome"]
+            match at:
+                case "next":
+                    node = saga.stepping(number, state, self.context)  # type: ignore[arg-type]
+                case "compensate":
+                    node = saga.compensating(state, self.context)  # type: ignore[arg-type]
+                case _:
+                    node = saga.undoing(state, self.context)  # type: ignore[arg-type]
+            then = yield from self.node(node, answers, position)
+            if not isinstance(then, Then):
+                return then
+            yield "store the saga's state"
+            number, at = number + 1, then.goto
+            state |= then.update
+
+    def node(
+        self, node: Generator[Any, Any, Then], answers: tuple[Any, ...], position: list[int]
+    ) -> Generator[Point, None, Any]:
+        """Run one node of a saga: where it goes next, or how it was left."""
+        answer: Any = None
+        while True:
+            try:
+                request = node.send(answer)
+            except StopIteration as end:
+                return end.value
+            match request:
+                case InvokeTool():
+                    args = dict(request.args)
+                    call = Call(tool=request.tool.name, call_id="", **args)
+                    outcome = yield from self.governed(call, answers, position, place=request.place)
+                    if isinstance(outcome, (Parked, TakenOver, Abandoned)):
+                        return outcome if isinstance(outcome, Parked) else LOST
+                    if isinstance(outcome, Delivered):
+                        answer = CameBack(value=outcome.value)
+                    else:
+                        kind = KeyConflict if outcome.code == "key_conflict" else WriteRefused
+                        answer = Stopped(error=kind(outcome.text, code=outcome.code))
+                case AskUndo():
+                    yield "ask undo"
+                    answer = CameBack(value=request.hook(request.action))
+                case _:
+                    answer = yield from self.ask_ledger(request)
+
     def governed(
-        self, call: Call, answers: tuple[Any, ...], position: list[int]
+        self, call: Call, answers: tuple[Any, ...], position: list[int], *, place: SagaPlace | None = None
     ) -> Generator[Point, None, Delivered | Refused | TakenOver | Abandoned | Parked]:
         """Run the gate for one call."""
         governed = GovernedCall(
@@ -297,15 +379,17 @@ class Process:
             args={"target": call.target, "amount": call.amount, "note": call.note},
             defaults={},
             run=self.context,
-            call_id=call.call_id,
+            call_id=call.call_id or None,
+            place=place,
         )
+        taken_back = governed.key in self.simulation.judge.taken_back
         steps = the_gate.perform(governed)
         answer: Any = None
         while True:
             try:
                 request = steps.send(answer)
             except StopIteration as end:
-                self.simulation.judge.delivered(governed, end.value)
+                self.simulation.judge.delivered(governed, end.value, taken_back_before=taken_back)
                 return end.value  # type: ignore[no-any-return]
             match request:
                 case ask.ReplayWakes(key=key):
@@ -333,14 +417,15 @@ class Process:
                     now=clock.now + self.skew,
                     chance=self.chance.random(),
                 )
-            case ask.Ask(hook=hook, action=action):
-                yield f"ask {hook}"
-                if self.simulation.strikes("hook"):
-                    return ask.AskFailed(error=TimeoutError())
-                return ask.Heard(value=getattr(call.contract, hook)(action))
+            case ask.Ask() | ask.AskCheck() | ask.FitArguments():
+                return (yield from self.consult(call, request))
             case ask.Sleep(seconds=seconds):
                 yield seconds
                 return None
+            case ask.HowIs(system=system, rules=rules):
+                yield "ask about the system"
+                rows = self.simulation.send(self.ledger, Systems(window_ms=int(rules.window_seconds * 1000)))
+                return rows[system].state(clock.now) if system in rows else NO_SYSTEM_STATE
             case ask.Noted():
                 yield "note"
                 self.simulation.send(self.ledger, _report(request))
@@ -354,13 +439,29 @@ class Process:
             case _:
                 return (yield from self.ask_ledger(request))
 
+    def consult(self, call: GovernedCall, request: Any) -> Generator[Point, None, Any]:
+        """Ask a hook, a check or the tool's schema."""
+        match request:
+            case ask.Ask(hook=hook, action=action):
+                yield f"ask {hook}"
+                if self.simulation.strikes("hook"):
+                    return ask.AskFailed(error=TimeoutError())
+                return ask.Heard(value=getattr(call.contract, hook)(action))
+            case ask.AskCheck(check=check, proposal=proposal):
+                yield "ask a check"
+                return Failed(error="TimeoutError") if self.simulation.strikes("hook") else check(proposal)
+            case _:
+                yield "fit arguments"
+                fits = request.args["amount"] > 0
+                return ask.Fits(args=request.args, problem=None if fits else "amount: must be more than 0")
+
     def call_tool(self, call: GovernedCall, request: ask.Send) -> Generator[Point, None, Any]:
         """Check the deadline and send, in one step: what may happen between the two is a stated limit."""
         simulation = self.simulation
         if simulation.clock.seconds >= request.not_after:
             return ask.NotSent()
         simulation.judge.sent(call, request.action)
-        reply = simulation.reply(call.tool)
+        reply = simulation.reply(call.tool, call.args["target"])
         if request.transaction:
             written = self.write_sql(request)
             yield reply.seconds
@@ -419,6 +520,7 @@ class Process:
             raise
         connection.close()
         answer = request.read(rows)
+        self.simulation.heard(request, answer)
         self.simulation.judge.settled(call.key, request, answer)
         return answer
 

@@ -3,30 +3,38 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cached_property
 from typing import Any, Literal
 from uuid import UUID
 
 import orjson
 import psycopg
+from langchain_core.tools import BaseTool
 
+from langgraph_control.audit.authority_requests import Edit, WithdrawVote
 from langgraph_control.audit.operator_requests import Freeze, Resolution, Resolve, Scope, Unfreeze
 from langgraph_control.audit.requests import Vote
-from langgraph_control.graphs.advance import Ended
+from langgraph_control.audit.wakes import FindDue
 from langgraph_control.guards.run_states import RunState
 from tests.simulation.aims import Reply
-from tests.simulation.database import Ledger, SimulationDatabase
-from tests.simulation.judge import Judge, Violation
+from tests.simulation.database import EPOCH, Ledger, SimulationDatabase
+from tests.simulation.judge import Judge
 from tests.simulation.process import Process, opening
-from tests.simulation.program import TIMEOUT_SECONDS, Task, contracts_for, draw
+from tests.simulation.program import TIMEOUT_SECONDS, TOOLS, Task, contracts_for, draw, saga_tools
 from tests.simulation.thread import SimulatedThread
+from tests.simulation.violation import Violation
 from tests.simulation.world import World
 
 __all__ = ["Simulation", "Switches"]
 
-STEPS_MAX = 4000
-STUCK_AFTER_SECONDS = 1000.0
+STEPS_MAX = 8000
+STUCK_AFTER_SECONDS = 2000.0  # requests may be put to others, or changed and asked anew, each with minutes of its own
 OPERATOR_EVERY_SECONDS = (8.0, 40.0)
 ATTENTIVE_OPERATOR_EVERY_SECONDS = (5.0, 20.0)
+SWEEP_EVERY_SECONDS = (1.0, 4.0)
+SWEEP_HOLD_MS = 15_000
+CHANGES_MIND = 0.15
 TIME_MOVES = 0.2  # how often time moves between two steps of processes that are all ready
 SLOW_ODDS = 0.15
 SEND_FAULTS = ("refused", "dropped", "limited", "invalid", "broken", "late", "cut_off", "answer_lost")
@@ -38,9 +46,11 @@ class Switches:
 
     Args:
         saver: the checkpoint saver refuses a worker whose lease is over.
+        remembers: every request and answer is kept.
     """
 
     saver: bool = True
+    remembers: bool = False
 
 
 @dataclass
@@ -67,7 +77,7 @@ class Simulation:
     def __init__(self, seed: int, shared: Shared, switches: Switches) -> None:
         self.seed, self.shared = seed, shared
         self.chance = random.Random(seed)
-        self.scenario = draw(self.chance)
+        self.scenario = draw(self.chance, random.Random(f"the workers of seed {seed}"))
         self.database, self.clock = shared.database, shared.database.clock
         self.secret = shared.database.secret
         self.guarded_saver = switches.saver
@@ -80,16 +90,25 @@ class Simulation:
         self.threads: dict[str, SimulatedThread] = {}
         self.processes: list[Process] = []
         self.agents: list[Agent] = []
-        self.over: dict[str, Ended] = {}
         self.faults = self.scenario.faults
         self.aimed = list(self.scenario.aim.replies)
         self.stalls_at = self.scenario.aim.stalls_at
+        self.whims = random.Random(f"the people of seed {seed}")
         self.numbers = 0
         self.seen_cards: set[str] = set()
         self.looking: set[str] = set()
+        self.rewritten: set[str] = set()
+        self.memory: list[tuple[Any, Any]] | None = [] if switches.remembers else None
         self.began = self.clock.seconds
+        ahead = self.scenario.deadline
+        self.deadline = None if ahead is None else EPOCH + timedelta(seconds=self.began + ahead)
 
     # --- what processes use ---
+
+    @cached_property
+    def saga_tools(self) -> dict[str, BaseTool]:
+        """Tools for the seed's saga; made once, for they take long to make."""
+        return saga_tools(self.contracts)
 
     def number(self) -> int:
         """Return the next number, for names."""
@@ -111,9 +130,16 @@ class Simulation:
         """Send a request at the simulated time."""
         self.clock.write()
         try:
-            return ledger.send(request)
+            answer = ledger.send(request)
         except psycopg.Error as refused:
             raise Violation(f"the ledger refused a {request.statement}: {refused}") from refused
+        self.heard(request, answer)
+        return answer
+
+    def heard(self, request: Any, answer: Any) -> None:
+        """Keep what was asked and answered, for who compares the trail with it: the one true order of events."""
+        if self.memory is not None:
+            self.memory.append((request, answer))
 
     def strikes(self, what: str) -> bool:
         """Whether a fault of this sort happens now, out of the seed's few."""
@@ -129,18 +155,16 @@ class Simulation:
         """Whether a statement's answer is lost, and if so whether before or after its commit."""
         return self.chance.choice(("before", "after")) if self.strikes("answer") else ""
 
-    def reply(self, tool: str) -> Reply:
+    def reply(self, tool: str, target: str) -> Reply:
         """What this request to a system of record meets: what the seed aims at, or what comes by chance."""
+        if target == self.scenario.doomed and tool in TOOLS:
+            return Reply(fault="invalid", seconds=0.01)
         if tool == self.scenario.aim.tool and self.aimed:
             return self.aimed.pop(0)
         fault = self.chance.choice(SEND_FAULTS) if self.strikes("send") else ""
         # Sometimes nearly as long as an attempt may take.
         slow = self.chance.random() < SLOW_ODDS
         return Reply(fault=fault, seconds=self.chance.uniform(1.0, TIMEOUT_SECONDS - 1.0) if slow else 0.01)
-
-    def ended(self, process: Process, ended: Ended) -> None:
-        """Note where a run stands after a process gave it up."""
-        self.over[process.trigger] = ended
 
     # --- what the judge looks at ---
 
@@ -177,7 +201,10 @@ class Simulation:
             self.agents.append(Agent(steps=self._freeze(), wakes_at=self.began + self.chance.uniform(0, 60)))
         for moment, trigger in self.scenario.triggers:
             self.agents.append(Agent(steps=self._deliver(trigger), wakes_at=self.began + moment))
-        self.agents.append(Agent(steps=self._operate(), wakes_at=self.began + OPERATOR_EVERY_SECONDS[0]))
+        operator = Agent(steps=self._operate(), wakes_at=self.began + OPERATOR_EVERY_SECONDS[0])
+        self.agents.append(operator)
+        if self.scenario.swept:
+            self.agents.append(Agent(steps=self._sweep(operator), wakes_at=self.began))
         for _ in range(STEPS_MAX):
             if not self._step():
                 break
@@ -257,32 +284,62 @@ class Simulation:
                 return
             for trigger in open_triggers:
                 self._ask_people(trigger)
-                if not any(self._seems_alive(process) for process in self.processes if process.trigger == trigger):
+                driven = any(self._seems_alive(process) for process in self.processes if process.trigger == trigger)
+                if not driven and (not self.scenario.swept or self._waits_for_its_caller(trigger)):
                     self._start(trigger, answers=True)
             yield self.chance.uniform(*(ATTENTIVE_OPERATOR_EVERY_SECONDS if attended else OPERATOR_EVERY_SECONDS))
-        raise Violation(f"stuck: { ({name: str(self.over.get(name)) for name in self.threads}) }")
+        raise Violation(f"stuck: { ({name: self._stands(name) for name in self.threads}) }")
+
+    def _waits_for_its_caller(self, trigger: str) -> bool:
+        """Whether nothing but a caller can help: nobody has heard of the run, it is blocked, or it has a question."""
+        return self._stands(trigger)[0] in ("", RunState.BLOCKED) or bool(self.threads[trigger].view().questions)
+
+    def _sweep(self, operator: Agent) -> Iterator[float]:
+        """Ask as a worker does, until the operator leaves, which runs are due, and let a process take each of them."""
+        while operator in self.agents:
+            due = FindDue(graphs=[self.name], run_ids=None, ahead_ms=0, hold_ms=SWEEP_HOLD_MS, limit=10)
+            found = {run.run_id for run in self.send(self.connection(), due) if run.offered}
+            for run in self.runs() if found else ():
+                if run["run_id"] in found:
+                    trigger = run["trigger"].removeprefix(f"{self.name}/")
+                    if trigger in self.threads:  # not one that was only tried on a busy thread
+                        self.processes.append(Process(self, trigger, takes=run["run_id"]))
+            yield self.chance.uniform(*SWEEP_EVERY_SECONDS)
 
     def _seems_alive(self, process: Process) -> bool:
         return process.alive and not (process.stalled and self.scenario.aim.attended)
 
     def _needs_nobody(self, trigger: str) -> bool:
-        ended = self.over.get(trigger)
-        if ended is None or any(process.alive and process.trigger == trigger for process in self.processes):
+        if any(process.alive and process.trigger == trigger for process in self.processes):
             return False
-        if ended.state is RunState.DONE:
+        state, reason = self._stands(trigger)
+        if state == RunState.DONE:
             return True
-        if ended.state is RunState.BLOCKED:
-            return self.scenario.swallows and ended.reason != "frozen"
+        if state == RunState.BLOCKED:
+            # What a graph swallowed, or was made to forget by who wrote to its thread, is for people to cancel.
+            lost = self.scenario.swallows or trigger in self.rewritten
+            return lost and reason != "frozen"
         reasons = {card["reason"] for card in self.threads[trigger].view().parked.values()}
-        return not self.scenario.resolves and ended.state is RunState.NEEDS_HUMAN and reasons <= {"needs_human"}
+        theirs = reason == "deadline_passed" or reasons <= {"needs_human", "deadline_passed"}
+        return not self.scenario.resolves and state == RunState.NEEDS_HUMAN and theirs
+
+    def _stands(self, trigger: str) -> tuple[str, str]:
+        """Return where a trigger's run stands and why; two empty texts if nobody has heard of it."""
+        rows = self.database.rows(
+            "SELECT s.state, s.reason FROM control.run r JOIN control.run_state s USING (run_id)"
+            " WHERE r.trigger = %s AND r.tenant = 'default'",
+            f"{self.name}/{trigger}",
+        )
+        return (rows[0]["state"], rows[0]["reason"]) if rows else ("", "")
 
     def _ask_people(self, trigger: str) -> None:
         if self.scenario.resolves:
             self._have_looked_up(trigger)
         for card in self.threads[trigger].view().parked.values():
             name = str(card.get("approval", ""))
-            if name and name not in self.seen_cards:
-                self.seen_cards.add(name)
+            shown = f"{name} until {card.get('expires_at')}"  # asked again, people look again
+            if name and shown not in self.seen_cards:
+                self.seen_cards.add(shown)
                 self.agents.append(
                     Agent(steps=self._decide(name), wakes_at=self.clock.seconds + self.chance.uniform(0, 60))
                 )
@@ -294,24 +351,27 @@ class Simulation:
     def _have_looked_up(self, trigger: str) -> None:
         """Ask somebody what became of each action of a run that was left to people."""
         for row in self.database.rows(
-            "SELECT r.run_id, a.key FROM control.run r JOIN control.action a ON a.tenant = r.tenant"
-            " AND (a.run_id = r.run_id OR EXISTS"
+            "SELECT r.run_id, a.key FROM control.run r JOIN control.run_state s USING (run_id)"
+            " JOIN control.action a ON a.tenant = r.tenant AND (a.run_id = r.run_id OR EXISTS"
             " (SELECT FROM control.waiter w WHERE w.key = a.key AND w.run_id = r.run_id))"
-            " WHERE r.trigger = %s AND r.tenant = 'default' AND a.state = 'needs_human' ORDER BY a.key",
+            " WHERE r.trigger = %s AND r.tenant = 'default'"
+            " AND (a.state = 'needs_human' OR s.reason = 'deadline_passed'"
+            " AND a.state NOT IN ('succeeded', 'failed', 'denied', 'abandoned')) ORDER BY a.key",
             f"{self.name}/{trigger}",
         ):
             key = row["key"].hex()
             if key not in self.looking:
                 self.looking.add(key)
-                self.agents.append(Agent(steps=self._resolve(row["run_id"], key), wakes_at=self.clock.seconds + 60))
+                steps = self._resolve(trigger, row["run_id"], key)
+                self.agents.append(Agent(steps=steps, wakes_at=self.clock.seconds + 60))
 
-    def _resolve(self, run_id: UUID, key: str) -> Iterator[float]:
+    def _resolve(self, trigger: str, run_id: UUID, key: str) -> Iterator[float]:
         """A person who looks at the system of record once nothing can land any more, and says what is there."""
         for _ in range(20):
             self.world.settle_down()
             happened = any(effect["key"] == key for effect in self.judge.effects())
             verdict = Resolution.HAPPENED if happened else Resolution.DID_NOT
-            if self.chance.random() < 0.2:
+            if self.chance.random() < 0.2 or (not happened and self._stands(trigger)[1] == "deadline_passed"):
                 verdict = Resolution.GIVE_UP
             said = Resolve(
                 run_id=run_id,
@@ -342,18 +402,37 @@ class Simulation:
         if self.chance.random() < 0.1:
             return  # nobody answers: it expires
         for person in self.chance.sample(("cy@acme.example", "ana@acme.example", "bo@acme.example", "nobody"), 3):
+            if self.whims.random() < CHANGES_MIND:
+                self._edit(approval, person)
+                yield self.whims.uniform(0, 20)
             decision: Literal["approve", "reject"] = "reject" if self.chance.random() < 0.15 else "approve"
             vote = Vote(
                 approval_id=approval,
                 decision=decision,
                 comment=None,
                 person=person,
-                body=orjson.dumps({"person": person}),
+                body=b"{}",
             )
             self.judge.voted(person, vote, self.send(self._approver(), vote))
             yield self.chance.uniform(0, 30)
+            if self.whims.random() < CHANGES_MIND:
+                self._withdraw(approval, person)
         bo = Vote(approval_id=approval, decision="approve", comment=None, person="bo@acme.example", body=b"{}")
         self.judge.voted("bo@acme.example", bo, self.send(self._approver(), bo))
+
+    def _edit(self, approval: UUID, person: str) -> None:
+        """Somebody wants another amount; also one that the tool does not take."""
+        amount = self.whims.choice((40, 90, 300, 600, -5))
+        changes = orjson.dumps({"amount": amount}).decode()
+        said: dict[str, Any] = {"comment": None, "person": person, "identity": None, "body": b"{}"}
+        edit = Edit(approval_id=approval, changes=changes, **said)
+        self.judge.edited(person, edit, self.send(self._approver(), edit))
+
+    def _withdraw(self, approval: UUID, person: str) -> None:
+        """Somebody takes their yes back, if there is one and it is not too late."""
+        said: dict[str, Any] = {"comment": None, "person": person, "identity": None, "body": b"{}"}
+        withdrawn = WithdrawVote(approval_id=approval, **said)
+        self.judge.withdrew(person, withdrawn, self.send(self._approver(), withdrawn))
 
     def _new_message(self, trigger: str) -> None:
         """Another request on the thread of a run that may be parked."""
@@ -386,6 +465,7 @@ class Simulation:
                     thread.put(answers=answers, interrupts=rest)
             case "update" if newest.asked:
                 thread.put(asked=tuple(_dearer(task) for task in newest.asked))
+                self.rewritten.add(trigger)
             case "message":
                 self._new_message(trigger)
             case _:

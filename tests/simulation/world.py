@@ -53,7 +53,7 @@ class World:
             self._apply(effect)
 
     def _apply(self, effect: Effect) -> None:
-        if effect.tool in ("keyed", "forgetful"):
+        if effect.tool in ("keyed", "forgetful", "undo_keyed"):
             memory = FORGETS_AFTER_SECONDS if effect.tool == "forgetful" else 1e9
             known = self.remembered.get(effect.key)
             if known is not None and effect.at < known[0] + memory:

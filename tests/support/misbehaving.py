@@ -5,6 +5,7 @@ an error that says "nothing was sent" is wrong if a byte arrived here.
 """
 
 import contextlib
+import functools
 import socket
 import struct
 import threading
@@ -222,10 +223,17 @@ def status(code: int, body: str = "", **headers: str) -> Answer:
 # Where nobody answers at all
 
 
+@functools.cache
+def _taken() -> socket.socket:
+    """One socket for this process that has a port and never listens: nobody else can come to listen there."""
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    return taken
+
+
 def closed_port() -> int:
     """Return a port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    return int(_taken().getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ def temporal_address() -> Iterator[str]:
     command += ["--metrics-port", str(metrics), "--log-level", "never"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait(process, port)
+        _wait(process, program, port)
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -36,14 +36,11 @@ def _free_port() -> int:
         return port
 
 
-def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
+def _wait(process: "subprocess.Popen[bytes]", program: str, port: int) -> None:
+    """It takes connections before it takes requests."""
+    asking = [program, "operator", "cluster", "health", "--address", f"127.0.0.1:{port}"]
     give_up = time.monotonic() + START_SECONDS
-    while True:
+    while subprocess.run(asking, capture_output=True, timeout=START_SECONDS, check=False).returncode != 0:
         assert process.poll() is None, "Temporal's server ended"
         assert time.monotonic() < give_up, "Temporal's server does not answer"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
+        time.sleep(0.1)

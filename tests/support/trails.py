@@ -1,6 +1,7 @@
 """Real trails for tests of what reads them: written by claims, settles and votes, without an agent."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -12,7 +13,8 @@ import orjson
 import psycopg
 
 from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.ledger import Claim, Claimed, Observe, Outcome, Settle, Settled
+from langgraph_control.audit.ledger import Claim, Claimed, Outcome, Settle, Settled
+from langgraph_control.audit.observing import Observe, Observed, Seen
 from langgraph_control.audit.requests import PublishPolicy, RunAcquire, RunOpen, RunRelease, Vote
 from langgraph_control.audit.rows import Release, Released, RunState, Voted
 from langgraph_control.guards.approvals import REQUESTER, Requirement
@@ -27,7 +29,8 @@ FINANCE = Requirement(
     on_expiry="deny",
     comment_required=False,
 )
-POLICY = "4" * 64
+POLICY_TEXT = "version: 1"
+POLICY = hashlib.sha256(POLICY_TEXT.encode()).hexdigest()
 
 
 def bytes_of(text: str) -> bytes:
@@ -97,7 +100,7 @@ class TrailWriter:
             admin.ask(
                 PublishPolicy(
                     hash=POLICY,
-                    text="version: 1",
+                    text=POLICY_TEXT,
                     members=[{"role": role, "member": member} for member, role in people.items()],
                     floors=[],
                     body=json_bytes(),
@@ -202,14 +205,27 @@ class TrailWriter:
         )
         return self.agent.ask(replace(request, **changes))
 
-    def observe(self, run: OpenRun, tool: str = "find_invoice", *, succeeded: bool = True) -> bool:
+    def observe(self, run: OpenRun, tool: str = "find_invoice", *, succeeded: bool = True) -> Observed:
         """Record a read."""
         return self.agent.ask(
             Observe(
                 run_id=run.run_id,
                 token=run.token,
                 tool=tool,
-                succeeded=succeeded,
+                system=None,
+                outcome=Seen.SUCCEEDED if succeeded else Seen.FAILED,
+                loop=None,
+                origin=os.urandom(32),
+                scope=None,
+                turn=None,
+                call=None,
+                result=None,
+                at=None,
+                calls_max=10_000,
+                attempts_max=5,
+                give_up_ms=86_400_000,
+                retry_ms_max=86_400_000,
+                wait_ms=0,
                 body=run.body(tool=tool),
                 payload=canonical_bytes({"args": {"id": 17}}),
             )

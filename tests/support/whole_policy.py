@@ -52,7 +52,7 @@ retries:
 breakers:
   default: {error_rate: 0.25, window: 2m, minimum_calls: 10, open_for: 45s, probes: 2}
   billing: {degraded_above: 5s}
-caps: {tool_calls: 200, retry_time: 6h}
+caps: {tool_calls: 200, retry_time: 6h, same_answer: 4, bounces: 3, loop_within: 5m}
 deadlines: {run: 7d}
 tests:
   - {call: refund, with: {amount: 100, record.flagged: false}, environment: live, impact: money, expect: allow}

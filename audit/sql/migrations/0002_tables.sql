@@ -5,6 +5,8 @@
 CREATE TABLE control.tenant (
     tenant text PRIMARY KEY,
     secret bytea NOT NULL,
+    open_per_run integer NOT NULL DEFAULT 50,  -- so many requests may wait for people at once: of one run, and of all
+    open_per_tenant integer NOT NULL DEFAULT 20000,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -15,7 +17,7 @@ CREATE TABLE control.login (
     role text NOT NULL CHECK (role IN ('agent', 'approver', 'admin', 'auditor')),
     person text,
     groups text[] NOT NULL DEFAULT '{}',
-    may_name_person boolean NOT NULL DEFAULT false  -- the development server's approver, who votes as whoever --as names
+    may_name_person boolean NOT NULL DEFAULT false  -- a service that finds out itself who its people are; the development server's approver
 );
 
 -- Every policy text that was ever published, by hash, so that an old decision can be explained later.
@@ -43,7 +45,8 @@ CREATE TABLE control.floor (
     must boolean NOT NULL,
     roles text[] NOT NULL,
     quorum integer NOT NULL,
-    not_by text[] NOT NULL,  -- who may not vote on any request: 'requester', or nobody
+    not_by text[] NOT NULL,  -- who may not vote on any request: requester, editor, previous_approver
+    break_glass text[] NOT NULL DEFAULT '{}',  -- whose single word may do in an emergency, where a rule says so
     PRIMARY KEY (tenant, tool)
 );
 
@@ -62,7 +65,7 @@ CREATE TABLE control.brake (
     tenant text NOT NULL,
     scope text NOT NULL CHECK (scope IN ('tenant', 'agent', 'system', 'tool')),
     name text NOT NULL,          -- of the agent, system or tool; '' for the tenant
-    cause text NOT NULL CHECK (cause IN ('freeze', 'rate_limit', 'breaker')),
+    cause text NOT NULL CHECK (cause IN ('freeze', 'restored', 'rate_limit', 'breaker')),
     until timestamptz NOT NULL,  -- of a breaker: when the next probe may go through
     since timestamptz NOT NULL,
     set_by text NOT NULL,
@@ -137,6 +140,8 @@ CREATE TABLE control.run_state (
     holder text NOT NULL DEFAULT '',
     state text NOT NULL,
     reason text NOT NULL DEFAULT '',
+    owner text NOT NULL DEFAULT '',             -- who has to act; '' while it is driven
+    next_step text NOT NULL DEFAULT '',         -- what to do, as a command or a call
     state_since timestamptz NOT NULL,
     wake_at timestamptz,
     deadline timestamptz,  -- the run's own, here too for the claim
@@ -178,6 +183,7 @@ CREATE TABLE control.action (
     last_failure text,                   -- what kind of failure the last attempt met, if it met one
     same_failures integer NOT NULL DEFAULT 0,
     charged boolean NOT NULL DEFAULT false,  -- it holds a part of some budget
+    undoes bytea,                        -- the action that this one takes back; NULL for what takes nothing back
     -- From here on what a settle changes, so that its log record is short.
     sent_by timestamptz,                 -- the last instant at which the newest attempt can have been sent
     lease_until timestamptz,
@@ -188,9 +194,24 @@ CREATE TABLE control.action (
     last_answer text NOT NULL,
     result bytea,
     error text,
+    erased_at timestamptz,               -- what it stored was erased, and no later call has stored anything since
     PRIMARY KEY (tenant, key)
 ) WITH (fillfactor = 50);
 CREATE INDEX action_run ON control.action (run_id);
+CREATE INDEX action_undoes ON control.action (tenant, undoes) WHERE undoes IS NOT NULL;
+
+-- Which actions were claimed for which step of a saga; never changed.
+CREATE TABLE control.saga_step (
+    tenant text NOT NULL,
+    saga bytea NOT NULL,
+    step integer NOT NULL,
+    key bytea NOT NULL,
+    name text NOT NULL,      -- the saga's
+    run_id uuid NOT NULL,    -- that claimed it first
+    PRIMARY KEY (tenant, saga, step, key)
+);
+CREATE INDEX saga_step_run ON control.saga_step (run_id);
+CREATE INDEX saga_step_key ON control.saga_step (tenant, key);
 
 -- Which runs wait for which action.
 CREATE TABLE control.waiter (
@@ -219,7 +240,10 @@ CREATE TABLE control.approval (
     execute_by timestamptz,
     closed_at timestamptz,
     comment text,
-    escalated boolean NOT NULL DEFAULT false  -- nobody answered in time, and others are asked now
+    code text,  -- why it was rejected, as a word the model can act on
+    escalated boolean NOT NULL DEFAULT false,  -- nobody answered in time, and others are asked now
+    supersedes uuid,  -- the request whose place it took, since what would be done had changed
+    edit_no bigint  -- the newest change by people that is in what it shows
 );
 CREATE INDEX approval_run ON control.approval (run_id);
 
@@ -235,16 +259,65 @@ CREATE TABLE control.open_approval (
 CREATE TABLE control.vote (
     approval_id uuid NOT NULL REFERENCES control.approval,
     person text NOT NULL,
-    decision text NOT NULL CHECK (decision IN ('approve', 'reject')),
+    decision text NOT NULL CHECK (decision IN ('approve', 'reject', 'break_glass')),
     comment text,
     login name NOT NULL,
     groups text[] NOT NULL,
+    identity jsonb,  -- how a service found out who this is; NULL: the login is the person
+    delegation uuid,  -- by whose leave it votes, where it has no role of its own that is asked
+    delegator text,
     voted_at timestamptz NOT NULL,
     PRIMARY KEY (approval_id, person)
 );
 
+-- Somebody lets somebody else vote in a role of theirs until a date.
+CREATE TABLE control.delegation (
+    delegation_id uuid PRIMARY KEY,
+    tenant text NOT NULL REFERENCES control.tenant,
+    from_person text NOT NULL,
+    from_groups text[] NOT NULL,  -- as they were when it was given
+    to_person text NOT NULL,
+    role text,  -- NULL: every role the delegator has
+    made_at timestamptz NOT NULL,
+    until timestamptz NOT NULL,
+    comment text,
+    revoked_at timestamptz
+);
+CREATE INDEX delegation_to ON control.delegation (tenant, lower(to_person));
+
+-- What people changed about what they were asked: the call goes on with these arguments, decided and asked about afresh.
+CREATE TABLE control.edit (
+    edit_no bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant text NOT NULL REFERENCES control.tenant,
+    key bytea NOT NULL,
+    approval_id uuid NOT NULL REFERENCES control.approval,  -- the request that showed what was changed
+    asked bytea NOT NULL,  -- the args hash of the call as the model asked for it
+    became bytea,  -- the args hash of what it became, once the call took it
+    changes jsonb NOT NULL,  -- argument → value; edits of edits add up
+    person text NOT NULL,
+    comment text,
+    made_at timestamptz NOT NULL,
+    void boolean NOT NULL DEFAULT false  -- the tool does not take it
+);
+CREATE INDEX edit_key ON control.edit (tenant, key);
+
+-- What was done on one person's word in an emergency, for others to look at afterwards.
+CREATE TABLE control.review (
+    approval_id uuid PRIMARY KEY REFERENCES control.approval,
+    tenant text NOT NULL REFERENCES control.tenant,
+    opened_at timestamptz NOT NULL,
+    broken_by text NOT NULL,
+    verdict text CHECK (verdict IN ('accepted', 'objected')),
+    person text,
+    comment text,
+    closed_at timestamptz
+);
+CREATE INDEX review_open ON control.review (tenant, opened_at);
+
 -- The trail. The hash covers run, order, the facts that the database decided, the client's body and a commitment to the payload;
--- the payload itself can be erased later without breaking a proof.
+-- the payload itself can be erased later without breaking a proof. One partition a month, so that retention drops whole months; each
+-- has its own key over (run_id, seq), which with the month in it would be longer for every entry. That no place is given twice is the
+-- chain's own doing: the row of its head is changed with each entry.
 CREATE TABLE control.entry (
     run_id uuid NOT NULL,
     seq bigint NOT NULL,
@@ -255,9 +328,11 @@ CREATE TABLE control.entry (
     commitment bytea,
     salt bytea,
     payload bytea,
-    hash bytea NOT NULL,
-    PRIMARY KEY (run_id, seq)
-);
+    hash bytea NOT NULL
+) PARTITION BY RANGE (at);
+
+-- Whatever has no month of its own yet: an entry is never refused for that.
+CREATE TABLE control.entry_default PARTITION OF control.entry (PRIMARY KEY (run_id, seq)) DEFAULT;
 
 -- The tenant of the calling login; NULL for a login nobody published. Checkpoint rows carry it.
 CREATE FUNCTION control.tenant_v1() RETURNS text

@@ -77,7 +77,7 @@ SELECT CASE
     WHEN p_event = 'succeed' THEN CASE WHEN p_state = 'executing' THEN 'succeeded' END
     WHEN p_event = 'ask' THEN CASE WHEN p_state IN ('ready', 'needs_approval', 'failed', 'denied') THEN 'needs_approval' END
     WHEN p_event = 'deny' THEN CASE WHEN p_state IN ('ready', 'needs_approval', 'failed', 'denied') THEN 'denied' END
-    WHEN p_event = 'grant' THEN CASE WHEN p_state = 'needs_approval' THEN 'ready' END
+    WHEN p_event IN ('grant', 'withdraw') THEN CASE WHEN p_state = 'needs_approval' THEN 'ready' END
     WHEN p_event = 'not_done' THEN CASE WHEN p_state = 'executing' THEN 'ready' END
     WHEN p_event = 'fail' THEN CASE WHEN p_state = 'executing' THEN 'failed' END
     WHEN p_event = 'lose' THEN CASE WHEN p_state = 'executing' THEN CASE p_kind
@@ -90,7 +90,7 @@ SELECT CASE
     WHEN p_event = 'undetermined' THEN CASE WHEN p_kind = 'verified' AND p_state = 'verifying' THEN 'unknown' END
     WHEN p_event = 'contradict' THEN CASE WHEN p_state IN
         ('ready', 'executing', 'unknown', 'verifying', 'succeeded', 'failed', 'needs_human', 'abandoned') THEN 'needs_human' END
-    WHEN p_event = 'give_up' THEN CASE WHEN p_state IN ('ready', 'unknown') THEN 'needs_human' END
+    WHEN p_event = 'give_up' THEN CASE WHEN p_state IN ('ready', 'unknown', 'failed', 'denied') THEN 'needs_human' END
     WHEN p_event = 'person_done' THEN CASE WHEN p_state = 'needs_human' THEN 'succeeded' END
     WHEN p_event = 'person_undone' THEN CASE WHEN p_state = 'needs_human' THEN 'ready' END
     WHEN p_event = 'abandon' THEN CASE WHEN p_state = 'needs_human' THEN 'abandoned' END

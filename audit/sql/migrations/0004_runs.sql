@@ -17,7 +17,8 @@ CREATE TYPE control.run_answer AS (
     deadline timestamptz,
     input bytea,
     base_checkpoint text,
-    other_run uuid          -- the unfinished run that holds the thread
+    other_run uuid,         -- the unfinished run that holds the thread
+    recall jsonb            -- what its drivers so far knew of it
 );
 
 -- The generation of wake-ups that a run has seen so far.
@@ -34,6 +35,46 @@ SELECT EXISTS (
                             UNION SELECT w.run_id FROM control.waiter w WHERE w.tenant = ap.tenant AND w.key = ap.key) asking
         JOIN control.run r ON r.run_id = asking.run_id
     WHERE ap.approval_id = p_approval AND lower(btrim(p_person)) IN (lower(btrim(r.actor)), lower(btrim(r.on_behalf_of))))
+$$;
+
+-- Did this person say yes to another change of the run that makes this request?
+CREATE FUNCTION control.approved_before(p_approval uuid, p_person text) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+SELECT EXISTS (
+    SELECT FROM control.approval ap JOIN control.approval o ON o.run_id = ap.run_id AND o.key <> ap.key
+        JOIN control.vote v ON v.approval_id = o.approval_id
+    WHERE ap.approval_id = p_approval AND o.state IN ('granted', 'used') AND v.decision <> 'reject'
+      AND lower(btrim(p_person)) IN (lower(btrim(v.person)), lower(btrim(v.delegator))))
+$$;
+
+-- Is what a request shows of this person's making?
+CREATE FUNCTION control.edited(p_approval uuid, p_person text) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+SELECT EXISTS (
+    SELECT FROM control.approval ap JOIN control.edit e ON e.tenant = ap.tenant AND e.key = ap.key AND e.became IS NOT NULL AND NOT e.void
+    WHERE ap.approval_id = p_approval AND lower(btrim(p_person)) = lower(btrim(e.person)))
+$$;
+
+-- Why somebody of the role may still not decide; NULL where nothing stands against it.
+CREATE FUNCTION control.kept_out(p_approval uuid, p_person text, p_words text[], p_run uuid DEFAULT NULL) RETURNS text
+    LANGUAGE sql STABLE AS $$
+SELECT CASE WHEN 'requester' = ANY (p_words) AND control.asked_for(p_approval, p_person, p_run) THEN 'is_requester'
+            WHEN 'editor' = ANY (p_words) AND control.edited(p_approval, p_person) THEN 'is_editor'
+            WHEN 'previous_approver' = ANY (p_words) AND control.approved_before(p_approval, p_person) THEN 'approved_before' END
+$$;
+
+-- The roles of a person now, by name and by groups.
+CREATE FUNCTION control.roles_of(p_tenant text, p_person text, p_groups text[]) RETURNS text[]
+    LANGUAGE sql STABLE AS $$
+SELECT ARRAY(SELECT DISTINCT m.role FROM control.membership m
+             WHERE m.tenant = p_tenant AND (m.member = p_person OR m.member = ANY (p_groups)) ORDER BY m.role)
+$$;
+
+-- The roles that a delegation gives now: what the delegator still has, and no more.
+CREATE FUNCTION control.roles_given(p_delegation control.delegation) RETURNS text[]
+    LANGUAGE sql STABLE AS $$
+SELECT ARRAY(SELECT r FROM unnest(control.roles_of((p_delegation).tenant, (p_delegation).from_person, (p_delegation).from_groups)) r
+             WHERE (p_delegation).revoked_at IS NULL AND r = coalesce((p_delegation).role, r))
 $$;
 
 -- Take the lease of a run whose state row is locked here; the previous holder's token is dead from now on.
@@ -81,11 +122,14 @@ BEGIN
         v_out.token := s.token + 1;
         PERFORM control.append(p_tenant, p_run, v_now,
             ARRAY[CASE WHEN p_first THEN 'run.started' ELSE 'run.resumed' END],
-            jsonb_build_object('token', v_out.token, 'holder', p_holder), p_body, CASE WHEN p_first THEN r.input END);
+            jsonb_build_object('token', v_out.token, 'holder', p_holder) || CASE WHEN p_first THEN jsonb_build_object('trigger', r.trigger,
+                'intent', r.intent, 'graph', r.graph, 'thread', r.thread_id, 'actor', r.actor, 'on_behalf_of', r.on_behalf_of,
+                'deadline', (extract(epoch FROM r.deadline) * 1000000)::bigint) ELSE '{}' END,
+            p_body, CASE WHEN p_first THEN r.input END);
     END IF;
     UPDATE control.run_state SET token = v_out.token, holder = p_holder,
             lease_until = v_now + make_interval(secs => p_lease_ms / 1000.0),
-            state = 'running', reason = '', wake_at = NULL,
+            state = 'running', reason = '', owner = '', next_step = '', wake_at = NULL,
             retrying_ms = retrying_ms + CASE WHEN state = 'retrying' THEN (extract(epoch FROM v_now - state_since) * 1000)::bigint ELSE 0 END,
             state_since = CASE WHEN state = 'running' THEN state_since ELSE v_now END
         WHERE run_id = p_run;
@@ -95,6 +139,7 @@ BEGIN
     v_out.lease_ms_left := p_lease_ms;
     v_out.generation := control.generation(p_run);
     v_out.input := r.input;
+    v_out.recall := control.recall(p_run);
     RETURN v_out;
 END
 $$;
@@ -119,6 +164,7 @@ BEGIN
         AND p_lease_ms BETWEEN 1 AND 86400000 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'a run that cannot be one' USING ERRCODE = 'LC002';
     END IF;
+    PERFORM control.same_server();
     SELECT * INTO r FROM control.run WHERE tenant = v_tenant AND trigger = p_trigger;
     IF r.run_id IS NULL THEN
         INSERT INTO control.open_run (tenant, thread_id, run_id, graph) VALUES (v_tenant, p_thread, p_run, p_graph) ON CONFLICT DO NOTHING;
@@ -164,6 +210,7 @@ BEGIN
         AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'a lease that cannot be one' USING ERRCODE = 'LC002';
     END IF;
+    PERFORM control.same_server();
     RETURN control.take_lease((control.caller('agent')).tenant, p_run, p_holder, p_lease_ms, false, p_body);
 END
 $$;
@@ -209,10 +256,30 @@ CREATE TYPE control.release_answer AS (
     generation bigint,
     entries bigint,     -- length of the chain
     unsettled text[],   -- tools of the actions that are not decided yet
-    needs_human boolean -- one of them waits for a person to say what happened
+    needs_human boolean,-- one of them waits for a person to say what happened
+    state text,         -- where it stands now; NULL unless released
+    reason text
 );
 
--- The actions of a run whose outcome is open. A run with one of them is not done, whatever its graph says.
+-- Who has to act for a run that stands there. Where people must vote, those who are asked now: a request may be the floor's, or have
+-- been put to others since the caller looked.
+CREATE FUNCTION control.owner_of_run(p_tenant text, p_run uuid, p_state text, p_owner text) RETURNS text
+    LANGUAGE sql STABLE AS $$
+SELECT coalesce(CASE WHEN p_state = 'needs_approval' THEN (
+    SELECT string_agg(DISTINCT asked.role, ', ' ORDER BY asked.role)
+    FROM control.waiter w JOIN control.action a USING (tenant, key) JOIN control.approval ap ON ap.approval_id = a.approval_id
+        CROSS JOIN LATERAL jsonb_object_keys(ap.requirement -> 'quorum') asked (role)
+    WHERE w.tenant = p_tenant AND w.run_id = p_run AND ap.state = 'open') END, p_owner)
+$$;
+
+-- Who settles what the policy names nobody for.
+CREATE FUNCTION control.owner_of_all(p_tenant text) RETURNS text
+    LANGUAGE sql STABLE AS $$
+SELECT coalesce((SELECT o.role FROM control.owner o WHERE o.tenant = p_tenant AND o.scope = 'default'), 'any role')
+$$;
+
+-- The actions of a run whose outcome is open. A run with one of them is not done, whatever its graph says. What it only waited for
+-- after its graph had ended, and what was then found undone, it does not come back to.
 CREATE FUNCTION control.unsettled(p_tenant text, p_run uuid) RETURNS TABLE (tool text, state text, attempts integer, last_answer text)
     LANGUAGE sql STABLE AS $$
 SELECT a.tool, a.state, a.attempts, a.last_answer FROM control.action a
@@ -221,6 +288,7 @@ SELECT a.tool, a.state, a.attempts, a.last_answer FROM control.action a
 UNION
 SELECT a.tool, a.state, a.attempts, a.last_answer FROM control.waiter w JOIN control.action a USING (tenant, key)
     WHERE w.tenant = p_tenant AND w.run_id = p_run AND a.state NOT IN ('succeeded', 'failed', 'denied', 'abandoned')
+      AND NOT (w.note = 'ended' AND a.state = 'ready')
 $$;
 
 -- A graph has ended, and nobody will come back to an attempt whose outcome is open: a person must find out.
@@ -248,9 +316,12 @@ BEGIN
 END
 $$;
 
--- Give up a run's lease: done, or parked with a reason. Refused while something happened that the run has not seen.
+-- Give up a run's lease: done, or parked with a reason, an owner and the next step. Refused while something happened that the run has
+-- not seen. Whatever it waits for, it is driven again at its deadline: calls are then told that it is over, and a question that nobody
+-- answered becomes a person's.
 CREATE FUNCTION control.run_release_v1(
-    p_run uuid, p_token bigint, p_generation bigint, p_state text, p_reason text, p_wake_ms bigint, p_body bytea
+    p_run uuid, p_token bigint, p_generation bigint, p_state text, p_reason text, p_owner text, p_next_step text, p_wake_ms bigint,
+    p_body bytea
 ) RETURNS control.release_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
@@ -258,18 +329,30 @@ DECLARE
     s control.run_state;
     v_now timestamptz;
     v_wake timestamptz;
+    v_late boolean;
+    v_crossed boolean;
+    v_state text := p_state;
+    v_reason text := p_reason;
+    v_owner text := p_owner;
+    v_next text := p_next_step;
     v_out control.release_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
     IF (p_state IN ('done', 'waiting', 'retrying', 'needs_approval', 'needs_human', 'blocked') AND length(p_reason) <= 2000
+        AND length(p_owner) <= 600 AND length(p_next_step) <= 4000
+        -- People are shown this as what to do: commands of ours or a call, and nothing that a shell would do beside them.
+        AND p_next_step ~ '^((langgraph-control |control\.)[^;|&$<>`\\[:cntrl:]]*(; (or )?langgraph-control [^;|&$<>`\\[:cntrl:]]*)*)?$'
         AND coalesce(p_wake_ms, 0) BETWEEN 0 AND 31622400000 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'a state that is none' USING ERRCODE = 'LC002';
     END IF;
     SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
     v_out.generation := control.generation(p_run);
     v_out.entries := s.seq;
-    IF s.token = p_token + 1 AND s.holder = '' AND s.state = p_state AND s.reason = p_reason THEN
+    IF s.token = p_token + 1 AND s.holder = '' AND (s.state = p_state AND s.reason = p_reason
+        OR s.state = 'needs_human' AND s.reason = 'deadline_passed' AND p_reason = 'question') THEN
         v_out.answer := 'released';  -- a re-sent release whose first send landed
+        v_out.state := s.state;
+        v_out.reason := s.reason;
         RETURN v_out;
     END IF;
     IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN
@@ -285,52 +368,53 @@ BEGIN
         PERFORM control.hand_over(v_tenant, p_run, v_now, p_body);
         SELECT array_agg(u.tool ORDER BY u.tool), bool_or(u.state = 'needs_human') INTO v_out.unsettled, v_out.needs_human FROM control.unsettled(v_tenant, p_run) u;
         IF v_out.unsettled IS NOT NULL THEN
+            -- It ends once they are settled, by a person or by another run that has taken them up: whoever does is to wake it.
+            UPDATE control.action SET waited = true WHERE tenant = v_tenant AND run_id = p_run
+                AND state IN ('executing', 'unknown', 'verifying', 'needs_approval', 'needs_human');
+            INSERT INTO control.waiter (tenant, key, run_id, note)
+                SELECT tenant, key, p_run, 'ended' FROM control.action WHERE tenant = v_tenant AND run_id = p_run
+                    AND state IN ('executing', 'unknown', 'verifying', 'needs_approval', 'needs_human')
+                ON CONFLICT DO NOTHING;
+            -- Looked at again, for one of them may just have been settled.
+            SELECT array_agg(u.tool ORDER BY u.tool), bool_or(u.state = 'needs_human') INTO v_out.unsettled, v_out.needs_human FROM control.unsettled(v_tenant, p_run) u;
+        END IF;
+        IF v_out.unsettled IS NOT NULL THEN
             v_out.answer := 'unsettled';
             RETURN v_out;
         END IF;
     END IF;
     v_wake := v_now + make_interval(secs => p_wake_ms / 1000.0);
+    v_late := coalesce(s.deadline <= v_now, false);
+    -- What was claimed before the deadline is claimed once more after it, and then begins nothing.
+    v_crossed := v_late AND s.state_since < s.deadline;
+    IF v_late AND p_state = 'waiting' AND p_reason = 'question' THEN
+        v_state := 'needs_human';
+        v_reason := 'deadline_passed';
+        v_owner := control.owner_of_all(v_tenant);
+    ELSIF (v_crossed OR NOT v_late) AND (p_state IN ('waiting', 'retrying', 'needs_approval') OR p_reason = 'frozen') THEN
+        v_wake := least(v_wake, s.deadline);
+    END IF;
     SELECT seq INTO v_out.entries FROM control.run_state WHERE run_id = p_run;
     v_out.entries := control.append(v_tenant, p_run, v_now,
         ARRAY[CASE WHEN p_state = 'done' THEN 'run.finished' ELSE 'wait.started' END],
-        jsonb_build_object('state', p_state, 'reason', p_reason, 'entries', v_out.entries + 1,
+        jsonb_build_object('state', v_state, 'reason', v_reason, 'entries', v_out.entries + 1,
                            'wake_at', (extract(epoch FROM v_wake) * 1000000)::bigint), p_body, NULL);
     -- The token moves on, so that a zombie of this driver is stale from now on.
-    UPDATE control.run_state SET token = token + 1, holder = '', lease_until = '-infinity', state = p_state, reason = p_reason,
-            state_since = v_now, wake_at = v_wake
+    UPDATE control.run_state SET token = token + 1, holder = '', lease_until = '-infinity', state = v_state, reason = v_reason,
+            owner = control.owner_of_run(v_tenant, p_run, v_state, v_owner), next_step = v_next, state_since = v_now, wake_at = v_wake
         WHERE run_id = p_run;
     -- What comes after this generation is news, even if it was committed since it was read above.
     UPDATE control.run_wake SET seen = p_generation WHERE run_id = p_run;
     IF p_state = 'done' THEN
         DELETE FROM control.open_run WHERE run_id = p_run AND tenant = v_tenant;
         DELETE FROM control.waiter WHERE run_id = p_run;
+        PERFORM control.forget(p_run);
     ELSE
         UPDATE control.open_run SET due_at = v_wake, offered_until = '-infinity' WHERE run_id = p_run AND tenant = v_tenant;
     END IF;
     v_out.answer := 'released';
+    v_out.state := v_state;
+    v_out.reason := v_reason;
     RETURN v_out;
-END
-$$;
-
--- One entry for a read: free to repeat, but what the model saw is on record before it sees it. False for a stale token.
-CREATE FUNCTION control.observe_v1(p_run uuid, p_token bigint, p_tool text, p_ok boolean, p_body bytea, p_payload bytea) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-DECLARE
-    v_tenant text := (control.caller('agent')).tenant;
-    s control.run_state;
-BEGIN
-    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
-    IF (length(p_tool) BETWEEN 1 AND 256 AND p_ok IS NOT NULL AND p_token IS NOT NULL
-        AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
-        RAISE EXCEPTION 'a read that cannot be one' USING ERRCODE = 'LC002';
-    END IF;
-    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
-    IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN
-        RETURN false;
-    END IF;
-    PERFORM control.append(v_tenant, p_run, control.clock(),
-        ARRAY[CASE WHEN p_ok THEN 'action.succeeded' ELSE 'action.failed' END],
-        jsonb_build_object('tool', p_tool, 'kind', 'read'), p_body, p_payload);
-    RETURN true;
 END
 $$;

@@ -2,7 +2,7 @@
 -- Locks, in this order everywhere: run, action, approval, run_wake.
 
 CREATE TYPE control.claim_answer AS (
-    answer text,             -- go | stored | wait | park | verify | stop | stale
+    answer text,             -- go | stored | wait | park | verify | stop | edit | stale
     reason text,             -- a stable word: see audit/ledger.py
     state text,              -- of the action
     fence bigint,            -- rises with every lease of this action
@@ -16,7 +16,9 @@ CREATE TYPE control.claim_answer AS (
     absence_counts boolean,
     approval_id uuid,
     expires_at timestamptz,
-    comment text             -- of the person who rejected
+    comment text,            -- of the person who rejected, or who changed the arguments
+    code text,               -- and the word for why
+    edit_no bigint           -- a person changed the arguments: with what payload has, it is to be asked about instead
 );
 
 -- Does the tally of a request meet what is required now, by the request and by the published floor?
@@ -26,29 +28,35 @@ CREATE FUNCTION control.satisfied(
 ) RETURNS boolean
     LANGUAGE sql STABLE AS $$
 WITH floor AS (
-    SELECT roles, quorum, not_by FROM control.floor WHERE tenant = p_tenant AND tool IN (p_tool, '*') ORDER BY tool = '*' LIMIT 1
+    SELECT * FROM control.floor WHERE tenant = p_tenant AND tool IN (p_tool, '*') ORDER BY tool = '*' LIMIT 1
+), words AS (
+    SELECT ARRAY(SELECT jsonb_array_elements_text(p_requirement -> 'not_by')) || coalesce((SELECT not_by FROM floor), '{}') AS not_by
 ), yes AS (
     -- People as they are now: a vote of somebody who lost the login, the group or the role no longer counts.
-    SELECT v.person, ARRAY(SELECT m.role FROM control.membership m
-                           WHERE m.tenant = p_tenant AND (m.member = v.person OR m.member = ANY (l.groups))) AS roles
+    SELECT v.person, v.decision, CASE WHEN v.delegation IS NULL
+            THEN control.roles_of(p_tenant, v.person, CASE WHEN v.identity IS NULL THEN l.groups ELSE v.groups END)
+            ELSE (SELECT control.roles_given(d) FROM control.delegation d WHERE d.delegation_id = v.delegation) END AS roles
     FROM control.vote v JOIN control.login l ON l.login = v.login AND l.tenant = p_tenant AND l.role = 'approver'
         AND (l.person = v.person OR l.may_name_person)
-    WHERE v.approval_id = p_approval AND v.decision = 'approve'
-      -- Nor that of somebody who has asked for the same since, in another run.
-      AND NOT ((p_requirement -> 'not_by' ? 'requester' OR EXISTS (SELECT 1 FROM floor WHERE 'requester' = ANY (not_by)))
-               AND control.asked_for(p_approval, v.person, p_run))
+    WHERE v.approval_id = p_approval AND v.decision <> 'reject'
+      -- Nor that of somebody who has asked for the same since, in another run, nor one given for such a person.
+      AND control.kept_out(p_approval, v.person, (SELECT not_by FROM words), p_run) IS NULL
+      AND (v.delegator IS NULL OR control.kept_out(p_approval, v.delegator, (SELECT not_by FROM words), p_run) IS NULL)
 ), asked AS (
     SELECT key AS role, value::integer AS people FROM jsonb_each_text(p_requirement -> 'quorum')
 ), counted AS (
     SELECT y.person, y.roles FROM yes y
     WHERE y.roles && ARRAY(SELECT role FROM asked)
-      -- A floor that names no role means nobody, not anybody.
-      AND (NOT EXISTS (SELECT 1 FROM floor) OR y.roles && (SELECT floor.roles FROM floor))
+      -- A floor that names no role means nobody, not anybody; but where it lets the write run unasked, whoever asks more may say whom.
+      AND (NOT EXISTS (SELECT 1 FROM floor WHERE must OR cardinality(roles) > 0) OR y.roles && (SELECT floor.roles FROM floor))
 )
 SELECT EXISTS (SELECT 1 FROM asked)
    AND NOT EXISTS (SELECT 1 FROM asked WHERE (SELECT count(*) FROM counted WHERE asked.role = ANY (counted.roles)) < asked.people)
    AND (SELECT count(*) FROM counted) >= greatest(
         (SELECT sum(people) FROM asked), coalesce((SELECT quorum FROM floor), 0))
+    -- Or one person of those who may in an emergency, by the rule and by what is published.
+    OR EXISTS (SELECT FROM yes WHERE decision = 'break_glass' AND roles && (SELECT break_glass FROM floor)
+               AND roles && ARRAY(SELECT jsonb_array_elements_text(p_requirement -> 'break_glass')))
 $$;
 
 -- Close a request that was neither used nor decided.
@@ -63,7 +71,17 @@ $$;
 CREATE FUNCTION control.after_expiry(p_requirement jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE AS $$
 SELECT CASE WHEN jsonb_typeof(p_requirement -> 'on_expiry') = 'object' THEN p_requirement || jsonb_build_object(
-    'quorum', p_requirement -> 'on_expiry' -> 'escalate', 'within_seconds', p_requirement -> 'on_expiry' -> 'within_seconds', 'on_expiry', 'deny') END
+    'quorum', p_requirement -> 'on_expiry' -> 'escalate', 'within_seconds', p_requirement -> 'on_expiry' -> 'within_seconds',
+    'on_expiry', CASE WHEN p_requirement -> 'on_expiry' ? 'again' THEN p_requirement -> 'on_expiry' ELSE '"deny"' END) END
+$$;
+
+-- What is asked where taking something back needs people: silence never decides. Whoever the policy names is asked next, else the same
+-- people once more, and again after that.
+CREATE FUNCTION control.kept_open(p_requirement jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE AS $$
+SELECT p_requirement || jsonb_build_object('on_expiry', jsonb_build_object(
+    'escalate', coalesce(p_requirement -> 'on_expiry' -> 'escalate', p_requirement -> 'quorum'),
+    'within_seconds', coalesce(p_requirement -> 'on_expiry' -> 'within_seconds', p_requirement -> 'within_seconds'), 'again', true))
 $$;
 
 -- Put an open request whose time is over to the others it names. Votes that were given stay; whose role is asked now, counts.
@@ -82,13 +100,14 @@ CREATE TYPE control.grant_check AS (
     approval_id uuid,
     digest bytea,            -- of the request: what runs is what people saw, in their words
     expires_at timestamptz,
-    comment text
+    comment text,
+    code text
 );
 
 -- Is there a grant for this action, digest and instant? Opens, supersedes and expires requests on the way.
 CREATE FUNCTION control.check_grant(
     p_tenant text, p_action control.action, p_run uuid, p_key bytea, p_tool text, p_scope bytea, p_digest bytea,
-    p_requirement jsonb, p_card bytea, p_now timestamptz, p_keeps_digest boolean
+    p_requirement jsonb, p_card bytea, p_now timestamptz, p_keeps_digest boolean, p_edit bigint
 ) RETURNS control.grant_check
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -104,7 +123,8 @@ BEGIN
         ap := control.escalate(ap.approval_id, p_now);
         v_out.events := ARRAY['approval.escalated'];
     END IF;
-    IF ap.escalated THEN
+    -- Who is asked for another change is asked from the beginning.
+    IF ap.escalated AND (ap.scope = p_scope OR (p_keeps_digest AND ap.digest = p_digest)) THEN
         p_requirement := coalesce(control.after_expiry(p_requirement), p_requirement);
     END IF;
     v_requirement := coalesce(p_requirement, ap.requirement);
@@ -116,10 +136,14 @@ BEGIN
         IF ap.card = ''::bytea AND p_card IS NOT NULL THEN
             UPDATE control.approval SET card = p_card WHERE approval_id = ap.approval_id;
         END IF;
+        IF p_edit > coalesce(ap.edit_no, 0) THEN
+            UPDATE control.approval SET edit_no = p_edit WHERE approval_id = ap.approval_id;
+        END IF;
         v_out.approval_id := ap.approval_id;
         v_out.digest := ap.digest;
         v_out.expires_at := ap.expires_at;
         v_out.comment := ap.comment;
+        v_out.code := ap.code;
         IF ap.state IN ('granted', 'used') AND ap.execute_by > p_now THEN
             IF control.satisfied(p_tenant, p_tool, ap.approval_id, v_requirement, p_run) THEN
                 UPDATE control.approval SET state = 'used', closed_at = coalesce(closed_at, p_now)
@@ -164,13 +188,26 @@ BEGIN
         PERFORM control.close_approval(ap.approval_id, CASE WHEN ap.scope = p_scope THEN 'expired' ELSE 'superseded' END, p_now);
         v_out.events := v_out.events || ARRAY[CASE WHEN ap.scope = p_scope THEN 'approval.expired' ELSE 'approval.superseded' END];
     END IF;
+    -- A run that floods people with requests gets no more of their time.
+    IF EXISTS (SELECT FROM control.tenant t WHERE t.tenant = p_tenant AND (
+            (SELECT count(*) FROM (SELECT FROM control.approval o WHERE o.run_id = p_run AND o.state = 'open' AND o.expires_at > p_now
+                                   LIMIT t.open_per_run) waiting) >= t.open_per_run
+            OR (SELECT count(*) FROM (SELECT FROM control.open_approval o WHERE o.tenant = p_tenant
+                                      LIMIT t.open_per_tenant) waiting) >= t.open_per_tenant)) THEN
+        v_out.approval_id := NULL;
+        v_out.verdict := 'stop';
+        v_out.reason := 'too_many_requests';
+        RETURN v_out;
+    END IF;
     v_out.approval_id := gen_random_uuid();
     v_out.digest := p_digest;
     v_out.comment := NULL;
+    v_out.code := NULL;
     v_out.expires_at := p_now + make_interval(secs => (v_requirement ->> 'within_seconds')::double precision);
-    INSERT INTO control.approval (approval_id, tenant, key, run_id, tool, scope, digest, requirement, card, state, requested_at, expires_at)
+    INSERT INTO control.approval (approval_id, tenant, key, run_id, tool, scope, digest, requirement, card, state, requested_at, expires_at,
+            supersedes, edit_no)
         VALUES (v_out.approval_id, p_tenant, p_key, p_run, p_tool, p_scope, p_digest, v_requirement, coalesce(p_card, ''::bytea), 'open', p_now,
-                v_out.expires_at);
+                v_out.expires_at, CASE WHEN 'approval.superseded' = ANY (v_out.events) THEN ap.approval_id END, p_edit);
     INSERT INTO control.open_approval (tenant, requested_at, approval_id) VALUES (p_tenant, p_now, v_out.approval_id);
     v_out.events := v_out.events || ARRAY['approval.requested'];
     v_out.verdict := 'park';
@@ -185,7 +222,7 @@ CREATE FUNCTION control.brake_on(p_tenant text, p_run uuid, p_system text, p_too
 SELECT b.* FROM control.brake b WHERE b.tenant = p_tenant AND (b.until > p_now OR b.cause = 'breaker') AND (
     b.scope = 'tenant' OR b.scope = 'tool' AND b.name = p_tool OR b.scope = 'system' AND b.name = p_system
     OR b.scope = 'agent' AND b.name = (SELECT r.actor FROM control.run r WHERE r.run_id = p_run))
-ORDER BY b.cause = 'freeze' DESC, b.until DESC LIMIT 1
+ORDER BY b.cause IN ('freeze', 'restored') DESC, b.until DESC LIMIT 1
 $$;
 
 -- Are these charges that can be counted? Each says which limit, whose, how much, of how much, in how many seconds (null: for ever).
@@ -244,11 +281,33 @@ SELECT CASE WHEN jsonb_typeof(p_requirement) = 'object' AND jsonb_typeof(p_requi
              AND jsonb_typeof(p_requirement -> 'within_seconds') = 'number'
              AND jsonb_typeof(p_requirement -> 'execute_within_seconds') = 'number'
     THEN control.is_quorum(p_requirement -> 'quorum')
+         AND coalesce(jsonb_typeof(p_requirement -> 'break_glass') = 'array', true)
          AND (p_requirement -> 'on_expiry' = '"deny"' OR control.is_quorum(p_requirement -> 'on_expiry' -> 'escalate')
               AND (p_requirement -> 'on_expiry' ->> 'within_seconds') ~ '^[1-9][0-9]{0,8}$')
          AND (p_requirement ->> 'within_seconds') ~ '^[1-9][0-9]{0,8}$'
          AND (p_requirement ->> 'execute_within_seconds') ~ '^[1-9][0-9]{0,8}$'
     ELSE false END
+$$;
+
+-- Does this say which step of which saga a claim is for, and what it takes back, if anything?
+CREATE FUNCTION control.is_saga_step(p_saga jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE AS $$
+SELECT jsonb_typeof(p_saga) = 'object' AND (p_saga ->> 'id') ~ '^[0-9a-f]{64}$' AND length(p_saga ->> 'name') BETWEEN 1 AND 256
+   AND (p_saga ->> 'step') ~ '^[1-9][0-9]{0,3}$' AND coalesce(p_saga ->> 'undoes', repeat('0', 64)) ~ '^[0-9a-f]{64}$'
+$$;
+
+-- Has this action been taken back, or may that be under way?
+CREATE FUNCTION control.taken_back(p_tenant text, p_key bytea) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+SELECT EXISTS (SELECT FROM control.action u WHERE u.tenant = p_tenant AND u.undoes = p_key
+               AND u.state IN ('executing', 'unknown', 'verifying', 'succeeded'))
+$$;
+
+-- Is a saga being taken back, or has it been?
+CREATE FUNCTION control.being_undone(p_tenant text, p_saga bytea) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+SELECT EXISTS (SELECT FROM control.saga_step t JOIN control.action u ON u.tenant = t.tenant AND u.undoes = t.key
+               WHERE t.tenant = p_tenant AND t.saga = p_saga)
 $$;
 
 -- Every case of a claim. The ordinary one has a shorter way, and comes here whenever it is not quite that.
@@ -257,11 +316,14 @@ CREATE FUNCTION control.claim_any(
     p_verb text,
     p_requirement jsonb, p_tool text, p_system text, p_impact text, p_kind text, p_fallback_kind text, p_lease_ms integer, p_keyed_ms bigint,
     p_visible_ms bigint, p_attempts_max integer, p_same_max integer, p_give_up_ms bigint, p_calls_max integer, p_retry_ms_max bigint,
-    p_charges jsonb, p_call text, p_body bytea, p_payload bytea, p_card bytea
+    p_charges jsonb, p_saga jsonb, p_call text, p_body bytea, p_payload bytea, p_card bytea, p_edit bigint
 ) RETURNS control.claim_answer
     LANGUAGE plpgsql AS $$
 DECLARE
     v_tenant text := (control.caller('agent')).tenant;
+    v_undoes bytea := decode(p_saga ->> 'undoes', 'hex');
+    v_ended text;
+    v_heeds_end boolean;
     s control.run_state;
     a control.action;
     f control.floor;
@@ -272,6 +334,7 @@ DECLARE
     v_requirement jsonb;
     v_now timestamptz;
     v_fresh boolean;
+    v_was text;
     v_frozen boolean;
     v_listed boolean;
     v_kind text;
@@ -292,7 +355,8 @@ BEGIN
         AND p_lease_ms BETWEEN 1 AND 86400000 AND p_keyed_ms BETWEEN 0 AND 31622400000 AND p_visible_ms BETWEEN 0 AND 31622400000
         AND p_attempts_max BETWEEN 1 AND 1000 AND p_same_max BETWEEN 1 AND 1000 AND p_give_up_ms BETWEEN 1 AND 31622400000
         AND p_calls_max BETWEEN 1 AND 1000000 AND p_retry_ms_max BETWEEN 1 AND 31622400000
-        AND (p_charges IS NULL OR control.are_charges(p_charges)) AND coalesce(length(p_call), 0) <= 1024
+        AND (p_charges IS NULL OR control.are_charges(p_charges)) AND (p_saga IS NULL OR control.is_saga_step(p_saga))
+        AND coalesce(length(p_call), 0) <= 1024
         AND length(p_body) <= control.body_bytes_max() AND length(p_payload) <= 4194304 AND coalesce(length(p_card), 0) <= 2097152
        ) IS NOT TRUE THEN
         RAISE EXCEPTION 'a claim that cannot be one' USING ERRCODE = 'LC002';
@@ -317,6 +381,7 @@ BEGIN
         v_out := NULL;
         SELECT * INTO a FROM control.action WHERE tenant = v_tenant AND key = p_key FOR UPDATE;
         v_fresh := a.key IS NULL;
+        v_was := a.state;
         v_now := control.clock();
         IF v_fresh THEN
             a.tenant := v_tenant;
@@ -333,7 +398,40 @@ BEGIN
             a.same_failures := 0;
             a.charged := false;
             a.last_answer := '';
+            a.undoes := v_undoes;
             v_events := ARRAY['action.proposed'];
+        ELSIF a.undoes IS DISTINCT FROM v_undoes THEN
+            RAISE EXCEPTION 'one key for a change and for taking one back' USING ERRCODE = 'LC002';
+        END IF;
+
+        IF p_edit IS NOT NULL AND NOT EXISTS (SELECT FROM control.edit e
+                                              WHERE e.edit_no = p_edit AND e.tenant = v_tenant AND e.key = p_key) THEN
+            RAISE EXCEPTION 'a change of something else' USING ERRCODE = 'LC002';
+        END IF;
+
+        -- What people changed stands in the place of what the model asked for, whatever became of it since; p_edit is the newest change
+        -- that this call has in it already.
+        IF a.approval_id IS NOT NULL AND a.erased_at IS NULL THEN
+            SELECT e.edit_no, convert_to(e.changes::text, 'UTF8'), e.comment,
+                   CASE WHEN EXISTS (SELECT FROM control.edit older WHERE older.tenant = e.tenant AND older.key = e.key
+                                     AND older.asked = e.asked AND older.edit_no < e.edit_no AND NOT older.void) THEN 'again' END
+                INTO v_out.edit_no, v_out.payload, v_out.comment, v_out.code
+                FROM control.edit e WHERE e.tenant = v_tenant AND e.key = p_key AND NOT e.void AND e.edit_no > coalesce(p_edit, 0)
+                  AND e.asked = coalesce((SELECT taken.asked FROM control.edit taken WHERE taken.edit_no = p_edit), p_args_hash)
+                ORDER BY e.edit_no DESC LIMIT 1;
+            IF FOUND THEN
+                v_out.answer := 'edit';
+                v_out.reason := 'edited';
+                v_out.state := a.state;
+                v_out.approval_id := a.approval_id;
+                RETURN v_out;
+            END IF;
+        END IF;
+
+        -- What was erased is known by what the model had asked for, too, and not only by what people had made of it.
+        IF a.erased_at IS NOT NULL AND a.state = 'succeeded' AND EXISTS (SELECT FROM control.edit e
+                WHERE e.tenant = v_tenant AND e.key = p_key AND e.asked = p_args_hash AND NOT e.void) THEN
+            p_args_hash := a.args_hash;
         END IF;
 
         -- 2. Another change under the same key: a conflict once something may have happened, else it takes the place of the old one.
@@ -341,7 +439,9 @@ BEGIN
             -- Two runs of one intent that want different things would supersede each other's requests for ever: also for a person.
             IF a.started OR a.state IN ('executing', 'unknown', 'verifying', 'succeeded', 'needs_human', 'abandoned') OR EXISTS (
                 SELECT 1 FROM control.approval o JOIN control.run_state r USING (run_id)
-                WHERE o.approval_id = a.approval_id AND o.state IN ('open', 'granted') AND o.run_id <> p_run AND r.state <> 'done') THEN
+                WHERE o.approval_id = a.approval_id AND o.state IN ('open', 'granted') AND o.run_id <> p_run AND r.state <> 'done'
+                  -- What people made of that very request is no other wish: whichever run comes first goes on with it.
+                  AND NOT EXISTS (SELECT FROM control.edit e WHERE e.edit_no = p_edit AND e.approval_id = o.approval_id)) THEN
                 v_out.answer := 'stop';
                 v_out.reason := 'key_conflict';
                 -- Nobody comes back with the first arguments to find out what became of them.
@@ -364,7 +464,10 @@ BEGIN
         END IF;
 
         -- 3. What is settled answers with what is stored, whatever the policy says now and whether or not the dependency is up.
-        IF v_out.answer IS NULL AND a.state = 'succeeded' THEN
+        IF v_out.answer IS NULL AND a.state = 'succeeded' AND control.taken_back(v_tenant, p_key) THEN
+            v_out.answer := 'stop';
+            v_out.reason := 'undone';
+        ELSIF v_out.answer IS NULL AND a.state = 'succeeded' THEN
             v_out.answer := 'stored';
             v_out.reason := 'succeeded';
             v_out.result := a.result;
@@ -373,6 +476,11 @@ BEGIN
             v_out.reason := 'failed';
             v_out.error := a.error;
             v_out.result := a.result;
+        END IF;
+
+        -- Taken up again, it stores something anew.
+        IF v_out.answer IS NULL THEN
+            a.erased_at := NULL;
         END IF;
 
         -- 4. Somebody holds it, or held it and is gone.
@@ -443,9 +551,64 @@ BEGIN
             v_out.reason := 'attempt_settled';
         END IF;
 
-        -- 6. Nothing stands in the way but the decision, a freeze or another brake, the run's deadline, the limits and the grant.
+        -- What the program could not take back is for people, who say what is to become of it.
+        IF v_out.answer IS NULL AND v_undoes IS NOT NULL AND p_verb = 'escalate' THEN
+            IF a.state = 'ready' AND a.last_answer = '' AND NOT v_fresh THEN
+                v_out.answer := 'stop';  -- a person has said since that it did not happen: so it can be tried
+                v_out.reason := 'ready_again';
+            ELSE
+                IF a.state = 'needs_approval' THEN
+                    PERFORM control.close_approval(a.approval_id, 'withdrawn', v_now);
+                    v_events := v_events || ARRAY['approval.withdrawn'];
+                    a.state := control.must_step(a.state, 'withdraw', v_kind);
+                END IF;
+                a.state := control.must_step(a.state, 'give_up', v_kind);
+                v_events := v_events || ARRAY['compensation.failed'];
+                v_out.answer := 'park';
+                v_out.reason := 'needs_human';
+            END IF;
+        END IF;
+
+        -- 6. Nothing stands in the way but the run's deadline, the decision, a freeze or another brake, the limits and the grant.
         v_frozen := a.started;
         v_digest := CASE WHEN v_frozen THEN a.digest ELSE p_digest END;
+        -- A saga does not stop half-way because its run is over: the step is refused, and what was done is taken back. And once
+        -- anything of it is being taken back, none of its steps begins.
+        v_ended := CASE WHEN v_undoes IS NOT NULL THEN NULL
+                        WHEN p_saga IS NOT NULL AND NOT v_frozen AND control.being_undone(v_tenant, decode(p_saga ->> 'id', 'hex')) THEN 'undone'
+                        WHEN s.deadline <= v_now THEN 'deadline_passed'
+                        WHEN s.calls >= p_calls_max THEN 'calls_used_up' WHEN s.retrying_ms >= p_retry_ms_max THEN 'retry_time_used_up' END;
+        v_heeds_end := p_verb NOT IN ('deduplicate', 'deny', 'dry_run');
+        IF v_out.answer IS NULL AND v_heeds_end AND p_saga IS NOT NULL AND v_ended IS NOT NULL AND NOT v_frozen THEN
+            IF EXISTS (SELECT 1 FROM control.approval WHERE approval_id = a.approval_id AND state = 'open' FOR UPDATE) THEN
+                PERFORM control.close_approval(a.approval_id, 'withdrawn', v_now);
+                v_events := v_events || ARRAY['approval.withdrawn'];
+            END IF;
+            a.state := control.must_step(a.state, 'deny', v_kind);
+            v_out.answer := 'stop';
+            v_out.reason := v_ended;
+        END IF;
+        -- What was refused or did not happen is over once its run may begin nothing any more: the model is told, nobody is asked.
+        IF v_out.answer IS NULL AND v_heeds_end AND v_ended IS NOT NULL AND a.state IN ('denied', 'failed') AND NOT v_fresh THEN
+            v_out.answer := 'stop';
+            v_out.reason := v_ended;
+            SELECT 'rejected', comment, code INTO v_out.reason, v_out.comment, v_out.code FROM control.approval
+                WHERE approval_id = a.approval_id AND state = 'denied';
+            v_out.reason := coalesce(v_out.reason, v_ended);
+        END IF;
+        -- After the deadline nothing new is begun, whatever else it waits for; what is refused anyway is still refused.
+        IF v_out.answer IS NULL AND v_heeds_end AND v_ended = 'deadline_passed' THEN
+            v_out.answer := 'park';
+            v_out.reason := 'deadline_passed';
+            -- Nobody is to decide what will not go, unless another run waits for the same whose time is not over.
+            IF a.state = 'needs_approval' AND NOT EXISTS (
+                    SELECT FROM control.waiter w JOIN control.run_state o USING (run_id)
+                    WHERE w.tenant = v_tenant AND w.key = p_key AND w.run_id <> p_run AND (o.deadline IS NULL OR o.deadline > v_now)) THEN
+                PERFORM control.close_approval(a.approval_id, 'withdrawn', v_now);
+                v_events := v_events || ARRAY['approval.withdrawn'];
+                a.state := control.must_step(a.state, 'withdraw', v_kind);
+            END IF;
+        END IF;
         IF v_out.answer IS NULL AND p_digest IS NULL THEN
             v_out.answer := 'park';
             v_out.reason := 'record_unreadable';
@@ -482,53 +645,56 @@ BEGIN
             END IF;
             IF v_brake.cause IS NOT NULL THEN
                 v_out.answer := 'park';
-                v_out.reason := CASE v_brake.cause WHEN 'freeze' THEN 'frozen' WHEN 'rate_limit' THEN 'rate_limited' ELSE 'system_down' END;
-                v_out.wait_ms := CASE WHEN v_brake.cause <> 'freeze' THEN ceil(extract(epoch FROM v_brake.until - v_now) * 1000) END;
-            ELSIF s.calls >= p_calls_max OR s.retrying_ms >= p_retry_ms_max THEN
+                v_out.reason := CASE v_brake.cause WHEN 'freeze' THEN 'frozen' WHEN 'restored' THEN 'frozen' WHEN 'rate_limit' THEN 'rate_limited' ELSE 'system_down' END;
+                v_out.wait_ms := CASE WHEN v_brake.cause NOT IN ('freeze', 'restored') THEN ceil(extract(epoch FROM v_brake.until - v_now) * 1000) END;
+            ELSIF v_ended IS NOT NULL THEN
                 v_out.answer := 'park';
-                v_out.reason := CASE WHEN s.calls >= p_calls_max THEN 'calls_used_up' ELSE 'retry_time_used_up' END;
+                v_out.reason := v_ended;
             END IF;
         END IF;
         IF v_out.answer IS NULL THEN
-            IF s.deadline <= v_now THEN
-                v_out.answer := 'park';
-                v_out.reason := 'deadline_passed';
-            ELSE
-                v_over := CASE WHEN a.attempts >= p_attempts_max THEN 'attempts_used_up'
-                               WHEN a.same_failures >= p_same_max THEN 'same_failure'
-                               WHEN coalesce(a.first_at, a.first_sent) + p_give_up_ms * interval '1 ms' <= v_now THEN 'gave_up' END;
-                IF v_over IS NOT NULL AND a.state = 'failed' THEN
-                    v_out.answer := 'stop';  -- provably not done, and not worth a repeat: the model is told
-                    v_out.reason := 'attempts_used_up';
-                ELSIF v_over IS NOT NULL THEN
-                    a.state := control.must_step(a.state, 'give_up', v_kind);
-                    v_out.answer := 'park';
-                    v_out.reason := 'needs_human';
+            v_over := CASE WHEN a.attempts >= p_attempts_max THEN 'attempts_used_up'
+                           WHEN a.same_failures >= p_same_max THEN 'same_failure'
+                           WHEN coalesce(a.first_at, a.first_sent) + p_give_up_ms * interval '1 ms' <= v_now THEN 'gave_up' END;
+            IF v_over IS NOT NULL AND a.state = 'failed' THEN
+                v_out.answer := 'stop';  -- provably not done, and not worth a repeat: the model is told
+                v_out.reason := 'attempts_used_up';
+            ELSIF v_over IS NOT NULL THEN
+                -- Nobody is to decide about another try any more.
+                IF a.state = 'needs_approval' THEN
+                    PERFORM control.close_approval(a.approval_id, 'withdrawn', v_now);
+                    v_events := v_events || ARRAY['approval.withdrawn'];
+                    a.state := control.must_step(a.state, 'withdraw', v_kind);
                 END IF;
+                a.state := control.must_step(a.state, 'give_up', v_kind);
+                v_out.answer := 'park';
+                v_out.reason := 'needs_human';
             END IF;
         END IF;
         IF v_out.answer IS NULL THEN
             SELECT * INTO f FROM control.floor WHERE tenant = v_tenant AND tool IN (p_tool, '*') ORDER BY tool = '*' LIMIT 1;
-            v_requirement := p_requirement;
+            v_requirement := CASE WHEN v_undoes IS NULL THEN p_requirement ELSE control.kept_open(p_requirement) END;
             IF f.must AND p_requirement IS NULL AND a.approval_id IS NULL THEN
                 -- The caller asks nobody where the published policy asks somebody: then the floor's own people are asked.
                 v_requirement := jsonb_build_object('quorum', coalesce(
                         (SELECT jsonb_build_object(role, f.quorum) FROM unnest(f.roles) role ORDER BY role LIMIT 1), '{}'::jsonb),
                     'not_by', jsonb_build_array('requester'), 'within_seconds', 86400, 'execute_within_seconds', 86400,
                     'on_expiry', 'deny', 'comment_required', false);
+                v_requirement := CASE WHEN v_undoes IS NULL THEN v_requirement ELSE control.kept_open(v_requirement) END;
             END IF;
             IF f.must AND cardinality(f.roles) = 0 AND NOT v_frozen THEN
                 a.state := control.must_step(a.state, 'deny', v_kind);
                 v_out.answer := 'stop';
                 v_out.reason := 'deny';
             ELSIF p_verb = 'approve' OR f.must OR a.approval_id IS NOT NULL THEN
-                g := control.check_grant(v_tenant, a, p_run, p_key, p_tool, p_scope, v_digest, v_requirement, p_card, v_now, v_frozen);
+                g := control.check_grant(v_tenant, a, p_run, p_key, p_tool, p_scope, v_digest, v_requirement, p_card, v_now, v_frozen, p_edit);
                 a.approval_id := coalesce(g.approval_id, a.approval_id);
                 v_digest := coalesce(g.digest, v_digest);
                 v_events := v_events || g.events;
                 v_out.approval_id := g.approval_id;
                 v_out.expires_at := g.expires_at;
                 v_out.comment := g.comment;
+                v_out.code := g.code;
                 IF g.verdict <> 'pass' THEN
                     v_out.answer := g.verdict;
                     v_out.reason := g.reason;
@@ -583,6 +749,9 @@ BEGIN
             v_out.answer := 'go';
             v_out.reason := CASE WHEN v_probe THEN 'probe' ELSE p_verb END;
             v_events := v_events || ARRAY['action.attempt_started'];
+            IF v_undoes IS NOT NULL THEN
+                v_events := v_events || ARRAY['compensation.started'];
+            END IF;
         END IF;
 
         -- 8. One entry, unless it would say what the last one said.
@@ -611,7 +780,8 @@ BEGIN
         -- A run that acts on another run's action is on its list of waiters, so that neither can end while it is open.
         v_listed := v_out.answer IN ('park', 'wait', 'verify') OR (v_out.answer = 'go' AND a.run_id <> p_run);
         a.waited := a.waited OR v_listed;
-        IF v_out.answer NOT IN ('wait') AND v_out.reason <> 'resent' AND (v_out.answer = 'go' OR v_note <> v_last OR cardinality(v_events) > 1) THEN
+        IF v_out.answer NOT IN ('wait') AND v_out.reason <> 'resent' AND (v_out.answer = 'go' OR v_note <> v_last OR cardinality(v_events) > 1
+           OR a.state <> v_was) THEN  -- no state changes without an entry
             v_out.seq := s.seq + 1;
             a.last_answer := CASE WHEN v_out.answer = 'go' THEN '' ELSE v_note END;  -- a go is always an entry
             -- Where the arguments of this digest are kept: with the request people saw, else with the attempt.
@@ -636,7 +806,7 @@ BEGIN
                     attempt_id = a.attempt_id, lease_until = a.lease_until, fence = a.fence, sent_by = a.sent_by,
                     first_sent = a.first_sent, absence_counts = a.absence_counts, approval_id = a.approval_id, waited = a.waited,
                     payload_run = a.payload_run, payload_seq = a.payload_seq, call_id = a.call_id, last_answer = a.last_answer,
-                    first_at = a.first_at, same_failures = a.same_failures, charged = a.charged
+                    first_at = a.first_at, same_failures = a.same_failures, charged = a.charged, erased_at = a.erased_at
                 WHERE tenant = v_tenant AND key = p_key AND v_out.reason <> 'resent';
         END IF;
         EXIT;
@@ -648,12 +818,18 @@ BEGIN
             RAISE EXCEPTION 'the arguments of this digest are gone' USING ERRCODE = 'LC002';
         END IF;
     END IF;
+    IF p_saga IS NOT NULL AND v_undoes IS NULL AND v_out.reason <> 'key_conflict' THEN
+        INSERT INTO control.saga_step (tenant, saga, step, key, name, run_id)
+            VALUES (v_tenant, decode(p_saga ->> 'id', 'hex'), (p_saga ->> 'step')::integer, p_key, p_saga ->> 'name', p_run)
+            ON CONFLICT DO NOTHING;
+    END IF;
     IF v_out.seq IS NOT NULL THEN
         PERFORM control.append(v_tenant, p_run, v_now, v_events,
             jsonb_strip_nulls(jsonb_build_object('tool', p_tool, 'key', encode(p_key, 'hex'), 'digest', encode(v_digest, 'hex'), 'attempt', p_attempt,
                 'answer', v_out.answer, 'reason', CASE WHEN v_out.answer <> 'go' THEN v_out.reason END, 'state', a.state, 'kind', v_kind, 'fence', a.fence,
-                'attempts', a.attempts, 'verb', p_verb, 'because', v_over, 'approval', v_out.approval_id)), p_body,
-            coalesce(v_payload, p_payload));
+                'attempts', a.attempts, 'verb', p_verb, 'because', v_over, 'approval', v_out.approval_id,
+                'saga', p_saga -> 'name', 'step', p_saga -> 'step', 'undoes', p_saga -> 'undoes')), p_body,
+            CASE WHEN a.erased_at IS NULL THEN coalesce(v_payload, p_payload) END);
     END IF;
     IF v_out.answer = 'go' THEN
         UPDATE control.run_state SET calls = calls + 1 WHERE run_id = p_run;
@@ -662,8 +838,18 @@ BEGIN
         INSERT INTO control.waiter AS w (tenant, key, run_id, note) VALUES (v_tenant, p_key, p_run, v_note)
             ON CONFLICT (tenant, key, run_id) DO UPDATE SET note = excluded.note
             WHERE v_out.answer <> 'wait' AND w.note <> excluded.note;
-    ELSIF a.waited AND v_out.reason <> 'key_conflict' THEN
+    ELSIF a.waited AND v_out.reason = 'key_conflict' THEN
+        -- The run was told, and does not come back to the change it asked for first: found undone, that keeps it from no end.
+        UPDATE control.waiter SET note = 'ended' WHERE tenant = v_tenant AND key = p_key AND run_id = p_run;
+    ELSIF a.waited THEN
         DELETE FROM control.waiter WHERE tenant = v_tenant AND key = p_key AND run_id = p_run;
+    END IF;
+    IF a.waited AND v_was = 'needs_approval' AND a.state NOT IN ('needs_approval', 'executing')
+       OR a.waited AND a.state = 'denied' AND v_was <> 'denied' THEN
+        -- Closed by this claim, such as a request that expired, and not by a vote or a settle: the others have not heard of it.
+        INSERT INTO control.run_wake AS w (run_id, generation)
+            SELECT run_id, 1 FROM control.waiter WHERE tenant = v_tenant AND key = p_key AND run_id <> p_run ORDER BY run_id
+            ON CONFLICT (run_id) DO UPDATE SET generation = w.generation + 1;
     END IF;
     v_out.state := a.state;
     v_out.fence := a.fence;

@@ -110,6 +110,9 @@ BEGIN
             WHEN v_outcome IN ('succeed', 'found') THEN 'action.succeeded'
             WHEN v_outcome IN ('not_done', 'fail', 'absent') THEN 'action.failed'
             ELSE 'action.unknown' END] || p_events;
+        IF a.undoes IS NOT NULL AND a.state IN ('succeeded', 'failed', 'needs_human') THEN
+            v_events := v_events || ARRAY[CASE a.state WHEN 'succeeded' THEN 'compensation.succeeded' ELSE 'compensation.failed' END];
+        END IF;
         v_out.answer := 'settled';
     END IF;
     v_out.state := a.state;

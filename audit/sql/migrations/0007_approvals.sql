@@ -11,45 +11,73 @@ CREATE TYPE control.vote_answer AS (
     expires_at timestamptz
 );
 
--- Why this person may not vote on this request now; NULL when they may.
+-- Whether a person may vote, and by whose leave.
+CREATE TYPE control.vote_check AS (
+    reason text,  -- NULL: they may
+    delegation uuid,
+    delegator text
+);
+
+-- Has this person spoken on a request, or has somebody for them?
+CREATE FUNCTION control.has_spoken(p_approval uuid, p_person text) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+SELECT EXISTS (SELECT FROM control.vote v WHERE v.approval_id = p_approval
+               AND lower(btrim(p_person)) IN (lower(btrim(v.person)), lower(btrim(v.delegator))))
+$$;
+
+-- Why this person may not vote on this request now, if anything stands against it; else by whose leave, where the person has no role
+-- of their own that is asked.
 CREATE FUNCTION control.vote_refusal(
-    p_tenant text, p_approval control.approval, p_person text, p_groups text[], p_comment text, p_now timestamptz
-) RETURNS text
+    p_tenant text, p_approval control.approval, p_person text, p_groups text[], p_decision text, p_comment text, p_now timestamptz
+) RETURNS control.vote_check
     LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_roles text[];
+    v_asked text[];
+    v_words text[];
     f control.floor;
+    d control.delegation;
+    v_out control.vote_check;
 BEGIN
     IF p_person IS NULL OR p_person = '' THEN
-        RETURN 'unknown_person';
+        v_out.reason := 'unknown_person';
+        RETURN v_out;
     END IF;
-    IF (p_approval).state <> 'open' THEN
-        RETURN CASE WHEN (p_approval).state = 'expired' THEN 'expired' ELSE 'closed' END;
-    END IF;
-    IF (p_approval).expires_at <= p_now THEN
-        RETURN 'expired';
-    END IF;
-    SELECT array_agg(DISTINCT m.role) INTO v_roles FROM control.membership m
-        WHERE m.tenant = p_tenant AND (m.member = p_person OR m.member = ANY (p_groups));
-    IF v_roles IS NULL THEN
-        RETURN 'unknown_person';
+    IF (p_approval).state <> 'open' OR (p_approval).expires_at <= p_now THEN
+        v_out.reason := CASE WHEN (p_approval).state IN ('open', 'expired') THEN 'expired' ELSE 'closed' END;
+        RETURN v_out;
     END IF;
     SELECT * INTO f FROM control.floor WHERE tenant = p_tenant AND tool IN ((p_approval).tool, '*') ORDER BY tool = '*' LIMIT 1;
-    IF NOT v_roles && ARRAY(SELECT jsonb_object_keys((p_approval).requirement -> 'quorum'))
-       OR (f.tool IS NOT NULL AND NOT v_roles && f.roles) THEN
-        RETURN 'not_in_role';
+    v_roles := control.roles_of(p_tenant, p_person, p_groups);
+    v_words := ARRAY(SELECT jsonb_array_elements_text((p_approval).requirement -> 'not_by')) || coalesce(f.not_by, '{}');
+    v_asked := ARRAY(SELECT jsonb_object_keys((p_approval).requirement -> 'quorum'));
+    IF p_decision = 'break_glass' THEN
+        v_asked := ARRAY(SELECT jsonb_array_elements_text((p_approval).requirement -> 'break_glass') INTERSECT SELECT unnest(f.break_glass));
+    ELSIF NOT v_roles && v_asked OR ((f.must OR cardinality(f.roles) > 0) AND NOT v_roles && f.roles) THEN
+        SELECT x.* INTO d FROM control.delegation x CROSS JOIN LATERAL control.roles_given(x) given
+            WHERE x.tenant = p_tenant AND lower(btrim(x.to_person)) = lower(btrim(p_person)) AND x.until > p_now
+              AND given && v_asked AND ((f.must OR cardinality(f.roles) > 0) IS NOT TRUE OR given && f.roles)
+              AND NOT control.has_spoken((p_approval).approval_id, x.from_person)
+            ORDER BY control.kept_out((p_approval).approval_id, x.from_person, v_words) IS NOT NULL, x.made_at LIMIT 1;
+        v_roles := CASE WHEN d.delegation_id IS NULL THEN v_roles ELSE control.roles_given(d) END;
     END IF;
-    IF ((p_approval).requirement -> 'not_by' ? 'requester' OR 'requester' = ANY (f.not_by)) AND
-       control.asked_for((p_approval).approval_id, p_person) THEN
-        RETURN 'is_requester';
+    v_out.delegation := d.delegation_id;
+    v_out.delegator := d.from_person;
+    v_out.reason := CASE
+        WHEN cardinality(v_roles) = 0 THEN 'unknown_person'
+        WHEN p_decision = 'break_glass' AND cardinality(v_asked) = 0 THEN 'no_break_glass'
+        WHEN NOT v_roles && v_asked THEN 'not_in_role'
+        WHEN p_decision <> 'break_glass' AND (f.must OR cardinality(f.roles) > 0) AND NOT v_roles && f.roles THEN 'not_in_role'
+        ELSE coalesce(control.kept_out((p_approval).approval_id, p_person, v_words),
+                      control.kept_out((p_approval).approval_id, d.from_person, v_words)) END;
+    IF v_out.reason IS NULL AND coalesce(p_comment, '') !~ '\S'
+       AND (p_decision = 'break_glass' OR ((p_approval).requirement ->> 'comment_required')::boolean) THEN
+        v_out.reason := 'comment_missing';
     END IF;
-    IF ((p_approval).requirement ->> 'comment_required')::boolean AND coalesce(p_comment, '') !~ '\S' THEN
-        RETURN 'comment_missing';
+    IF v_out.reason IS NULL AND control.has_spoken((p_approval).approval_id, p_person) THEN
+        v_out.reason := 'already_voted';
     END IF;
-    IF EXISTS (SELECT 1 FROM control.vote v WHERE v.approval_id = (p_approval).approval_id AND v.person = p_person) THEN
-        RETURN 'already_voted';
-    END IF;
-    RETURN NULL;
+    RETURN v_out;
 END
 $$;
 
@@ -78,8 +106,28 @@ BEGIN
 END
 $$;
 
--- Vote on a request. A refused vote changes nothing and is recorded.
-CREATE FUNCTION control.vote_v1(p_approval uuid, p_decision text, p_comment text, p_person text, p_body bytea) RETURNS control.vote_answer
+-- Does this say how a service found out who somebody is? Never with the credential itself.
+CREATE FUNCTION control.is_identity(p_identity jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE AS $$
+SELECT CASE WHEN jsonb_typeof(p_identity) = 'object' AND jsonb_typeof(p_identity -> 'groups') = 'array' AND octet_length(p_identity::text) <= 65536
+    THEN length(p_identity ->> 'person') BETWEEN 1 AND 256 AND p_identity ->> 'person' !~ '^\s*group:' AND length(p_identity ->> 'issuer') BETWEEN 1 AND 2000
+         AND length(p_identity ->> 'subject') BETWEEN 1 AND 2000 AND (p_identity ->> 'credential') ~ '^[0-9a-f]{64}$'
+         AND coalesce(length(p_identity ->> 'acr'), 0) <= 256
+         AND NOT EXISTS (SELECT FROM jsonb_array_elements(p_identity -> 'groups') g WHERE jsonb_typeof(g) <> 'string')
+    ELSE false END
+$$;
+
+-- The groups of an identity, as the policy's roles name them.
+CREATE FUNCTION control.groups_of(p_identity jsonb) RETURNS text[]
+    LANGUAGE sql IMMUTABLE AS $$
+SELECT CASE WHEN jsonb_typeof(p_identity -> 'groups') = 'array'
+    THEN ARRAY(SELECT 'group:' || g FROM jsonb_array_elements_text(p_identity -> 'groups') g ORDER BY g) ELSE '{}' END
+$$;
+
+-- Vote on a request. A refused vote changes nothing and is recorded. p_identity is for the login of a service that authenticates people.
+CREATE FUNCTION control.vote_v1(
+    p_approval uuid, p_decision text, p_code text, p_comment text, p_person text, p_identity jsonb, p_body bytea
+) RETURNS control.vote_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     l control.login := control.caller('approver');
@@ -91,13 +139,17 @@ DECLARE
     v_now timestamptz;
     v_events text[];
     v_roles text[];
+    v_groups text[] := CASE WHEN p_identity IS NULL THEN l.groups ELSE control.groups_of(p_identity) END;
+    v_check control.vote_check;
     v_out control.vote_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
-    IF (p_decision IN ('approve', 'reject') AND p_approval IS NOT NULL AND length(p_body) <= control.body_bytes_max()
-        AND coalesce(length(p_comment), 0) <= 10000) IS NOT TRUE THEN
+    IF (p_decision IN ('approve', 'reject', 'break_glass') AND (p_code IS NULL OR p_decision = 'reject' AND p_code IN
+            ('wrong_amount', 'wrong_target', 'wrong_time', 'needs_information', 'not_needed', 'not_allowed')) AND p_approval IS NOT NULL AND length(p_body) <= control.body_bytes_max()
+        AND coalesce(length(p_comment), 0) <= 10000 AND (p_identity IS NULL OR control.is_identity(p_identity))) IS NOT TRUE THEN
         RAISE EXCEPTION 'a vote that cannot be one' USING ERRCODE = 'LC002';
     END IF;
+    p_person := coalesce(p_identity ->> 'person', p_person);
     v_person := CASE WHEN l.may_name_person AND p_person IS NOT NULL THEN p_person ELSE l.person END;
     v_out.approval_id := p_approval;
     v_out.answer := 'refused';
@@ -117,7 +169,7 @@ BEGIN
         v_out.run_id := v_run;
         v_out.tool := ap.tool;
         v_out.expires_at := ap.expires_at;
-        SELECT count(*) INTO v_out.votes FROM control.vote v WHERE v.approval_id = p_approval AND v.decision = 'approve';
+        SELECT count(*) INTO v_out.votes FROM control.vote v WHERE v.approval_id = p_approval AND v.decision <> 'reject';
         RETURN v_out;
     END IF;
     v_events := '{}';
@@ -125,10 +177,11 @@ BEGIN
         ap := control.escalate(p_approval, v_now);
         v_events := ARRAY['approval.escalated'];
     END IF;
-    IF p_person IS NOT NULL AND NOT l.may_name_person AND p_person IS DISTINCT FROM l.person THEN
+    IF NOT l.may_name_person AND (p_identity IS NOT NULL OR p_person IS NOT NULL AND p_person IS DISTINCT FROM l.person) THEN
         v_out.reason := 'not_yourself';
     ELSE
-        v_out.reason := control.vote_refusal(l.tenant, ap, v_person, l.groups, p_comment, v_now);
+        v_check := control.vote_refusal(l.tenant, ap, v_person, v_groups, p_decision, p_comment, v_now);
+        v_out.reason := v_check.reason;
     END IF;
     IF v_out.reason IS NOT NULL THEN
         v_events := v_events || ARRAY['approval.refused'];
@@ -140,30 +193,38 @@ BEGIN
             END IF;
         END IF;
     ELSE
-        INSERT INTO control.vote (approval_id, person, decision, comment, login, groups, voted_at)
-            VALUES (p_approval, v_person, p_decision, p_comment, session_user, l.groups, v_now);
+        INSERT INTO control.vote (approval_id, person, decision, comment, login, groups, identity, delegation, delegator, voted_at)
+            VALUES (p_approval, v_person, p_decision, p_comment, session_user, v_groups, p_identity, v_check.delegation,
+                    v_check.delegator, v_now);
         v_events := v_events || ARRAY['approval.voted'];
         v_out.answer := 'open';
         IF p_decision = 'reject' THEN
             v_out.answer := 'denied';
             PERFORM control.close_approval(p_approval, 'denied', v_now);
-            UPDATE control.approval SET comment = p_comment WHERE approval_id = p_approval;
+            UPDATE control.approval SET comment = p_comment, code = p_code WHERE approval_id = p_approval;
             v_events := v_events || ARRAY['approval.denied'];
         ELSIF control.satisfied(l.tenant, ap.tool, p_approval, ap.requirement) THEN
             v_out.answer := 'granted';
             PERFORM control.grant_request(ap, ap.requirement, p_comment, v_now);
             v_events := v_events || ARRAY['approval.granted'];
+            IF p_decision = 'break_glass' THEN
+                -- What was looked at before was another emergency, taken back since; the record keeps what was said of it.
+                INSERT INTO control.review (approval_id, tenant, opened_at, broken_by) VALUES (p_approval, l.tenant, v_now, v_person)
+                    ON CONFLICT (approval_id) DO UPDATE SET opened_at = excluded.opened_at, broken_by = excluded.broken_by,
+                        verdict = NULL, person = NULL, comment = NULL, closed_at = NULL;
+                v_events := v_events || ARRAY['approval.broke_glass', 'review.opened'];
+            END IF;
         END IF;
         IF v_out.answer = 'denied' AND a.approval_id = p_approval AND a.state = 'needs_approval' THEN
             UPDATE control.action SET state = control.must_step(state, 'deny', kind) WHERE tenant = l.tenant AND key = v_key;
         END IF;
     END IF;
-    SELECT array_agg(DISTINCT m.role ORDER BY m.role) INTO v_roles FROM control.membership m
-        WHERE m.tenant = l.tenant AND (m.member = v_person OR m.member = ANY (l.groups));
+    v_roles := control.roles_of(l.tenant, v_person, v_groups);
     PERFORM control.append(l.tenant, v_run, v_now, v_events,
         jsonb_build_object('approval', p_approval, 'tool', ap.tool, 'key', encode(v_key, 'hex'), 'digest', encode(ap.digest, 'hex'),
-            'person', v_person, 'roles', v_roles, 'decision', p_decision, 'comment', p_comment, 'answer', v_out.answer,
-            'reason', v_out.reason), p_body, NULL);
+            'person', v_person, 'roles', v_roles, 'identity', p_identity, 'decision', p_decision, 'code', p_code, 'comment', p_comment,
+            'delegation', v_check.delegation, 'delegator', v_check.delegator,
+            'answer', v_out.answer, 'reason', v_out.reason), p_body, NULL);
     IF v_out.answer IN ('granted', 'denied') OR 'approval.expired' = ANY (v_events) THEN
         PERFORM control.wake(l.tenant, v_key);
         PERFORM control.notify_waiters(l.tenant, v_key);
@@ -171,7 +232,7 @@ BEGIN
     v_out.run_id := v_run;
     v_out.tool := ap.tool;
     v_out.expires_at := ap.expires_at;
-    SELECT count(*) INTO v_out.votes FROM control.vote v WHERE v.approval_id = p_approval AND v.decision = 'approve';
+    SELECT count(*) INTO v_out.votes FROM control.vote v WHERE v.approval_id = p_approval AND v.decision <> 'reject';
     RETURN v_out;
 END
 $$;
@@ -204,7 +265,7 @@ BEGIN
     SELECT array_agg(a.approval_id), array_agg(a.key) INTO v_requests, v_keys
         FROM control.open_approval o JOIN control.approval a USING (approval_id)
         WHERE o.tenant = p_tenant
-          AND EXISTS (SELECT 1 FROM control.vote v WHERE v.approval_id = a.approval_id AND v.decision = 'approve');
+          AND EXISTS (SELECT 1 FROM control.vote v WHERE v.approval_id = a.approval_id AND v.decision <> 'reject');
     PERFORM 1 FROM control.run_state WHERE run_id IN (SELECT run_id FROM control.approval WHERE approval_id = ANY (v_requests))
         ORDER BY run_id FOR UPDATE;
     PERFORM 1 FROM control.action WHERE tenant = p_tenant AND key = ANY (v_keys) ORDER BY key FOR UPDATE;
@@ -233,19 +294,43 @@ $$;
 CREATE TYPE control.approval_row AS (
     approval_id uuid, run_id uuid, tool text, digest bytea, requirement jsonb, card bytea, state text,
     requested_at timestamptz, expires_at timestamptz, execute_by timestamptz, closed_at timestamptz, comment text,
-    intent text, trigger text, actor text, on_behalf_of text, voters text[]
+    intent text, trigger text, actor text, on_behalf_of text, voters text[],
+    code text, supersedes uuid, edited_by text, in_review boolean
 );
+
+-- A card as the calling login may see it: a record whose name is made of what the contract redacts is named to those who decide, and to
+-- nobody else.
+CREATE FUNCTION control.card_shown(p_card bytea) RETURNS bytea
+    LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_card jsonb;
+BEGIN
+    IF position('"target_redacted":true'::bytea IN p_card) = 0
+       OR EXISTS (SELECT FROM control.login l WHERE l.login = session_user AND l.role = 'approver') THEN
+        RETURN p_card;
+    END IF;
+    v_card := control.read_json(p_card);
+    RETURN CASE WHEN v_card IS NULL THEN ''::bytea
+                WHEN v_card -> 'where' -> 'target_redacted' = 'true'
+                THEN convert_to(jsonb_set(v_card, '{where,target}', '"(redacted)"')::text, 'UTF8') ELSE p_card END;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION control.card_shown FROM PUBLIC;
 
 -- One request as a row for people.
 CREATE FUNCTION control.approval_row(p_approval control.approval) RETURNS control.approval_row
     LANGUAGE sql STABLE AS $$
 SELECT ROW((p_approval).approval_id, (p_approval).run_id, (p_approval).tool, (p_approval).digest, (p_approval).requirement,
-           (p_approval).card, CASE WHEN (p_approval).state = 'open' AND (p_approval).expires_at <= control.clock()
+           control.card_shown((p_approval).card), CASE WHEN (p_approval).state = 'open' AND (p_approval).expires_at <= control.clock()
                                         AND control.after_expiry((p_approval).requirement) IS NULL THEN 'expired'
                                    ELSE (p_approval).state END,
            (p_approval).requested_at, (p_approval).expires_at, (p_approval).execute_by, (p_approval).closed_at, (p_approval).comment,
            r.intent, r.trigger, r.actor, r.on_behalf_of,
-           ARRAY(SELECT v.person || ':' || v.decision FROM control.vote v WHERE v.approval_id = (p_approval).approval_id ORDER BY v.voted_at)
+           ARRAY(SELECT v.person || coalesce(' for ' || v.delegator, '') || ':' || v.decision
+                 FROM control.vote v WHERE v.approval_id = (p_approval).approval_id ORDER BY v.voted_at),
+           (p_approval).code, (p_approval).supersedes,
+           (SELECT e.person FROM control.edit e WHERE e.edit_no = (p_approval).edit_no),
+           EXISTS (SELECT FROM control.review w WHERE w.approval_id = (p_approval).approval_id AND w.closed_at IS NULL)
        )::control.approval_row
 FROM control.run r WHERE r.run_id = (p_approval).run_id
 $$;

@@ -10,7 +10,7 @@ $$;
 -- Make a policy the current one: its text by hash, who is in which role, and the floor nothing may fall below. Each floor may also
 -- say what can be asked for at most; open requests that have votes enough by that are granted.
 CREATE FUNCTION control.policy_publish_v1(
-    p_hash text, p_text text, p_members jsonb, p_floors jsonb, p_owners jsonb, p_body bytea
+    p_hash text, p_text text, p_members jsonb, p_floors jsonb, p_owners jsonb, p_open_per_run integer, p_open_per_tenant integer, p_body bytea
 ) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
@@ -26,13 +26,15 @@ BEGIN
     INSERT INTO control.policy (tenant, hash, body, published_by, published_at)
         VALUES (v_tenant, p_hash, p_text, session_user, v_now)
         ON CONFLICT (tenant, hash) DO UPDATE SET published_at = excluded.published_at, published_by = excluded.published_by;
+    UPDATE control.tenant SET open_per_run = p_open_per_run, open_per_tenant = p_open_per_tenant WHERE tenant = v_tenant;
     DELETE FROM control.membership WHERE tenant = v_tenant;
     INSERT INTO control.membership (tenant, role, member)
         SELECT DISTINCT v_tenant, m ->> 'role', m ->> 'member' FROM jsonb_array_elements(p_members) m;
     DELETE FROM control.floor WHERE tenant = v_tenant;
-    INSERT INTO control.floor (tenant, tool, must, roles, quorum, not_by)
+    INSERT INTO control.floor (tenant, tool, must, roles, quorum, not_by, break_glass)
         SELECT v_tenant, f ->> 'tool', (f ->> 'must')::boolean, ARRAY(SELECT jsonb_array_elements_text(f -> 'roles')),
-               (f ->> 'quorum')::integer, ARRAY(SELECT jsonb_array_elements_text(f -> 'not_by'))
+               (f ->> 'quorum')::integer, ARRAY(SELECT jsonb_array_elements_text(f -> 'not_by')),
+               ARRAY(SELECT jsonb_array_elements_text(f -> 'break_glass'))
         FROM jsonb_array_elements(p_floors) f;
     DELETE FROM control.owner WHERE tenant = v_tenant;
     INSERT INTO control.owner (tenant, scope, name, role)
@@ -92,21 +94,6 @@ BEGIN
 END
 $$;
 
-CREATE TYPE control.run_row AS (
-    run_id uuid, trigger text, intent text, graph text, thread_id text, actor text, on_behalf_of text, deadline timestamptz,
-    started_at timestamptz, state text, reason text, state_since timestamptz, wake_at timestamptz, lease_until timestamptz,
-    entries bigint, head bytea
-);
-
--- A run by its id, or by its trigger.
-CREATE FUNCTION control.run_v1(p_run uuid, p_trigger text) RETURNS SETOF control.run_row
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-SELECT r.run_id, r.trigger, r.intent, r.graph, r.thread_id, r.actor, r.on_behalf_of, r.deadline, r.started_at,
-       s.state, s.reason, s.state_since, s.wake_at, nullif(s.lease_until, '-infinity'), s.seq, s.head
-FROM control.run r JOIN control.run_state s USING (run_id)
-WHERE r.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant AND (r.run_id = p_run OR r.trigger = p_trigger)
-$$;
-
 -- The actions a run asked for, or waits for; or only those that are not decided yet.
 CREATE FUNCTION control.actions_v1(p_run uuid, p_only_open boolean)
     RETURNS TABLE (key bytea, tool text, impact text, kind text, state text, attempts integer, approval_id uuid, open boolean,
@@ -143,14 +130,4 @@ SELECT e.seq, e.at, e.tenant, e.facts, e.body, e.commitment, e.salt, e.payload, 
     WHERE e.run_id = p_run AND e.seq > p_after
       AND e.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant
     ORDER BY e.seq LIMIT p_limit
-$$;
-
--- The newest runs of the caller's tenant.
-CREATE FUNCTION control.runs_v1(p_limit integer) RETURNS SETOF control.run_row
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-SELECT r.run_id, r.trigger, r.intent, r.graph, r.thread_id, r.actor, r.on_behalf_of, r.deadline, r.started_at,
-       s.state, s.reason, s.state_since, s.wake_at, nullif(s.lease_until, '-infinity'), s.seq, s.head
-FROM control.run r JOIN control.run_state s USING (run_id)
-WHERE r.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant
-ORDER BY r.started_at DESC LIMIT p_limit
 $$;

@@ -13,14 +13,11 @@ GRANT EXECUTE ON FUNCTION
     control.run_base_v1,
     control.run_renew_v1,
     control.run_release_v1,
-    control.observe_v1,
     control.last_error_v1
     TO control_agent;
 GRANT EXECUTE ON FUNCTION control.vote_v1 TO control_approver;
 GRANT EXECUTE ON FUNCTION control.policy_publish_v1 TO control_admin;
 GRANT EXECUTE ON FUNCTION
-    control.run_v1,
-    control.runs_v1,
     control.actions_v1,
     control.entries_v1,
     control.tenant_chain_v1,

@@ -22,7 +22,7 @@ CREATE FUNCTION control.claim_v1(
     p_verb text,
     p_requirement jsonb, p_tool text, p_system text, p_impact text, p_kind text, p_fallback_kind text, p_lease_ms integer, p_keyed_ms bigint,
     p_visible_ms bigint, p_attempts_max integer, p_same_max integer, p_give_up_ms bigint, p_calls_max integer, p_retry_ms_max bigint,
-    p_charges jsonb, p_call text, p_body bytea, p_payload bytea, p_card bytea
+    p_charges jsonb, p_saga jsonb, p_call text, p_body bytea, p_payload bytea, p_card bytea, p_edit bigint
 ) RETURNS control.claim_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
@@ -47,7 +47,7 @@ BEGIN
           AND p_kind IN ('transaction', 'keyed', 'verified', 'blind') AND p_fallback_kind IN ('verified', 'blind')
           AND p_lease_ms BETWEEN 1 AND 86400000 AND p_keyed_ms BETWEEN 0 AND 31622400000 AND p_visible_ms BETWEEN 0 AND 31622400000
           AND p_attempts_max BETWEEN 1 AND 1000 AND p_same_max BETWEEN 1 AND 1000 AND p_give_up_ms BETWEEN 1 AND 31622400000
-          AND p_calls_max BETWEEN 1 AND 1000000 AND p_retry_ms_max BETWEEN 1 AND 31622400000 AND p_charges IS NULL
+          AND p_calls_max BETWEEN 1 AND 1000000 AND p_retry_ms_max BETWEEN 1 AND 31622400000 AND p_charges IS NULL AND p_saga IS NULL
           AND coalesce(length(p_call), 0) <= 1024
           AND length(p_body) <= control.body_bytes_max() AND length(p_payload) <= 4194304 AND coalesce(length(p_card), 0) <= 2097152;
     IF FOUND THEN
@@ -76,14 +76,14 @@ BEGIN
                 SELECT p_run, v_seq, v_tenant, v_now, v_facts, p_body, v_commitment, v_salt, p_payload, v_hash FROM claimed;
             IF FOUND THEN
                 RETURN ROW('go', 'allow', 'executing', 1, v_seq, 1, p_digest,
-                    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::control.claim_answer;
+                    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::control.claim_answer;
             END IF;
             RAISE EXCEPTION 'another claim of this key was faster' USING ERRCODE = 'serialization_failure';
         END IF;
     END IF;
     RETURN control.claim_any(p_run, p_token, p_attempt, p_key, p_args_hash, p_scope, p_digest, p_verb, p_requirement, p_tool, p_system,
         p_impact, p_kind, p_fallback_kind, p_lease_ms, p_keyed_ms, p_visible_ms, p_attempts_max, p_same_max, p_give_up_ms,
-        p_calls_max, p_retry_ms_max, p_charges, p_call, p_body, p_payload, p_card);
+        p_calls_max, p_retry_ms_max, p_charges, p_saga, p_call, p_body, p_payload, p_card, p_edit);
 END
 $$;
 
@@ -105,7 +105,7 @@ BEGIN
     SELECT l.tenant, a.tool, control.clock() INTO v_tenant, v_tool, v_now
         FROM control.login l JOIN control.action a ON a.tenant = l.tenant AND a.key = p_key
         WHERE l.login = session_user AND l.role = 'agent'
-          AND a.attempt_id = p_attempt AND a.state = 'executing' AND NOT a.waited
+          AND a.attempt_id = p_attempt AND a.state = 'executing' AND NOT a.waited AND a.undoes IS NULL
           AND p_outcome = 'succeed' AND p_xid IS NULL AND p_payload IS NULL AND p_ended IS NOT NULL
           AND p_events <@ ARRAY['effect.verified', 'effect.mismatch'] AND length(p_body) <= control.body_bytes_max();
     IF FOUND THEN

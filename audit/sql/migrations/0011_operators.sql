@@ -1,11 +1,31 @@
 -- What people do about runs: settle what the program cannot, cancel, stop writes and let them go on. Never on the agent's login.
 
--- Who speaks: the person of an approver's login, or the admin's login by its own name.
-CREATE FUNCTION control.operator(p_login control.login, p_person text) RETURNS text
+-- Who speaks: whom a service has recognised, the person of an approver's login, or the admin's login by its own name. NULL: nobody.
+CREATE FUNCTION control.operator(p_login control.login, p_person text, p_identity jsonb) RETURNS text
     LANGUAGE sql STABLE AS $$
-SELECT CASE WHEN (p_login).may_name_person AND p_person IS NOT NULL THEN p_person
+SELECT CASE WHEN p_identity IS NOT NULL
+                -- A role's member of that name is a group.
+                THEN CASE WHEN (p_login).may_name_person AND NOT starts_with(p_identity ->> 'person', 'group:') THEN p_identity ->> 'person' END
+            WHEN (p_login).may_name_person AND p_person IS NOT NULL THEN p_person
             WHEN p_person IS NULL OR p_person = (p_login).person THEN coalesce((p_login).person, CASE WHEN (p_login).role = 'admin' THEN (p_login).login::text END)
        END
+$$;
+
+-- The groups of whoever speaks: as the service found them out, else the login's.
+CREATE FUNCTION control.operator_groups(p_login control.login, p_identity jsonb) RETURNS text[]
+    LANGUAGE sql STABLE AS $$
+SELECT CASE WHEN p_identity IS NULL THEN (p_login).groups ELSE control.groups_of(p_identity) END
+$$;
+
+-- Why this person's word does not count, whatever it is about; NULL when it may. An admin has mapped logins to people one by one, but
+-- whom a service recognises may be anybody: they need one of the policy's roles, whichever it is.
+CREATE FUNCTION control.operator_refusal(p_login control.login, p_person text, p_identity jsonb) RETURNS text
+    LANGUAGE sql STABLE AS $$
+SELECT CASE WHEN p_person IS NULL THEN 'not_yourself'
+            WHEN p_identity IS NOT NULL AND NOT EXISTS (
+                SELECT FROM control.membership m
+                WHERE m.tenant = (p_login).tenant AND (m.member = p_person OR m.member = ANY (control.groups_of(p_identity))))
+            THEN 'unknown_person' END
 $$;
 
 -- The role that settles what becomes of an action: the tool's, else the system's, the impact's, the tenant's; NULL: none is named.
@@ -18,11 +38,11 @@ ORDER BY array_position(ARRAY['tool', 'system', 'impact', 'default'], o.scope) L
 $$;
 
 -- May this person settle it? Whoever has the owner's role; without an owner, whoever has any; an admin always.
-CREATE FUNCTION control.may_settle(p_login control.login, p_person text, p_action control.action) RETURNS boolean
+CREATE FUNCTION control.may_settle(p_login control.login, p_person text, p_identity jsonb, p_action control.action) RETURNS boolean
     LANGUAGE sql STABLE AS $$
-SELECT (p_login).role = 'admin' OR EXISTS (
+SELECT ((p_login).role = 'admin' AND p_identity IS NULL) OR EXISTS (
     SELECT FROM control.membership m
-    WHERE m.tenant = (p_login).tenant AND (m.member = p_person OR m.member = ANY ((p_login).groups))
+    WHERE m.tenant = (p_login).tenant AND (m.member = p_person OR m.member = ANY (control.operator_groups(p_login, p_identity)))
       AND coalesce(m.role = control.owner_of(p_action), true))
 $$;
 
@@ -35,13 +55,13 @@ CREATE TYPE control.resolve_answer AS (
 
 -- A person says what became of an action that the program cannot settle: it happened, it did not, or nobody will find out.
 CREATE FUNCTION control.resolve_v1(
-    p_run uuid, p_key bytea, p_verdict text, p_result bytea, p_person text, p_comment text, p_body bytea
+    p_run uuid, p_key bytea, p_verdict text, p_result bytea, p_person text, p_identity jsonb, p_comment text, p_body bytea
 ) RETURNS control.resolve_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     l control.login := control.caller('approver', 'admin');
     a control.action;
-    v_person text := control.operator(l, p_person);
+    v_person text := control.operator(l, p_person, p_identity);
     v_now timestamptz;
     v_before text;
     v_out control.resolve_answer;
@@ -49,7 +69,7 @@ BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
     IF (p_verdict IN ('happened', 'did_not', 'give_up') AND p_run IS NOT NULL AND length(p_key) = 32 AND p_comment ~ '\S'
         AND length(p_comment) <= 10000 AND (p_result IS NULL OR p_verdict = 'happened') AND length(p_body) <= control.body_bytes_max()
-       ) IS NOT TRUE THEN
+        AND (p_identity IS NULL OR control.is_identity(p_identity))) IS NOT TRUE THEN
         RAISE EXCEPTION 'a resolution that cannot be one' USING ERRCODE = 'LC002';
     END IF;
     v_out.answer := 'refused';
@@ -77,16 +97,15 @@ BEGIN
         a.state := control.must_step(a.state, 'give_up', a.kind);
     END IF;
     v_out.state := a.state;
-    v_out.reason := CASE
-        WHEN v_person IS NULL THEN 'not_yourself'
-        WHEN NOT control.may_settle(l, v_person, a) THEN 'not_the_owner'
+    v_out.reason := coalesce(control.operator_refusal(l, v_person, p_identity), CASE
+        WHEN NOT control.may_settle(l, v_person, p_identity, a) THEN 'not_the_owner'
         WHEN a.state IN ('executing', 'verifying') THEN 'in_flight'
         WHEN a.state IN ('succeeded', 'failed', 'denied', 'abandoned') THEN 'settled'
-        WHEN a.state <> 'needs_human' THEN 'not_stuck' END;
+        WHEN a.state <> 'needs_human' THEN 'not_stuck' END);
     IF v_out.reason IS NOT NULL THEN
         PERFORM control.append(l.tenant, p_run, v_now, ARRAY['action.resolution_refused'],
-            jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'person', v_person, 'verdict', p_verdict, 'reason', v_out.reason),
-            p_body, NULL);
+            jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'person', v_person, 'identity', p_identity, 'verdict', p_verdict,
+                'reason', v_out.reason), p_body, NULL);
         RETURN v_out;
     END IF;
     a.state := control.must_step(a.state, CASE p_verdict
@@ -102,12 +121,17 @@ BEGIN
     IF a.charged AND a.state = 'ready' THEN
         DELETE FROM control.charge WHERE tenant = l.tenant AND key = p_key;
     END IF;
+    IF a.undoes IS NOT NULL AND a.state = 'ready' THEN
+        -- Whoever has an undo tried again has people asked again, too: the no that brought it here is answered.
+        UPDATE control.approval SET state = 'superseded' WHERE approval_id = a.approval_id AND state IN ('denied', 'expired');
+    END IF;
     PERFORM control.append(l.tenant, p_run, v_now,
-        ARRAY['action.resolved', CASE a.state WHEN 'succeeded' THEN 'action.succeeded' WHEN 'ready' THEN 'action.failed' ELSE 'action.unknown' END],
-        jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'person', v_person, 'verdict', p_verdict, 'before', v_before,
-            'state', a.state, 'comment', p_comment,
+        ARRAY['action.resolved', CASE a.state WHEN 'succeeded' THEN 'action.succeeded' WHEN 'ready' THEN 'action.failed' ELSE 'action.unknown' END]
+            || CASE WHEN a.undoes IS NOT NULL AND a.state = 'succeeded' THEN ARRAY['compensation.succeeded'] ELSE '{}' END,
+        jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'person', v_person, 'identity', p_identity, 'verdict', p_verdict,
+            'before', v_before, 'state', a.state, 'comment', p_comment,
             'roles', (SELECT jsonb_agg(DISTINCT m.role) FROM control.membership m
-                      WHERE m.tenant = l.tenant AND (m.member = v_person OR m.member = ANY (l.groups)))), p_body, NULL);
+                      WHERE m.tenant = l.tenant AND (m.member = v_person OR m.member = ANY (control.operator_groups(l, p_identity))))), p_body, NULL);
     PERFORM control.wake(l.tenant, p_key);
     PERFORM control.notify_waiters(l.tenant, p_key);
     v_out.answer := 'resolved';
@@ -118,29 +142,37 @@ $$;
 
 CREATE TYPE control.cancel_answer AS (
     answer text,        -- cancelled | refused
-    reason text,        -- unknown_run | finished | unsettled | not_yourself
+    reason text,        -- unknown_run | finished | unsettled | not_yourself | unknown_person
     unsettled text[]    -- tools whose outcome somebody has to settle first
 );
 
 -- End a run that is not wanted any more. What it asked for is withdrawn; what may have happened has to be settled first.
-CREATE FUNCTION control.run_cancel_v1(p_run uuid, p_person text, p_comment text, p_body bytea) RETURNS control.cancel_answer
+CREATE FUNCTION control.run_cancel_v1(p_run uuid, p_person text, p_identity jsonb, p_comment text, p_body bytea) RETURNS control.cancel_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     l control.login := control.caller('approver', 'admin');
     s control.run_state;
     a control.action;
-    v_person text := control.operator(l, p_person);
+    v_person text := control.operator(l, p_person, p_identity);
     v_now timestamptz;
     v_seq bigint;
+    v_denied text[] := '{}';
     v_out control.cancel_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
-    IF (p_run IS NOT NULL AND p_comment ~ '\S' AND length(p_comment) <= 10000 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+    IF (p_run IS NOT NULL AND p_comment ~ '\S' AND length(p_comment) <= 10000 AND length(p_body) <= control.body_bytes_max()
+        AND (p_identity IS NULL OR control.is_identity(p_identity))) IS NOT TRUE THEN
         RAISE EXCEPTION 'a cancellation that cannot be one' USING ERRCODE = 'LC002';
     END IF;
     v_out.answer := 'refused';
     SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = l.tenant AND state <> 'chain' FOR UPDATE;
-    v_out.reason := CASE WHEN s.run_id IS NULL THEN 'unknown_run' WHEN v_person IS NULL THEN 'not_yourself' WHEN s.state = 'done' THEN 'finished' END;
+    v_out.reason := CASE WHEN s.run_id IS NULL THEN 'unknown_run' ELSE control.operator_refusal(l, v_person, p_identity) END;
+    IF v_out.reason IN ('not_yourself', 'unknown_person') THEN
+        PERFORM control.append(l.tenant, p_run, control.clock(), ARRAY['run.cancel_refused'],
+            jsonb_build_object('person', v_person, 'identity', p_identity, 'reason', v_out.reason), p_body, NULL);
+    ELSIF v_out.reason IS NULL AND s.state = 'done' THEN
+        v_out.reason := 'finished';
+    END IF;
     IF v_out.reason IS NOT NULL THEN
         RETURN v_out;
     END IF;
@@ -160,19 +192,23 @@ BEGIN
             WHERE ap.approval_id = a.approval_id AND ap.state IN ('open', 'granted');
         IF FOUND THEN
             PERFORM control.append(l.tenant, p_run, v_now, ARRAY['approval.withdrawn'],
-                jsonb_build_object('tool', a.tool, 'key', encode(a.key, 'hex'), 'approval', a.approval_id, 'person', v_person), p_body, NULL);
+                jsonb_build_object('tool', a.tool, 'key', encode(a.key, 'hex'), 'approval', a.approval_id, 'person', v_person,
+                    'identity', p_identity), p_body, NULL);
         END IF;
         UPDATE control.action SET state = control.must_step(state, 'deny', kind) WHERE tenant = l.tenant AND key = a.key;
+        v_denied := v_denied || encode(a.key, 'hex');
     END LOOP;
     SELECT seq + 1 INTO v_seq FROM control.run_state WHERE run_id = p_run;
     PERFORM control.append(l.tenant, p_run, v_now, ARRAY['run.cancelled', 'run.finished'],
-        jsonb_build_object('state', 'done', 'reason', 'cancelled', 'entries', v_seq, 'person', v_person, 'comment', p_comment), p_body, NULL);
+        jsonb_build_object('state', 'done', 'reason', 'cancelled', 'entries', v_seq, 'person', v_person, 'identity', p_identity,
+            'comment', p_comment, 'denied', v_denied), p_body, NULL);
     -- Whoever still drives it is stale from now on.
     UPDATE control.run_state SET token = token + 1, holder = '', lease_until = '-infinity', state = 'done', reason = 'cancelled',
-            state_since = v_now, wake_at = NULL
+            owner = '', next_step = '', state_since = v_now, wake_at = NULL
         WHERE run_id = p_run;
     DELETE FROM control.open_run WHERE run_id = p_run AND tenant = l.tenant;
     DELETE FROM control.waiter WHERE run_id = p_run;
+    PERFORM control.forget(p_run);
     v_out.answer := 'cancelled';
     RETURN v_out;
 END
@@ -190,56 +226,55 @@ WHERE o.tenant = p_tenant AND a.state IN ('executing', 'verifying') AND a.lease_
 ORDER BY a.lease_until
 $$;
 
--- Stop writes of a tenant, agent, system or tool from the next claim on. Returns what is under way.
-CREATE FUNCTION control.freeze_v1(p_scope text, p_name text, p_person text, p_comment text, p_body bytea)
-    RETURNS TABLE (run_id uuid, key bytea, tool text, state text, lease_until timestamptz)
+-- Stop writes of a tenant, agent, system or tool from the next claim on. Returns what is under way; or one row that says why not.
+CREATE FUNCTION control.freeze_v1(p_scope text, p_name text, p_person text, p_identity jsonb, p_comment text, p_body bytea)
+    RETURNS TABLE (refused text, run_id uuid, key bytea, tool text, state text, lease_until timestamptz)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     l control.login := control.caller('approver', 'admin');
-    v_person text := control.operator(l, p_person);
+    v_person text := control.operator(l, p_person, p_identity);
+    v_refused text;
     v_chain uuid;
     v_now timestamptz;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
     IF (p_scope IN ('tenant', 'agent', 'system', 'tool') AND (p_scope = 'tenant') = (p_name = '') AND length(p_name) <= 512
-        AND p_comment ~ '\S' AND length(p_comment) <= 10000 AND v_person IS NOT NULL AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        AND p_comment ~ '\S' AND length(p_comment) <= 10000 AND length(p_body) <= control.body_bytes_max()
+        AND (p_identity IS NULL OR control.is_identity(p_identity))) IS NOT TRUE THEN
         RAISE EXCEPTION 'a freeze that cannot be one' USING ERRCODE = 'LC002';
     END IF;
     v_chain := control.tenant_chain(l.tenant);
     PERFORM 1 FROM control.run_state s WHERE s.run_id = v_chain FOR UPDATE;
     v_now := control.clock();
+    v_refused := control.operator_refusal(l, v_person, p_identity);
+    IF v_refused IS NOT NULL THEN
+        PERFORM control.append(l.tenant, v_chain, v_now, ARRAY['freeze.refused'],
+            jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'identity', p_identity, 'reason', v_refused), p_body, NULL);
+        RETURN QUERY SELECT v_refused, NULL::uuid, NULL::bytea, NULL::text, NULL::text, NULL::timestamptz;
+        RETURN;
+    END IF;
     INSERT INTO control.brake AS b (tenant, scope, name, cause, until, since, set_by, comment)
         VALUES (l.tenant, p_scope, p_name, 'freeze', '9999-01-01 00:00:00+00', v_now, v_person, p_comment)
         ON CONFLICT (tenant, scope, name, cause) DO UPDATE SET set_by = excluded.set_by, comment = excluded.comment;
     PERFORM control.append(l.tenant, v_chain, v_now, ARRAY['freeze.set'],
-        jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'comment', p_comment), p_body, NULL);
-    RETURN QUERY SELECT * FROM control.in_flight(l.tenant, p_scope, p_name, v_now);
+        jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'identity', p_identity, 'comment', p_comment), p_body, NULL);
+    RETURN QUERY SELECT NULL::text, f.* FROM control.in_flight(l.tenant, p_scope, p_name, v_now) f;
 END
 $$;
 
--- Let writes go on. Returns how many runs that stood still for it are woken; -1 if nothing was frozen under this name.
-CREATE FUNCTION control.unfreeze_v1(p_scope text, p_name text, p_person text, p_comment text, p_body bytea) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+CREATE TYPE control.unfreeze_answer AS (
+    reason text,   -- NULL: done; else not_frozen | restored | not_restored | not_yourself | unknown_person
+    woken bigint   -- runs that stood still for it
+);
+
+-- Wake the runs of a tenant that stand still for a freeze. Returns how many.
+CREATE FUNCTION control.wake_frozen(p_tenant text) RETURNS bigint
+    LANGUAGE plpgsql AS $$
 DECLARE
-    l control.login := control.caller('approver', 'admin');
-    v_person text := control.operator(l, p_person);
-    v_chain uuid;
     v_woken bigint;
 BEGIN
-    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
-    IF (p_comment ~ '\S' AND length(p_comment) <= 10000 AND v_person IS NOT NULL AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
-        RAISE EXCEPTION 'a freeze that cannot be lifted so' USING ERRCODE = 'LC002';
-    END IF;
-    v_chain := control.tenant_chain(l.tenant);
-    PERFORM 1 FROM control.run_state s WHERE s.run_id = v_chain FOR UPDATE;
-    DELETE FROM control.brake b WHERE b.tenant = l.tenant AND b.scope = p_scope AND b.name = p_name AND b.cause = 'freeze';
-    IF NOT FOUND THEN
-        RETURN -1;
-    END IF;
-    PERFORM control.append(l.tenant, v_chain, control.clock(), ARRAY['freeze.lifted'],
-        jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'comment', p_comment), p_body, NULL);
     INSERT INTO control.run_wake AS w (run_id, generation)
-        SELECT DISTINCT o.run_id, 1 FROM control.waiter o WHERE o.tenant = l.tenant AND split_part(o.note, '|', 3) = 'frozen' ORDER BY 1
+        SELECT DISTINCT o.run_id, 1 FROM control.waiter o WHERE o.tenant = p_tenant AND split_part(o.note, '|', 3) = 'frozen' ORDER BY 1
         ON CONFLICT (run_id) DO UPDATE SET generation = w.generation + 1;
     GET DIAGNOSTICS v_woken = ROW_COUNT;
     IF v_woken > 0 THEN
@@ -249,13 +284,50 @@ BEGIN
 END
 $$;
 
+-- Let writes go on, and wake the runs that stood still for it.
+CREATE FUNCTION control.unfreeze_v1(p_scope text, p_name text, p_person text, p_identity jsonb, p_comment text, p_body bytea)
+    RETURNS control.unfreeze_answer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('approver', 'admin');
+    v_person text := control.operator(l, p_person, p_identity);
+    v_chain uuid;
+    v_out control.unfreeze_answer;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF (p_comment ~ '\S' AND length(p_comment) <= 10000 AND length(p_body) <= control.body_bytes_max()
+        AND (p_identity IS NULL OR control.is_identity(p_identity))) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a freeze that cannot be lifted so' USING ERRCODE = 'LC002';
+    END IF;
+    v_chain := control.tenant_chain(l.tenant);
+    PERFORM 1 FROM control.run_state s WHERE s.run_id = v_chain FOR UPDATE;
+    v_out.reason := control.operator_refusal(l, v_person, p_identity);
+    IF v_out.reason IS NOT NULL THEN
+        PERFORM control.append(l.tenant, v_chain, control.clock(), ARRAY['freeze.refused'],
+            jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'identity', p_identity, 'reason', v_out.reason),
+            p_body, NULL);
+        RETURN v_out;
+    END IF;
+    DELETE FROM control.brake b WHERE b.tenant = l.tenant AND b.scope = p_scope AND b.name = p_name AND b.cause = 'freeze';
+    IF NOT FOUND THEN
+        v_out.reason := CASE WHEN p_scope = 'tenant' AND EXISTS (
+            SELECT FROM control.brake b WHERE b.tenant = l.tenant AND b.cause = 'restored') THEN 'restored' ELSE 'not_frozen' END;
+        RETURN v_out;
+    END IF;
+    PERFORM control.append(l.tenant, v_chain, control.clock(), ARRAY['freeze.lifted'],
+        jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'identity', p_identity, 'comment', p_comment), p_body, NULL);
+    v_out.woken := control.wake_frozen(l.tenant);
+    RETURN v_out;
+END
+$$;
+
 -- What is stopped now.
 CREATE FUNCTION control.brakes_v1() RETURNS SETOF control.brake
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 SELECT * FROM control.brake b WHERE b.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant ORDER BY b.since
 $$;
 
-REVOKE EXECUTE ON FUNCTION control.operator, control.owner_of, control.may_settle, control.resolve_v1, control.run_cancel_v1, control.in_flight, control.freeze_v1,
-    control.unfreeze_v1, control.brakes_v1 FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION control.operator, control.operator_groups, control.operator_refusal, control.owner_of, control.may_settle, control.resolve_v1, control.run_cancel_v1, control.in_flight, control.freeze_v1,
+    control.wake_frozen, control.unfreeze_v1, control.brakes_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.resolve_v1, control.run_cancel_v1, control.freeze_v1, control.unfreeze_v1 TO control_approver, control_admin;
 GRANT EXECUTE ON FUNCTION control.brakes_v1 TO control_agent, control_approver, control_admin, control_auditor;

@@ -16,6 +16,14 @@ ALTER TABLE control.run_wake
     ADD COLUMN offered_until timestamptz NOT NULL DEFAULT '-infinity';
 CREATE INDEX run_wake_moved ON control.run_wake (run_id) WHERE generation <> seen;
 
+-- The graphs that workers had when they last looked for what is due. A due run of a graph that is not here waits for nobody.
+CREATE TABLE control.graph_seen (
+    tenant text NOT NULL,
+    graph text NOT NULL,
+    seen_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant, graph)
+) WITH (fillfactor = 50);
+
 -- The expiry that the waiting runs were woken for. What follows from it is decided by the claim they come back with.
 ALTER TABLE control.open_approval ADD COLUMN told timestamptz;
 
@@ -45,6 +53,7 @@ BEGIN
         AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'a lease that cannot be one' USING ERRCODE = 'LC002';
     END IF;
+    PERFORM control.same_server();
     SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
     SELECT graph INTO v_out.graph FROM control.run WHERE run_id = p_run AND tenant = v_tenant;
     v_now := control.clock();
@@ -91,7 +100,8 @@ BEGIN
         RAISE EXCEPTION 'another delivery of this trigger was first' USING ERRCODE = 'serialization_failure';
     END IF;
     IF v_out.answer = 'acquired' THEN
-        PERFORM control.run_release_v1(p_run, v_out.token, v_out.generation, 'waiting', 'queued', 0, p_body);
+        PERFORM control.run_release_v1(p_run, v_out.token, v_out.generation, 'waiting', 'queued', 'workers', 'langgraph-control worker', 0,
+            p_body);
         PERFORM pg_notify('control_wake', p_run::text);
     END IF;
     IF v_out.answer IN ('acquired', 'held', 'finished') THEN
@@ -204,6 +214,13 @@ BEGIN
                ceil(extract(epoch FROM g.at - v_now) * 1000)::bigint, m.run_id IS NOT NULL
         FROM given g LEFT JOIN marked m USING (run_id)
         ORDER BY g.at;
+    IF p_others THEN
+        -- Last, and in one order: whoever waits for this row holds nothing that its holder still wants.
+        INSERT INTO control.graph_seen AS k (tenant, graph, seen_at)
+            SELECT DISTINCT v_tenant, g, v_now FROM unnest(p_graphs) g WHERE length(g) BETWEEN 1 AND 256 ORDER BY g
+            ON CONFLICT (tenant, graph) DO UPDATE SET seen_at = excluded.seen_at
+            WHERE k.seen_at < excluded.seen_at - interval '5 s' OR k.seen_at > excluded.seen_at;
+    END IF;
 END
 $$;
 

@@ -1,7 +1,10 @@
 """``inbox``, ``approve`` and ``reject``: the approver's side, on the approver's login."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Final, Literal
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypedDict
 
 import orjson
 import typer
@@ -9,16 +12,29 @@ from rich.console import Console
 
 from langgraph_control.audit.approvals import INBOX_LIMIT, Approvals
 from langgraph_control.audit.names import approval_name, run_name
-from langgraph_control.audit.rows import ApprovalRow, Voted, Voting
+from langgraph_control.audit.observing import fallback_texts
+from langgraph_control.audit.rows import ApprovalRow, ApprovalState, Voted, Voting
 from langgraph_control.cli.databases import Dsn, Local, Place, database
 from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_error, print_json
 from langgraph_control.cli.record import Json
+from langgraph_control.cli.seen import suspicious
+from langgraph_control.cli.signing_in import Auth, sign_in
 from langgraph_control.errors import ApprovalRefused
+from langgraph_control.guards.approvals import REJECTIONS
 
-__all__ = ["approve", "inbox", "reject"]
+__all__ = ["As", "Comment", "approve", "inbox", "print_request", "reject", "request_json", "speaking"]
 
+LOOK_CLOSELY: Final = "something here hides or disguises text; it is shown as <U+202E>, or followed by [what it is]"
 CARD_CHARS_MAX: Final = 20_000
 """Who approves sees all of it; what is longer is said to be."""
+
+
+class Speaker(TypedDict):
+    """What says who speaks."""
+
+    as_: str | None
+    credential: str | None
+
 
 Names = Annotated[list[str], typer.Argument(metavar="APR...", help="Requests, as the inbox names them (apr_…).")]
 Comment = Annotated[str | None, typer.Option(help="Why, for the record and for the model.", show_default=False)]
@@ -38,23 +54,42 @@ def inbox(
     with database("approver", dsn=dsn, local=local) as place, Approvals(place.dsn) as approvals:
         rows = approvals.inbox(limit)
     if as_json:
-        print_json([_json(row) for row in rows])
+        print_json([request_json(row) for row in rows])
         return
     out = console()
     for row in rows:
-        _print_request(out, row)
+        print_request(out, row)
         out.print()
     out.print(f"{len(rows)} open." if rows else "Nothing waits for approval.")
 
 
-def approve(names: Names, dsn: Dsn = None, local: Local = False, comment: Comment = None, as_person: As = None) -> None:
+def approve(
+    names: Names,
+    *,
+    dsn: Dsn = None,
+    local: Local = False,
+    comment: Comment = None,
+    as_person: As = None,
+    auth: Auth = None,
+) -> None:
     """Say yes to exactly what is shown. The command is the decision; nothing further is asked."""
-    _vote("approve", names, comment, as_person, dsn=dsn, local=local)
+    _vote("approve", names, comment, as_person, dsn=dsn, local=local, auth=auth)
 
 
-def reject(names: Names, dsn: Dsn = None, local: Local = False, comment: Comment = None, as_person: As = None) -> None:
-    """Say no. The request is closed, and the model is told, with the comment."""
-    _vote("reject", names, comment, as_person, dsn=dsn, local=local)
+def reject(
+    names: Names,
+    *,
+    dsn: Dsn = None,
+    local: Local = False,
+    comment: Comment = None,
+    code: Annotated[
+        str | None, typer.Option(help=f"Why, as the model can act on it: {', '.join(REJECTIONS)}.", show_default=False)
+    ] = None,
+    as_person: As = None,
+    auth: Auth = None,
+) -> None:
+    """Say no. The request is closed, and the model is told, with reason and comment."""
+    _vote("reject", names, comment, as_person, dsn=dsn, local=local, auth=auth, code=code)
 
 
 def _vote(
@@ -65,21 +100,46 @@ def _vote(
     *,
     dsn: str | None,
     local: bool,
+    auth: Path | None,
+    code: str | None = None,
 ) -> None:
     out, refused = console(), 0
-    with database("approver", dsn=dsn, local=local) as place, Approvals(place.dsn) as approvals:
-        _check_person(place, person)
+    with speaking(dsn, local=local, person=person, auth=auth) as (approvals, said):
         for name in names:
             try:
                 row = approvals.get(name)
-                _print_request(out, row)
-                cast = approvals.approve if decision == "approve" else approvals.reject
-                _print_vote(out, cast(name, comment=comment, as_=person))
+                print_request(out, row)
+                if decision == "approve":
+                    _print_vote(out, approvals.approve(name, comment=comment, **said))
+                else:
+                    _print_vote(out, approvals.reject(name, code=code, comment=comment, **said))
             except ApprovalRefused as error:  # one request's rule says nothing about the next one
                 print_error(error)
                 refused += 1
     if refused:
         raise typer.Exit(1)
+
+
+@contextmanager
+def speaking(
+    dsn: str | None, *, local: bool, person: str | None, auth: Path | None
+) -> Iterator[tuple[Approvals, Speaker]]:
+    """Yield what a person decides with, and what says who it is.
+
+    Args:
+        dsn: ``--dsn``.
+        local: ``--local``.
+        person: ``--as``.
+        auth: ``--auth``.
+    """
+    signed = sign_in(auth)
+    with (
+        database("approver", dsn=dsn, local=local) as place,
+        Approvals(place.dsn, authenticator=signed.authenticator) as approvals,
+    ):
+        if signed.authenticator is None:
+            _check_person(place, person)
+        yield approvals, {"as_": person, "credential": signed.credential}
 
 
 def _check_person(place: Place, person: str | None) -> None:
@@ -106,28 +166,38 @@ def _print_vote(out: Console, voted: Voted) -> None:
         indented(out, f"run: {run_name(voted.run_id)}")
 
 
-def _print_request(out: Console, row: ApprovalRow) -> None:
-    """Print what would change, where and why. All of it comes from models and records: nothing is trusted to print."""
+def print_request(out: Console, row: ApprovalRow) -> None:
+    """Print what would change, where and why. All of it comes from models and records: nothing is trusted to print.
+
+    Args:
+        out: where to.
+        row: the request.
+    """
     card = _card(row)
     what, where, why = (_part(card, name) for name in ("what", "where", "why"))
     heading(out, f"{approval_name(row.approval_id)}: {row.state}", style="yellow")
+    version = _part(card, "who").get("version")
     asked = row.actor if row.on_behalf_of is None else f"{row.actor} for {row.on_behalf_of}"
-    pairs(
-        out,
-        [
-            ("what", f"{row.tool} ({_text(what.get('impact'))})"),
-            *_listed("with", (f"{name} = {_text(value)}" for name, value in _part(what, "arguments").items())),
-            ("where", ", ".join(_text(where[name]) for name in ("system", "target") if where.get(name))),
-            *_listed("changes", _changes(_part(card, "diff"))),
-            *_listed("why", (row.intent, *map(_text, _list(why.get("reasons"))))),
-            *_listed("model says", (f"{name}: {_text(said)}" for name, said in _part(why, "model_says").items())),
-            ("asked by", asked),
-            ("needs", _needs(row.requirement)),
-            ("votes", ", ".join(row.voters)),
-            ("until", moment(row.expires_at)),
-        ],
-        chars_max=CARD_CHARS_MAX,
-    )
+    rows: list[tuple[str, str | None]] = [
+        ("what", f"{row.tool} ({_text(what.get('impact'))})"),
+        *_listed("with", (f"{name} = {_text(value)}" for name, value in _part(what, "arguments").items())),
+        ("where", ", ".join(_text(where[name]) for name in ("system", "target") if where.get(name))),
+        ("look at", _text(where["link"]) if where.get("link") else None),
+        *_listed("changes", _changes(_part(card, "diff"))),
+        *_listed("why", (row.intent, *map(_text, _list(why.get("reasons"))))),
+        *_listed("by fallback", fallback_texts(why.get("fallbacks"))),
+        *_listed("model says", (f"{name}: {_text(said)}" for name, said in _part(why, "model_says").items())),
+        ("asked by", f"{asked}, version {_text(version)}" if version else asked),
+        ("needs", _needs(row.requirement)),
+        ("votes", ", ".join(row.voters)),
+        *([("changed by", row.edited_by)] if row.edited_by else []),
+        *([("in place of", approval_name(row.supersedes))] if row.supersedes else []),
+        ("until", moment(row.expires_at)),
+        ("then", _unanswered(row.requirement) if row.state is ApprovalState.OPEN else None),
+    ]
+    if any(suspicious(text) for _, text in rows if text):
+        rows.insert(0, ("LOOK CLOSELY", LOOK_CLOSELY))
+    pairs(out, rows, chars_max=CARD_CHARS_MAX)
 
 
 def _listed(label: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -144,6 +214,17 @@ def _changes(diff: Mapping[str, Any]) -> Iterator[str]:
 def _needs(requirement: Mapping[str, Any]) -> str:
     people = ", ".join(f"{count} of {role}" for role, count in sorted(_part(requirement, "quorum").items()))
     return f"{people}, with a comment" if requirement.get("comment_required") else people
+
+
+def _unanswered(requirement: Mapping[str, Any]) -> str:
+    """What happens if nobody answers."""
+    if requirement.get("on_expiry") == "deny":
+        return "it is denied"
+    others = _part(requirement, "on_expiry")
+    people = ", ".join(f"{count} of {role}" for role, count in sorted(_part(others, "escalate").items()))
+    seconds = others.get("within_seconds")
+    within = f", within {timedelta(seconds=seconds)}" if isinstance(seconds, int) else ""
+    return f"{people} are asked{within}" if people else "others are asked"
 
 
 def _card(row: ApprovalRow) -> Mapping[str, Any]:
@@ -167,7 +248,12 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def _json(row: ApprovalRow) -> dict[str, Any]:
+def request_json(row: ApprovalRow) -> dict[str, Any]:
+    """Return a request as data.
+
+    Args:
+        row: the request.
+    """
     return {
         "approval": approval_name(row.approval_id),
         "run": run_name(row.run_id),
@@ -178,6 +264,10 @@ def _json(row: ApprovalRow) -> dict[str, Any]:
         "on_behalf_of": row.on_behalf_of,
         "requirement": row.requirement,
         "voters": row.voters,
+        "code": row.code,
+        "supersedes": None if row.supersedes is None else approval_name(row.supersedes),
+        "edited_by": row.edited_by,
+        "in_review": row.in_review,
         "requested_at": row.requested_at,
         "expires_at": row.expires_at,
         "digest": row.digest,

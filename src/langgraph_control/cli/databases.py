@@ -16,8 +16,8 @@ __all__ = ["Dsn", "Local", "Place", "database"]
 
 VARIABLE: Final = "LANGGRAPH_CONTROL_DSN"
 OWN_VARIABLES: Final[dict[LoginRole, str]] = {
-    "admin": "LANGGRAPH_CONTROL_ADMIN_DSN",
     "approver": "LANGGRAPH_CONTROL_APPROVER_DSN",
+    "admin": "LANGGRAPH_CONTROL_ADMIN_DSN",
 }
 
 Dsn: TypeAlias = Annotated[
@@ -76,7 +76,10 @@ def database(role: LoginRole, *, dsn: str | None, local: bool) -> Iterator[Place
 
 def _from_environment(role: LoginRole) -> str | None:
     own = OWN_VARIABLES.get(role)
-    return (own and os.environ.get(own)) or os.environ.get(VARIABLE) or None
+    given = (own and os.environ.get(own)) or os.environ.get(VARIABLE)
+    if not given and role == "auditor":  # everybody may read
+        given = next(filter(None, map(os.environ.get, OWN_VARIABLES.values())), None)
+    return given or None
 
 
 def _nowhere(role: LoginRole) -> ControlError:

@@ -14,6 +14,7 @@ from langgraph_control.cli.approvals import As
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented, moment
 from langgraph_control.cli.record import RunArgument
+from langgraph_control.cli.signing_in import Auth, SignIn, sign_in
 from langgraph_control.errors import OperationRefused
 from langgraph_control.nodes.results import encode
 
@@ -46,6 +47,7 @@ def resolve(
     dsn: Dsn = None,
     local: Local = False,
     as_person: As = None,
+    auth: Auth = None,
 ) -> None:
     """Say what became of an action that the program cannot settle. Whoever waits for it goes on."""
     verdict = _verdict(happened=happened, did_not=did_not, give_up=give_up)
@@ -53,7 +55,8 @@ def resolve(
         raise OperationRefused(
             "Only what happened has a result.", todo="Leave out --result.", code="result_without_effect"
         )
-    with _operators(dsn=dsn, local=local) as operators:
+    signed = sign_in(auth)
+    with _operators(signed, dsn=dsn, local=local) as operators:
         row = operators.run(run)
         action = _chosen(operators.stuck(row.run_id), tool=tool, key=key)
         settled = operators.resolve(
@@ -63,17 +66,27 @@ def resolve(
             comment=comment,
             result=None if result is None else encode(result),
             as_=as_person,
+            credential=signed.credential,
         )
     out = console()
     heading(out, f"{settled.tool}: {settled.state}.", style="green" if verdict is Resolution.HAPPENED else "yellow")
     indented(out, f"run: {run_name(row.run_id)}; it goes on when it is resumed, by a worker or by the same call again")
 
 
-def cancel(run: RunArgument, *, comment: Comment, dsn: Dsn = None, local: Local = False, as_person: As = None) -> None:
+def cancel(
+    run: RunArgument,
+    *,
+    comment: Comment,
+    dsn: Dsn = None,
+    local: Local = False,
+    as_person: As = None,
+    auth: Auth = None,
+) -> None:
     """End a run that is not wanted any more. What may have happened has to be settled first."""
-    with _operators(dsn=dsn, local=local) as operators:
+    signed = sign_in(auth)
+    with _operators(signed, dsn=dsn, local=local) as operators:
         row = operators.run(run)
-        operators.cancel(row.run_id, comment=comment, as_=as_person)
+        operators.cancel(row.run_id, comment=comment, as_=as_person, credential=signed.credential)
     heading(console(), f"{run_name(row.run_id)} is cancelled. What it asked for is withdrawn.", style="yellow")
 
 
@@ -86,16 +99,15 @@ def freeze(
     dsn: Dsn = None,
     local: Local = False,
     as_person: As = None,
+    auth: Auth = None,
 ) -> None:
     """Stop writes from the next claim on, and list what is under way: that is not stopped."""
-    out = console()
-    with _operators(dsn=dsn, local=local) as operators:
-        if listed or scope is None:
-            for brake in operators.brakes():
-                heading(out, f"{brake.scope} {brake.name}".strip())
-                indented(out, f"{brake.cause} by {brake.set_by} since {moment(brake.since)}: {brake.comment}")
-            return
-        under_way = operators.freeze(scope, name, comment=comment, as_=as_person)
+    if listed or scope is None:
+        _print_brakes(dsn=dsn, local=local)
+        return
+    out, signed = console(), sign_in(auth)
+    with _operators(signed, dsn=dsn, local=local) as operators:
+        under_way = operators.freeze(scope, name, comment=comment, as_=as_person, credential=signed.credential)
     heading(out, f"Stopped: writes of {f'{scope} {name}' if name else 'the whole tenant'}.", style="red")
     for call in under_way:
         indented(out, f"under way: {call.tool} of {run_name(call.run_id)}, over by {moment(call.lease_until)}")
@@ -104,17 +116,36 @@ def freeze(
 
 
 def unfreeze(
-    scope: What, name: Name = "", *, comment: Comment, dsn: Dsn = None, local: Local = False, as_person: As = None
+    scope: What,
+    name: Name = "",
+    *,
+    comment: Comment,
+    dsn: Dsn = None,
+    local: Local = False,
+    as_person: As = None,
+    auth: Auth = None,
 ) -> None:
     """Let writes go on, and wake the runs that stood still for it."""
-    with _operators(dsn=dsn, local=local) as operators:
-        woken = operators.unfreeze(scope, name, comment=comment, as_=as_person)
+    signed = sign_in(auth)
+    with _operators(signed, dsn=dsn, local=local) as operators:
+        woken = operators.unfreeze(scope, name, comment=comment, as_=as_person, credential=signed.credential)
     heading(console(), f"Writes go on; {woken} runs are woken.", style="green")
 
 
+def _print_brakes(*, dsn: str | None, local: bool) -> None:
+    out = console()
+    with _operators(SignIn(authenticator=None, credential=None), dsn=dsn, local=local) as operators:
+        for brake in operators.brakes():
+            heading(out, f"{brake.scope} {brake.name}".strip())
+            indented(out, f"{brake.cause} by {brake.set_by} since {moment(brake.since)}: {brake.comment}")
+
+
 @contextmanager
-def _operators(*, dsn: str | None, local: bool) -> Iterator[Operators]:
-    with database("approver", dsn=dsn, local=local) as place, Operators(place.dsn) as operators:
+def _operators(signed: SignIn, *, dsn: str | None, local: bool) -> Iterator[Operators]:
+    with (
+        database("approver", dsn=dsn, local=local) as place,
+        Operators(place.dsn, authenticator=signed.authenticator) as operators,
+    ):
         yield operators
 
 

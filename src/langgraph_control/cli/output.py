@@ -12,9 +12,8 @@ from uuid import UUID
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
-from langgraph_control.audit.printable import TEXT_CHARS_MAX, printable
+from langgraph_control.cli.seen import TEXT_CHARS_MAX, seen, seen_plain
 from langgraph_control.errors import ControlError
 
 __all__ = ["console", "heading", "indented", "moment", "pairs", "print_error", "print_json"]
@@ -57,7 +56,7 @@ def heading(out: Console, text: str, *, style: str = "") -> None:
         text: anything.
         style: a colour, for terminals.
     """
-    out.print(Text(printable(text), style=f"bold {style}".strip()), soft_wrap=True)
+    out.print(seen(text, style=f"bold {style}".strip()), soft_wrap=True)
 
 
 def indented(out: Console, text: str, *, by: int = 2, style: str = "") -> None:
@@ -69,7 +68,7 @@ def indented(out: Console, text: str, *, by: int = 2, style: str = "") -> None:
         by: columns.
         style: a colour, for terminals.
     """
-    out.print(Padding(Text(printable(text), style=style, overflow="fold"), (0, 0, 0, by)))
+    out.print(Padding(seen(text, style=style), (0, 0, 0, by)))
 
 
 def pairs(
@@ -88,7 +87,7 @@ def pairs(
     grid.add_column(overflow="fold")
     for name, value in rows:
         if value:
-            grid.add_row(Text(printable(name)), Text(printable(value, chars_max=chars_max)))
+            grid.add_row(seen(name), seen(value, chars_max=chars_max))
     if grid.row_count:
         out.print(Padding(grid, (0, 0, 0, by)))
 
@@ -122,7 +121,7 @@ def print_error(error: ControlError) -> None:
     rows += [("Safe:  ", error.safe), ("Next:  ", error.todo), ("Code:  ", error.code)]
     for label, text in rows:
         if text:
-            sys.stderr.write(f"{label}{printable(text, chars_max=ERROR_LINE_CHARS_MAX)}\n")
+            sys.stderr.write(f"{label}{seen_plain(text, chars_max=ERROR_LINE_CHARS_MAX)}\n")
 
 
 def _plain(value: Any) -> Any:

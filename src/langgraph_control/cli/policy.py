@@ -40,8 +40,7 @@ def check(
     found = _read(file)
     out = console()
     out.print(f"{file.name}: OK, {len(found.rules)} rules, {len(found.tests)} tests, sha256 {found.hash[:12]}")
-    if found.observes:
-        heading(out, "mode: observe - decisions of the rules are recorded, and the tools run", style="yellow")
+    _say_if_observing(found, out)
     dead = found.dead_rules()
     for rule in dead:
         heading(out, f"warning: {rule.place} makes no difference", style="yellow")
@@ -124,7 +123,14 @@ def publish(file: File, dsn: Dsn = None, local: Local = False) -> None:
     with database("admin", dsn=dsn, local=local) as place:
         publish_policy(place.dsn, found)
     people = sum(len(members) for members in found.roles.values())
-    console().print(f"Published {file.name}, sha256 {found.hash[:12]}: {len(found.roles)} roles, {people} members.")
+    out = console()
+    out.print(f"Published {file.name}, sha256 {found.hash[:12]}: {len(found.roles)} roles, {people} members.")
+    _say_if_observing(found, out)
+
+
+def _say_if_observing(found: Policy, out: Console) -> None:
+    if found.observes:
+        heading(out, "mode: observe - decisions of the rules are recorded, and the tools run", style="yellow")
 
 
 def _read(file: Path) -> Policy:

@@ -1,33 +1,46 @@
-"""``show`` and ``runs``: reading the record."""
+"""``show``: reading the record of one run."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from textwrap import wrap
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from langgraph_control.audit.connection import LedgerConnection
 from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.names import question_name, run_name
 from langgraph_control.audit.names import run_id as id_of
-from langgraph_control.audit.names import run_name
+from langgraph_control.audit.printable import printable
+from langgraph_control.audit.questions import OpenQuestions
+from langgraph_control.audit.rebuild import rebuild
 from langgraph_control.audit.reconstruct import Story, reconstruct
-from langgraph_control.audit.requests import FindRun, NewestRuns, RunActions
+from langgraph_control.audit.requests import FindRun, RunActions
 from langgraph_control.audit.rows import RunRow
-from langgraph_control.audit.sentences import Tone
+from langgraph_control.audit.sagas import RunSagas, SagaPart
+from langgraph_control.audit.searching import FindPolicies
 from langgraph_control.audit.timeline import Line, timeline
+from langgraph_control.audit.tones import Tone
+from langgraph_control.audit.verify import verify_run
+from langgraph_control.cli.as_html import as_html
+from langgraph_control.cli.as_markdown import as_markdown
 from langgraph_control.cli.databases import Dsn, Local, database
-from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_json
+from langgraph_control.cli.dossier import dossier
+from langgraph_control.cli.output import console, heading, moment, pairs, print_json
 from langgraph_control.errors import UnknownRun
 from langgraph_control.graphs.run import run_of
-from langgraph_control.guards.run_states import RunState
+from langgraph_control.guards.lifecycle import State
+from langgraph_control.guards.routing import OBSERVE
+from langgraph_control.guards.run_reasons import RunState, explained
+from langgraph_control.guards.sagas import standing
 
-__all__ = ["Json", "find_run", "runs", "show", "unknown_run"]
+__all__ = ["STATE_STYLES", "Json", "RunArgument", "find_run", "run_json", "show", "unknown_run"]
 
 STATE_STYLES: Final[Mapping[RunState, str]] = {
     RunState.DONE: "green",
@@ -53,45 +66,49 @@ def show(
     local: Local = False,
     ids: Annotated[bool, typer.Option("--ids", help="Print keys, digests and attempts, too.")] = False,
     as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Write a document in Markdown.")] = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write a document as one HTML file, to print or to hand on.")
+    ] = False,
 ) -> None:
-    """Print a run as a timeline.
+    """Print a run as a timeline, or as a document.
 
     Who did what, when, why, and what came of it, from the recorded entries alone.
     """
+    if [as_json, markdown, html].count(True) > 1:
+        raise typer.BadParameter("Give one of --json, --markdown and --html.")
     with database("auditor", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
         row = find_run(connection, run)
-        story = reconstruct(Entry.of(entry) for entry in connection.entries(row.run_id))
+        chain = list(connection.entries(row.run_id))
+        entries = [Entry.of(entry) for entry in chain]
+        story, told = reconstruct(entries), rebuild(entries)
+        policies = connection.ask(FindPolicies(hashes=list(story.policies)))
+        if markdown or html:
+            verified = verify_run(connection, row.run_id, read=chain)
+            document = dossier(run_name(row.run_id), told, story, policies=policies, verified=verified)
+            sys.stdout.write(as_html(document) if html else as_markdown(document))
+            return
         actions = connection.ask(RunActions(run_id=row.run_id))
-    seen = run_of(row, actions=actions, questions={}, output=None)
+        sagas = connection.ask(RunSagas(run_id=row.run_id))
+        asked = connection.ask(OpenQuestions(run_id=row.run_id))
+    questions = {question_name(one.question_id): one.question for one in asked}
+    seen = run_of(row, actions=actions, questions=questions, output=None)
     if as_json:
-        print_json({"run": _run_json(row), "next_step": seen.next_step, "story": _story_json(story)})
+        whole = {
+            "run": run_json(row),
+            "next_step": seen.next_step,
+            "story": _story_json(story),
+            "rebuilt": asdict(told),
+        }
+        texts = {policy.hash: policy.body for policy in policies}
+        print_json({**whole, "sagas": [_part_json(part) for part in sagas], "policies": texts})
         return
     out = console()
     heading(out, f"{run_name(row.run_id)}: {row.state}", style=STATE_STYLES.get(row.state, "yellow"))
     _print_header(out, row, story, next_step=seen.next_step)
+    _print_sagas(out, sagas)
     out.print()
     _print_timeline(out, timeline(story), ids=ids)
-
-
-def runs(
-    dsn: Dsn = None,
-    local: Local = False,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
-    as_json: Json = False,
-) -> None:
-    """List the newest runs."""
-    with database("auditor", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
-        rows = connection.ask(NewestRuns(limit=limit))
-    if as_json:
-        print_json([_run_json(row) for row in rows])
-        return
-    out = console()
-    for row in rows:
-        heading(out, f"{run_name(row.run_id)}: {row.state}", style=STATE_STYLES.get(row.state, "yellow"))
-        why = f" · {row.reason}" if row.reason and row.reason != row.state else ""
-        indented(out, f"{row.trigger} · {row.graph} · {row.actor} · {moment(row.started_at)}{why}")
-    if not rows:
-        out.print("There are no runs yet.")
 
 
 def find_run(connection: LedgerConnection, run: str) -> RunRow:
@@ -121,10 +138,8 @@ def unknown_run() -> UnknownRun:
 
 
 def _print_header(out: Console, row: RunRow, story: Story, *, next_step: str) -> None:
-    if row.state is RunState.NEEDS_HUMAN:
-        next_step = "look into the system of record: the program cannot tell what happened; the evidence is below"
     if row.state is RunState.RUNNING and row.lease_until is not None and row.lease_until <= datetime.now(UTC):
-        next_step = f'control.resume("{run_name(row.run_id)}"): its worker is gone'
+        next_step = f"langgraph-control resume {run_name(row.run_id)}: its worker is gone"
     actor = row.actor if row.on_behalf_of is None else f"{row.actor} for {row.on_behalf_of}"
     pairs(
         out,
@@ -132,6 +147,8 @@ def _print_header(out: Console, row: RunRow, story: Story, *, next_step: str) ->
             ("trigger", row.trigger),
             ("intent", row.intent if row.intent != row.trigger else None),
             ("reason", row.reason),
+            ("", explained(row.reason).says if row.reason else None),
+            ("owner", row.owner),
             ("next", next_step),
             ("actor", actor),
             ("approved by", ", ".join(story.people)),
@@ -140,24 +157,67 @@ def _print_header(out: Console, row: RunRow, story: Story, *, next_step: str) ->
             ("workers", ", ".join(story.workers)),
             ("started", moment(row.started_at)),
             ("since", moment(row.state_since)),
+            ("again", moment(row.wake_at)),
             ("policy", ", ".join(story.policies)),
+            ("OBSERVE", _observed(story)),
             ("deadline", moment(row.deadline)),
         ],
     )
 
 
+def _print_sagas(out: Console, parts: tuple[SagaPart, ...]) -> None:
+    """What of each saga is in effect: a partial update is to be seen at a glance."""
+    for saga in dict.fromkeys(one.saga for one in parts):
+        out.print()
+        out.print(Text(f"saga {printable(saga)}", style="bold"))
+        grid = Table.grid(padding=(0, 1))
+        for one in parts:
+            if one.saga == saga:
+                where = f" ({one.system})" if one.system else ""
+                style = "green" if one.part.undo is None or one.part.undo is State.SUCCEEDED else "red"
+                grid.add_row(
+                    f"  {one.part.step}", printable(f"{one.part.tool}{where}"), Text(standing(one.part), style=style)
+                )
+        out.print(grid)
+
+
+def _part_json(one: SagaPart) -> dict[str, Any]:
+    part = one.part
+    told = {"saga": one.saga, "step": part.step, "tool": part.tool, "system": one.system, "state": part.state}
+    return {**told, "undo_tool": one.undo_tool, "undo_state": part.undo, "standing": standing(part)}
+
+
+def _observed(story: Story) -> str | None:
+    count = sum(any(reason.startswith(f"{OBSERVE}:") for reason in step.why) for step in story.steps)
+    return f"the policy was not enforced (mode: observe); decisions only recorded: {count}" if count else None
+
+
+_TIME_COLUMNS: Final = 9  # of the time and the space behind it
+
+
 def _print_timeline(out: Console, lines: tuple[Line, ...], *, ids: bool) -> None:
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(no_wrap=True, style="dim", width=8)
-    grid.add_column(no_wrap=True, style="dim", justify="right")
-    grid.add_column(overflow="fold")
+    """A long run has thousands of lines, and a table measures each of them: they are wrapped here."""
+    number = max((len(str(line.seq)) for line in lines), default=1)
+    column = _TIME_COLUMNS + number + 1
+    whole = Text()
     for line in lines:
         if line.day:
-            grid.add_row("", "", Text(f"{line.day} UTC", style="dim"))
-        grid.add_row(line.time, f"{line.seq}", Text(line.what, style=TONE_STYLES[line.tone]))
-        for text, style in _below(line, ids=ids):
-            grid.add_row("", "", Padding(Text(text, style=style, overflow="fold"), (0, 0, 0, 2)))
-    out.print(grid)
+            whole.append(f"{'':{column}}{line.day} UTC\n", style="dim")
+        first = f"{line.time:<{_TIME_COLUMNS}}{line.seq:>{number}} "
+        for text in _wrapped(out, line.what, out.width - column):
+            whole.append(first, style="dim").append(f"{text}\n", style=TONE_STYLES[line.tone])
+            first = " " * column
+        for said, style in _below(line, ids=ids):
+            for text in _wrapped(out, said, out.width - column - 2):
+                whole.append(f"{'':{column + 2}}{text}\n", style=style)
+    out.print(whole, soft_wrap=True, end="")
+
+
+def _wrapped(out: Console, text: str, width: int) -> list[str]:
+    """A text in lines that fit. Characters that take two columns, or none, are measured; most texts have none."""
+    if text.isascii():
+        return wrap(text, max(width, 10), break_on_hyphens=False) or [""]
+    return [line.plain.rstrip() for line in Text(text, overflow="fold").wrap(out, max(width, 10))] or [""]
 
 
 def _below(line: Line, *, ids: bool) -> Iterator[tuple[str, str]]:
@@ -172,7 +232,12 @@ def _below(line: Line, *, ids: bool) -> Iterator[tuple[str, str]]:
         yield from ((named, "dim") for named in line.ids)
 
 
-def _run_json(row: RunRow) -> dict[str, Any]:
+def run_json(row: RunRow) -> dict[str, Any]:
+    """Return a run as JSON has it.
+
+    Args:
+        row: the run.
+    """
     return {**asdict(row), "run_id": run_name(row.run_id)}
 
 

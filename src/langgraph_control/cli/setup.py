@@ -8,6 +8,7 @@ import typer
 from langgraph_control.audit.logins import LoginRole, add_login
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, pairs
+from langgraph_control.errors import DatabaseRefused
 
 __all__ = ["doctor", "login", "migrate_database"]
 
@@ -48,11 +49,26 @@ def add(
     tenant: Annotated[str, typer.Option(help="The tenant it speaks for.")] = "default",
     person: Annotated[str | None, typer.Option(help="The approver it is, as the policy names people.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="A group of that person; may be given repeatedly.")] = None,
+    service: Annotated[
+        bool,
+        typer.Option("--service", help="It is nobody's own: a service that signs people in and says whose word it is."),
+    ] = False,
 ) -> None:
-    """Map a database login to a tenant, a role and a person. It replaces an earlier mapping."""
+    """Map a database login to a tenant, a role and a person. It replaces an earlier mapping.
+
+    With --service the login is that of a console or another service that finds out itself who its people are: what it
+    says counts as the word of whomever it names, with how that person signed in on record. Whoever holds such a login's
+    password can approve as anybody. Give it to that service alone; people's own logins, and scripts, do without.
+    """
+    if service and (role != "approver" or person is not None or group):
+        raise DatabaseRefused(
+            "A service's login speaks for whomever signs in there.",
+            todo="Give --service with --role approver, and neither --person nor --group.",
+            code="service_login",
+        )
     with database("admin", dsn=dsn, local=local) as place:
-        add_login(place.dsn, name, role=role, tenant=tenant, person=person, groups=group or [])
-    who = f", as {person}" if person else ""
+        add_login(place.dsn, name, role=role, tenant=tenant, person=person, groups=group or [], may_name_person=service)
+    who = f", as {person}" if person else ", for whom its service signs in" if service else ""
     console().print(f"{name} speaks for tenant {tenant} as {role}{who}.")
 
 

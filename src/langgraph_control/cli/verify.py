@@ -7,12 +7,15 @@ from uuid import UUID
 
 import typer
 
+from langgraph_control.audit import meter_names as metrics
+from langgraph_control.audit import span_names as names
 from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.meters import count
 from langgraph_control.audit.names import run_id as id_of
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.verify import Verification, verify_all, verify_run, verify_tenant
 from langgraph_control.cli.databases import Dsn, Local, database
-from langgraph_control.cli.output import console, print_error, print_json
+from langgraph_control.cli.output import console, moment, print_error, print_json
 from langgraph_control.cli.record import Json, find_run, unknown_run
 from langgraph_control.errors import ControlError, UnknownRun
 
@@ -71,6 +74,7 @@ def _id_of(connection: LedgerConnection, run: str) -> UUID:
 
 
 def _tell(found: Verification, *, as_json: bool) -> bool:
+    _count(found)
     if as_json:
         print_json({**asdict(found), "ok": found.ok})
     else:
@@ -78,9 +82,13 @@ def _tell(found: Verification, *, as_json: bool) -> bool:
     return found.ok
 
 
+def _count(found: Verification) -> None:
+    count(metrics.VERIFIED, 1, {names.RESULT: "whole" if found.ok else "tampered"})
+
+
 def _said(found: Verification) -> str:
     if found.ok:
-        return f"OK ({_counted(found.entries, found.erased)})"
+        return f"OK ({_counted(found.entries, found.erased)}{_dropped(found)})"
     return f"TAMPERED, {found.broken} ({found.entries} entries before it are whole)"
 
 
@@ -88,21 +96,32 @@ def _counted(entries: int, erased: int) -> str:
     return f"{entries} entries, {erased} payloads erased" if erased else f"{entries} entries"
 
 
+def _dropped(found: Verification) -> str:
+    if not found.dropped:
+        return ""
+    return f"; {found.dropped} entries before them were dropped by retention on {moment(found.dropped_at)}"
+
+
 def _tell_all(chains: Iterator[tuple[UUID | None, Verification]], *, as_json: bool) -> bool:
     out = console()
-    runs, entries, erased = -1, 0, 0  # the tenant's own chain is no run
+    runs, entries, erased, dropped = -1, 0, 0, 0  # the tenant's own chain is no run
     broken: list[dict[str, Any]] = []
     for run, found in chains:
+        _count(found)
         runs, entries, erased = runs + 1, entries + found.entries, erased + found.erased
+        dropped += found.dropped
         if not found.ok:
             name = "tenant" if run is None else run_name(run)
             broken.append({"chain": name, **asdict(found)})
             if not as_json:
                 out.print(f"{name}: {_said(found)}")
     if as_json:
-        print_json({"ok": not broken, "runs": runs, "entries": entries, "erased": erased, "broken": broken})
+        print_json(
+            {"ok": not broken, "runs": runs, "entries": entries, "erased": erased, "dropped": dropped, "broken": broken}
+        )
     elif broken:
         out.print(f"verify: TAMPERED, {len(broken)} of {runs + 1} chains")
     else:
-        out.print(f"verify: OK ({runs} runs and what belongs to none, {_counted(entries, erased)})")
+        gone = f"; {dropped} entries were dropped by retention" if dropped else ""
+        out.print(f"verify: OK ({runs} runs and what belongs to none, {_counted(entries, erased)}{gone})")
     return not broken

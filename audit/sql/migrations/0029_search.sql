@@ -1,0 +1,94 @@
+-- Looking things up in the record: writes by who, what and when; what people did in a period; policies by their hash.
+-- Never on the agent's login. No claim or settle touches an index but the last, a range of blocks that costs an append
+-- nothing until its blocks are summarised.
+
+CREATE INDEX vote_person ON control.vote (lower(person));
+-- Entries are written about in the order of their times: a few words for each stretch of the table say which times are in it.
+CREATE INDEX entry_at ON control.entry USING brin (at) WITH (pages_per_range = 32, autosummarize = on);
+
+-- A body as JSON. It is the client's own word: one that is none finds nothing, and stops no search.
+CREATE FUNCTION control.said_in(p_body bytea) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN convert_from(p_body, 'UTF8')::jsonb;
+EXCEPTION WHEN data_exception OR character_not_in_repertoire OR untranslatable_character THEN
+    RETURN '{}';
+END
+$$;
+
+CREATE TYPE control.found_row AS (
+    run_id uuid, key bytea, started_at timestamptz, trigger text, intent text, actor text, on_behalf_of text, graph text,
+    tool text, system text, impact text, kind text, state text, attempts integer, undoes bytea,
+    at timestamptz, verb text, target text, policy text,
+    approval_id uuid, approval_state text, voters text[], rejected_for text, in_review boolean
+);
+
+-- Writes of the caller's tenant, newest runs first: a page of them, from a place on. What is not asked about is NULL.
+-- A write is found at the run that first asked for it, and at the time of its first entry there.
+CREATE FUNCTION control.search_v1(
+    p_actor text, p_record text, p_tool text, p_approver text, p_state text, p_since timestamptz, p_until timestamptz,
+    p_before timestamptz, p_before_key bytea, p_limit integer
+) RETURNS SETOF control.found_row
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('approver', 'admin', 'auditor')).tenant;
+BEGIN
+    IF (p_limit BETWEEN 1 AND 1000) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a search that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
+    RETURN QUERY
+    SELECT r.run_id, a.key, r.started_at, r.trigger, r.intent, r.actor, r.on_behalf_of, r.graph,
+           a.tool, a.system, a.impact, a.kind, a.state, a.attempts, a.undoes,
+           e.at, e.facts ->> 'verb', e.body ->> 'target', e.body ->> 'policy',
+           ap.approval_id, ap.state,
+           ARRAY(SELECT v.person || coalesce(' for ' || v.delegator, '') || ':' || v.decision
+                 FROM control.vote v WHERE v.approval_id = ap.approval_id ORDER BY v.voted_at),
+           ap.code, EXISTS (SELECT FROM control.review w WHERE w.approval_id = ap.approval_id AND w.closed_at IS NULL)
+    FROM control.run r
+        JOIN control.action a ON a.tenant = r.tenant AND a.run_id = r.run_id
+        CROSS JOIN LATERAL (
+            SELECT x.at, x.facts::jsonb AS facts, control.said_in(x.body) AS body
+            FROM control.entry x
+            WHERE x.run_id = a.run_id AND x.tenant = v_tenant
+              AND x.facts LIKE '%"' || encode(a.key, 'hex') || '"%' AND x.facts::jsonb ? 'verb'
+            ORDER BY x.seq LIMIT 1) e
+        LEFT JOIN control.approval ap ON ap.approval_id = a.approval_id
+    WHERE r.tenant = v_tenant
+      AND (p_before IS NULL OR (r.started_at, a.key) < (p_before, p_before_key))
+      AND (p_until IS NULL OR r.started_at < p_until AND e.at < p_until)
+      AND (p_since IS NULL OR e.at >= p_since)
+      AND (p_actor IS NULL OR r.actor = p_actor OR r.on_behalf_of = p_actor)
+      AND (p_tool IS NULL OR a.tool = p_tool)
+      AND (p_state IS NULL OR a.state = p_state)
+      AND (p_approver IS NULL OR a.key IN (
+            SELECT k.key FROM control.vote v JOIN control.approval k USING (approval_id)
+            WHERE k.tenant = v_tenant AND lower(v.person) = lower(p_approver)))
+      AND (p_record IS NULL OR e.body ->> 'target' = p_record)
+    ORDER BY r.started_at DESC, a.key DESC LIMIT p_limit;
+END
+$$;
+
+-- Entries of the caller's tenant that carry one of these events, in the order of their time: a page of them, from a place on.
+CREATE FUNCTION control.entries_of_v1(
+    p_events text[], p_since timestamptz, p_until timestamptz, p_after timestamptz, p_after_run uuid, p_after_seq bigint, p_limit integer
+) RETURNS TABLE (run_id uuid, seq bigint, at timestamptz, tenant text, facts text, body bytea, commitment bytea, salt bytea, payload bytea,
+                 hash bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT e.run_id, e.seq, e.at, e.tenant, e.facts, e.body, e.commitment, e.salt, e.payload, e.hash
+FROM control.entry e
+WHERE e.tenant = (control.caller('approver', 'admin', 'auditor')).tenant AND e.at >= p_since AND e.at < p_until
+  AND (p_after IS NULL OR (e.at, e.run_id, e.seq) > (p_after, p_after_run, p_after_seq))
+  AND e.facts::jsonb -> 'events' ?| p_events
+ORDER BY e.at, e.run_id, e.seq LIMIT least(p_limit, 1000)
+$$;
+
+-- The texts of policies by their hashes; a hash that names none has no row.
+CREATE FUNCTION control.policies_v1(p_hashes text[]) RETURNS TABLE (hash text, body text, published_by name, published_at timestamptz)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT p.hash, p.body, p.published_by, p.published_at FROM control.policy p
+WHERE p.tenant = (control.caller('approver', 'admin', 'auditor', 'agent')).tenant AND p.hash = ANY (p_hashes) ORDER BY p.published_at
+$$;
+
+REVOKE EXECUTE ON FUNCTION control.said_in, control.search_v1, control.entries_of_v1, control.policies_v1 FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION control.search_v1, control.entries_of_v1 TO control_approver, control_admin, control_auditor;
+GRANT EXECUTE ON FUNCTION control.policies_v1 TO control_agent, control_approver, control_admin, control_auditor;

@@ -1,0 +1,42 @@
+-- What the ledger says of the runs of one business request, to be held against their entries. Actions are named under the request, so
+-- whatever concerns one of them is in the chains of these runs. Only who may read everything asks.
+
+-- Business requests and their runs, a page of them: all, those with a run since a time, or that of one run.
+CREATE FUNCTION control.ledger_intents_v1(p_run uuid, p_since timestamptz, p_after text, p_limit integer) RETURNS SETOF text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT DISTINCT r.intent FROM control.run r
+WHERE r.tenant = (control.caller('admin', 'auditor')).tenant AND (p_run IS NULL OR r.run_id = p_run)
+  AND (p_since IS NULL OR r.started_at >= p_since) AND (p_after IS NULL OR r.intent > p_after)
+ORDER BY r.intent LIMIT least(p_limit, 1000)
+$$;
+
+CREATE FUNCTION control.ledger_runs_v1(p_intent text)
+    RETURNS TABLE (run_id uuid, trigger text, intent text, graph text, thread_id text, actor text, on_behalf_of text, deadline timestamptz,
+                   state text, reason text, entries bigint, head bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT r.run_id, r.trigger, r.intent, r.graph, r.thread_id, r.actor, r.on_behalf_of, r.deadline, s.state, s.reason, s.seq, s.head
+FROM control.run r LEFT JOIN control.run_state s ON s.run_id = r.run_id
+WHERE r.tenant = (control.caller('admin', 'auditor')).tenant AND r.intent = p_intent ORDER BY r.started_at, r.run_id
+$$;
+
+CREATE FUNCTION control.ledger_actions_v1(p_intent text)
+    RETURNS TABLE (key bytea, run_id uuid, tool text, kind text, state text, attempts integer, execution_id uuid, undoes bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT a.key, a.run_id, a.tool, a.kind, a.state, a.attempts, a.execution_id, a.undoes
+FROM control.run r JOIN control.action a ON a.tenant = r.tenant AND a.run_id = r.run_id
+WHERE r.tenant = (control.caller('admin', 'auditor')).tenant AND r.intent = p_intent ORDER BY a.key
+$$;
+
+CREATE FUNCTION control.ledger_requests_v1(p_intent text)
+    RETURNS TABLE (approval_id uuid, run_id uuid, key bytea, tool text, state text, yes text[], no text[])
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT a.approval_id, a.run_id, a.key, a.tool, a.state,
+       ARRAY(SELECT v.person FROM control.vote v WHERE v.approval_id = a.approval_id AND v.decision <> 'reject' ORDER BY 1),
+       ARRAY(SELECT v.person FROM control.vote v WHERE v.approval_id = a.approval_id AND v.decision = 'reject' ORDER BY 1)
+FROM control.run r JOIN control.approval a ON a.run_id = r.run_id
+WHERE r.tenant = (control.caller('admin', 'auditor')).tenant AND a.tenant = r.tenant AND r.intent = p_intent ORDER BY a.requested_at, a.approval_id
+$$;
+
+REVOKE EXECUTE ON FUNCTION control.ledger_intents_v1, control.ledger_runs_v1, control.ledger_actions_v1, control.ledger_requests_v1 FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION control.ledger_intents_v1, control.ledger_runs_v1, control.ledger_actions_v1, control.ledger_requests_v1
+    TO control_admin, control_auditor;

@@ -1,0 +1,273 @@
+-- Where spans go, and how far each place is: up to which entry of which run it has them.
+-- Nothing that runs write to knows of it. What a place lacks is found by holding the ends of chains against what it has, so that an
+-- entry whose commit came late is found like any other; entries of the last moments are looked for first, so that nobody waits for that.
+
+CREATE TABLE control.span_sink (
+    tenant text NOT NULL REFERENCES control.tenant,
+    role text NOT NULL,                                       -- of the logins that serve it
+    sink text NOT NULL,
+    lease uuid,                                               -- of the process that sends to it now
+    lease_until timestamptz NOT NULL DEFAULT '-infinity',
+    seen_at timestamptz NOT NULL,
+    sent bigint NOT NULL DEFAULT 0,                           -- spans it has taken
+    failures integer NOT NULL DEFAULT 0,                      -- since it last took something
+    failing_since timestamptz,
+    error text,
+    PRIMARY KEY (tenant, role, sink)
+) WITH (fillfactor = 50);
+
+CREATE TABLE control.span_cursor (
+    tenant text NOT NULL,
+    role text NOT NULL,
+    sink text NOT NULL,
+    run_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    PRIMARY KEY (tenant, role, sink, run_id)
+) WITH (fillfactor = 70);
+
+-- Spans that a place refuses by themselves: the entry that begins each, and the one that ends it.
+CREATE TABLE control.span_dead (
+    tenant text NOT NULL,
+    role text NOT NULL,
+    sink text NOT NULL,
+    run_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    closed_seq bigint NOT NULL,
+    name text NOT NULL,
+    error text NOT NULL,
+    at timestamptz NOT NULL,
+    PRIMARY KEY (tenant, role, sink, run_id, seq, closed_seq, name)
+);
+
+-- Take a place's lease, or keep it. Answers for how long another process has it, in milliseconds; 0: it is the caller's.
+CREATE FUNCTION control.span_lease_v1(p_sink text, p_lease uuid, p_lease_ms bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('agent', 'auditor');
+    v_now timestamptz := control.clock();
+    v_until timestamptz;
+BEGIN
+    IF (length(p_sink) BETWEEN 1 AND 128 AND p_lease IS NOT NULL AND p_lease_ms BETWEEN 1 AND 86400000) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a lease that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
+    INSERT INTO control.span_sink AS s (tenant, role, sink, lease, lease_until, seen_at)
+        VALUES (l.tenant, l.role, p_sink, p_lease, v_now + p_lease_ms * interval '1 ms', v_now)
+        ON CONFLICT (tenant, role, sink) DO UPDATE SET lease = p_lease, lease_until = excluded.lease_until, seen_at = v_now
+            WHERE s.lease_until <= v_now OR s.lease = p_lease;
+    IF FOUND THEN
+        RETURN 0;
+    END IF;
+    SELECT lease_until INTO v_until FROM control.span_sink WHERE tenant = l.tenant AND role = l.role AND sink = p_sink;
+    RETURN greatest(1, ceil(extract(epoch FROM v_until - v_now) * 1000)::bigint);
+END
+$$;
+
+-- Give a place's lease back.
+CREATE FUNCTION control.span_leave_v1(p_sink text, p_lease uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('agent', 'auditor');
+BEGIN
+    UPDATE control.span_sink SET lease = NULL, lease_until = '-infinity'
+        WHERE tenant = l.tenant AND role = l.role AND sink = p_sink AND lease = p_lease;
+    RETURN FOUND;
+END
+$$;
+
+-- Chains with entries of the last moments that a place lacks, and up to where it has them.
+CREATE FUNCTION control.span_recent_v1(p_sink text, p_back_ms bigint, p_limit integer) RETURNS TABLE (run_id uuid, has bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, control, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+    l control.login := control.caller('agent', 'auditor');
+    v_since timestamptz := control.clock() - p_back_ms * interval '1 ms';
+BEGIN
+    RETURN QUERY SELECT s.run_id, coalesce(c.seq, 0)
+        FROM (SELECT DISTINCT e.run_id FROM control.entry e WHERE e.at >= v_since AND e.tenant = l.tenant) e
+            JOIN control.run_state s ON s.run_id = e.run_id AND s.tenant = l.tenant
+            LEFT JOIN control.span_cursor c ON c.tenant = l.tenant AND c.role = l.role AND c.sink = p_sink AND c.run_id = s.run_id
+        WHERE s.seq > coalesce(c.seq, 0) LIMIT p_limit;
+END
+$$;
+
+-- Of the next so many chains after one of them, those with entries that a place lacks; and the last that was looked at, in each row.
+-- One row without a chain: none of them. No row: there are no more.
+CREATE FUNCTION control.span_behind_v1(p_sink text, p_after uuid, p_chains integer) RETURNS TABLE (run_id uuid, has bigint, last uuid)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, control, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+    l control.login := control.caller('agent', 'auditor');
+    v_from uuid := coalesce(p_after, '00000000-0000-0000-0000-000000000000');
+    v_last uuid;
+BEGIN
+    SELECT s.run_id INTO v_last FROM (SELECT s.run_id FROM control.run_state s WHERE s.run_id > v_from AND s.tenant = l.tenant
+            ORDER BY s.run_id LIMIT p_chains) s ORDER BY s.run_id DESC LIMIT 1;
+    IF v_last IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY SELECT m.run_id, m.has, v_last FROM (VALUES (1)) one LEFT JOIN LATERAL (
+        SELECT s.run_id, coalesce(c.seq, 0) AS has FROM control.run_state s
+            LEFT JOIN control.span_cursor c ON c.tenant = l.tenant AND c.role = l.role AND c.sink = p_sink AND c.run_id = s.run_id
+            WHERE s.run_id > v_from AND s.run_id <= v_last AND s.tenant = l.tenant AND s.seq > coalesce(c.seq, 0)) m ON true;
+END
+$$;
+
+-- Entries of several chains, of each those after a place and at most so many; without their payloads, which are nothing for telemetry.
+CREATE FUNCTION control.span_entries_v1(p_runs uuid[], p_after bigint[], p_each integer)
+    RETURNS TABLE (run_id uuid, seq bigint, tenant text, at timestamptz, facts text, body bytea)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_tenant text := (control.caller('agent', 'auditor')).tenant;
+BEGIN
+    RETURN QUERY SELECT asked.run_id, e.seq, e.tenant, e.at, e.facts, e.body
+        FROM unnest(p_runs, p_after) WITH ORDINALITY AS asked (run_id, after, place)
+            CROSS JOIN LATERAL (SELECT n.* FROM control.entry n WHERE n.run_id = asked.run_id AND n.seq > asked.after
+                                ORDER BY n.seq LIMIT p_each) e
+        WHERE e.tenant = v_tenant ORDER BY asked.place, e.seq;
+END
+$$;
+
+-- A place has taken spans: up to where it has each of these chains now, and which spans it refused by themselves. All in one commit.
+-- Answers false where the lease is another process's by now; then nothing is noted.
+CREATE FUNCTION control.span_sent_v1(
+    p_sink text, p_lease uuid, p_lease_ms bigint, p_runs uuid[], p_seqs bigint[], p_sent bigint, p_dead jsonb
+) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('agent', 'auditor');
+    v_now timestamptz := control.clock();
+BEGIN
+    UPDATE control.span_sink SET lease_until = v_now + p_lease_ms * interval '1 ms', seen_at = v_now, sent = sent + p_sent,
+            failures = 0, failing_since = NULL, error = NULL
+        WHERE tenant = l.tenant AND role = l.role AND sink = p_sink AND lease = p_lease;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO control.span_cursor AS c (tenant, role, sink, run_id, seq)
+        SELECT l.tenant, l.role, p_sink, s.run_id, moved.seq
+        FROM unnest(p_runs, p_seqs) AS moved (run_id, seq) JOIN control.run_state s ON s.run_id = moved.run_id AND s.tenant = l.tenant
+        WHERE moved.seq <= s.seq
+        ORDER BY s.run_id
+        ON CONFLICT (tenant, role, sink, run_id) DO UPDATE SET seq = greatest(c.seq, excluded.seq);
+    INSERT INTO control.span_dead (tenant, role, sink, run_id, seq, closed_seq, name, error, at)
+        SELECT l.tenant, l.role, p_sink, (d ->> 'run_id')::uuid, (d ->> 'seq')::bigint, (d ->> 'closed_seq')::bigint,
+               left(d ->> 'name', 256), left(d ->> 'error', 500), v_now
+        FROM jsonb_array_elements(p_dead) d
+        ON CONFLICT DO NOTHING;
+    RETURN true;
+END
+$$;
+
+-- A place did not take what it was sent.
+CREATE FUNCTION control.span_failed_v1(p_sink text, p_lease uuid, p_lease_ms bigint, p_error text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('agent', 'auditor');
+    v_now timestamptz := control.clock();
+BEGIN
+    UPDATE control.span_sink SET lease_until = v_now + p_lease_ms * interval '1 ms', seen_at = v_now, failures = failures + 1,
+            failing_since = coalesce(failing_since, v_now), error = left(p_error, 500)
+        WHERE tenant = l.tenant AND role = l.role AND sink = p_sink AND lease = p_lease;
+    RETURN FOUND;
+END
+$$;
+
+-- Have what was given up sent again, of one place or of all; answers how many spans that is. Their chains are gone back in to just
+-- before it, so that what came after it is sent again, too, under the ids it has.
+CREATE FUNCTION control.span_retry_v1(p_sink text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('agent', 'auditor');
+    v_count bigint;
+BEGIN
+    WITH again AS (
+        DELETE FROM control.span_dead d WHERE d.tenant = l.tenant AND d.role = l.role AND (p_sink IS NULL OR d.sink = p_sink)
+        RETURNING d.sink, d.run_id, d.closed_seq
+    ), back AS (
+        UPDATE control.span_cursor c SET seq = least(c.seq, f.seq)
+        FROM (SELECT sink, run_id, min(closed_seq) - 1 AS seq FROM again GROUP BY sink, run_id) f
+        WHERE c.tenant = l.tenant AND c.role = l.role AND c.sink = f.sink AND c.run_id = f.run_id
+    )
+    SELECT count(*) INTO v_count FROM again;
+    -- Whoever sends to it now must not write over that what it had read before.
+    UPDATE control.span_sink SET lease = NULL, lease_until = '-infinity'
+        WHERE v_count > 0 AND tenant = l.tenant AND role = l.role AND (p_sink IS NULL OR sink = p_sink);
+    RETURN v_count;
+END
+$$;
+
+-- How far each place is: what it has taken and refused, how many entries it lacks, and when the oldest of those was written.
+CREATE FUNCTION control.span_sinks_v1()
+    RETURNS TABLE (sink text, seen_at timestamptz, served boolean, sent bigint, dead bigint, behind bigint, oldest timestamptz,
+                   behind_ms bigint, failing_since timestamptz, error text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, control, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+    l control.login := control.caller('agent', 'auditor');
+    v_now timestamptz := control.clock();
+BEGIN
+    RETURN QUERY SELECT k.sink, k.seen_at, k.lease_until > v_now, k.sent,
+            (SELECT count(*) FROM control.span_dead d WHERE d.tenant = l.tenant AND d.role = l.role AND d.sink = k.sink),
+            coalesce(m.behind, 0), m.oldest, greatest(0, (extract(epoch FROM v_now - m.oldest) * 1000)::bigint), k.failing_since, k.error
+        FROM control.span_sink k CROSS JOIN LATERAL (
+            SELECT sum(s.seq - coalesce(c.seq, 0))::bigint AS behind, min(e.at) AS oldest
+            FROM control.run_state s
+                LEFT JOIN control.span_cursor c ON c.tenant = l.tenant AND c.role = l.role AND c.sink = k.sink AND c.run_id = s.run_id
+                JOIN control.entry e ON e.run_id = s.run_id AND e.seq = coalesce(c.seq, 0) + 1
+            WHERE s.tenant = l.tenant AND s.seq > coalesce(c.seq, 0)) m
+        WHERE k.tenant = l.tenant AND k.role = l.role ORDER BY k.sink;
+END
+$$;
+
+-- Spans that a place refused by themselves, newest first.
+CREATE FUNCTION control.span_dead_v1(p_sink text, p_limit integer)
+    RETURNS TABLE (sink text, run_id uuid, seq bigint, closed_seq bigint, name text, error text, at timestamptz)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT d.sink, d.run_id, d.seq, d.closed_seq, d.name, d.error, d.at
+FROM (SELECT (control.caller('agent', 'auditor')).*) l JOIN control.span_dead d ON d.tenant = l.tenant AND d.role = l.role
+WHERE p_sink IS NULL OR d.sink = p_sink ORDER BY d.at DESC, d.run_id, d.seq LIMIT p_limit
+$$;
+
+-- What dashboards show of the ledger itself: unfinished runs by state with the age of the oldest, and actions nobody can tell the outcome of.
+CREATE FUNCTION control.gauges_v1() RETURNS TABLE (state text, runs bigint, oldest_ms bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT s.state, count(*), greatest(0, (extract(epoch FROM control.clock() - min(s.state_since)) * 1000)::bigint)
+FROM (SELECT (control.caller('agent', 'auditor')).tenant) l JOIN control.open_run o ON o.tenant = l.tenant
+    JOIN control.run_state s ON s.run_id = o.run_id
+GROUP BY s.state
+$$;
+
+-- How old the oldest entry is that is not sealed, in milliseconds; NULL where there is no tree to seal in.
+CREATE FUNCTION control.seal_lag_v1() RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+    t control.tree;
+    v_oldest timestamptz;
+BEGIN
+    SELECT * INTO t FROM control.tree WHERE tenant = (control.caller('agent', 'auditor')).tenant;
+    IF t.tenant IS NULL THEN
+        RETURN NULL;
+    ELSIF t.sweep_after IS NOT NULL THEN
+        -- Not all chains were looked through yet: as old as the oldest of them.
+        SELECT r.started_at INTO v_oldest FROM control.run r WHERE r.tenant = t.tenant ORDER BY r.started_at LIMIT 1;
+    ELSE
+        SELECT min(e.at) INTO v_oldest FROM control.entry e WHERE e.xact >= t.seen_before AND e.tenant = t.tenant;
+        IF cardinality(t.seen_open) > 0 THEN
+            SELECT least(v_oldest, min(e.at)) INTO v_oldest FROM control.entry e WHERE e.xact = ANY (t.seen_open) AND e.tenant = t.tenant;
+        END IF;
+    END IF;
+    RETURN coalesce(greatest(0, (extract(epoch FROM control.clock() - v_oldest) * 1000)::bigint), 0);
+END
+$$;
+
+REVOKE ALL ON control.span_sink, control.span_cursor, control.span_dead FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION control.span_lease_v1, control.span_leave_v1, control.span_recent_v1, control.span_behind_v1,
+    control.span_entries_v1, control.span_sent_v1, control.span_failed_v1, control.span_retry_v1, control.span_sinks_v1,
+    control.span_dead_v1, control.gauges_v1, control.seal_lag_v1 FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION control.span_lease_v1, control.span_leave_v1, control.span_recent_v1, control.span_behind_v1,
+    control.span_entries_v1, control.span_sent_v1, control.span_failed_v1, control.span_retry_v1, control.span_sinks_v1,
+    control.span_dead_v1, control.gauges_v1, control.seal_lag_v1 TO control_agent, control_auditor;

@@ -1,0 +1,104 @@
+"""``card``: one request with everything that is known about it."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+
+from langgraph_control.audit.approvals import Approvals
+from langgraph_control.audit.evidence import EarlierRequest, EarlierWrite, Evidence, ReadBefore
+from langgraph_control.audit.rows import ApprovalRow
+from langgraph_control.cli.approvals import print_request, request_json
+from langgraph_control.cli.databases import Dsn, Local, database
+from langgraph_control.cli.output import console, heading, moment, pairs, print_json
+from langgraph_control.cli.record import Json
+from langgraph_control.guards.card_changes import card_changes
+
+__all__ = ["card"]
+
+DIGEST_CHARS: int = 12
+"""Enough to see whether two reads gave the same."""
+
+
+def card(
+    name: Annotated[str, typer.Argument(metavar="APR", help="The request, as the inbox names it (apr_…).")],
+    dsn: Dsn = None,
+    local: Local = False,
+    as_json: Json = False,
+) -> None:
+    """Show one request, open or closed, with what its run had read and what was asked about the record before."""
+    with database("approver", dsn=dsn, local=local) as place, Approvals(place.dsn) as approvals:
+        row = approvals.get(name)
+        evidence = approvals.evidence(row.approval_id)
+        earlier = None if row.supersedes is None else approvals.get(row.supersedes)
+    shown = request_json(row)
+    since = () if earlier is None else card_changes(request_json(earlier)["card"], shown["card"])
+    if as_json:
+        changes = [{"what": one.what, "before": one.before, "after": one.after} for one in since]
+        print_json({**shown, "changed_since": changes, "evidence": _json(evidence)})
+        return
+    out = console()
+    print_request(out, row)
+    if earlier is not None:
+        said = ((one.what, f"{_value(one.before)} -> {_value(one.after)}") for one in since)
+        _print_list(out, "Changed since the request before it", said)
+    _print_details(out, row)
+    _print_list(out, "Read before it asked, newest first", (_read(one) for one in evidence.reads))
+    _print_list(out, "Asked about this record in the last 30 days", (_earlier(one) for one in evidence.earlier))
+    _print_list(out, "Done to this record without asking, in that time", (_write(one) for one in evidence.writes))
+
+
+def _print_details(out: Console, row: ApprovalRow) -> None:
+    shown = request_json(row)["card"]
+    what, record = (part if isinstance(part := shown.get(name), dict) else {} for name in ("what", "record"))
+    kind = " ".join(str(what[name]) for name in ("operation", "impact") if what.get(name))
+    pairs(
+        out,
+        [
+            ("kind", f"{kind}, contract version {what['version']}" if what.get("version") else kind),
+            ("record read", f"{record.get('at')}, {str(record.get('digest'))[:DIGEST_CHARS]}" if record else None),
+            ("asked", moment(row.requested_at)),
+            ("closed", moment(row.closed_at)),
+            ("usable until", moment(row.execute_by)),
+            ("comment", row.comment),
+            ("digest", row.digest.hex()),
+        ],
+    )
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _print_list(out: Console, title: str, rows: Iterator[tuple[str, str]]) -> None:
+    listed = list(rows)
+    out.print()
+    heading(out, title if listed else f"{title}: nothing")
+    pairs(out, listed)
+
+
+def _read(read: ReadBefore) -> tuple[str, str]:
+    came = "failed" if read.failed else f"answer {(read.digest or '')[:DIGEST_CHARS]}"
+    where = " ".join(part for part in (read.system, read.target) if part)
+    said = [read.tool, where, "answered by a fallback" if read.fallback else came]
+    return moment(read.at), ", ".join(part for part in said if part)
+
+
+def _earlier(one: EarlierRequest) -> tuple[str, str]:
+    stood = one.state if one.action is None else f"{one.state}, write {one.action}"
+    said = [one.approval, stood, one.intent, f"asked by {one.asked_by}", *one.voters]
+    return moment(one.at), ", ".join(said)
+
+
+def _write(one: EarlierWrite) -> tuple[str, str]:
+    return moment(one.at), ", ".join([one.tool, one.state, one.intent, f"by {one.asked_by}", one.run])
+
+
+def _json(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "reads": [{name: getattr(one, name) for name in one.__slots__} for one in evidence.reads],
+        "earlier": [{name: getattr(one, name) for name in one.__slots__} for one in evidence.earlier],
+        "writes": [{name: getattr(one, name) for name in one.__slots__} for one in evidence.writes],
+    }

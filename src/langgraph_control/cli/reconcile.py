@@ -1,0 +1,181 @@
+"""``reconcile``: does everything that is recorded follow from everything else that is recorded?"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.text import Text
+
+from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.differences import Difference
+from langgraph_control.audit.names import run_name
+from langgraph_control.audit.printable import printable
+from langgraph_control.audit.reconcile import Outside, Reconciled, nothing_outside, reconcile_rest
+from langgraph_control.audit.reconcile import reconcile as compare
+from langgraph_control.cli.databases import Dsn, Local, database
+from langgraph_control.cli.moments import moment_of
+from langgraph_control.cli.output import console, print_error, print_json
+from langgraph_control.cli.record import Json, find_run
+from langgraph_control.errors import ControlError, UnknownRun
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from langgraph_control.graphs.ledger import Ledger
+
+__all__ = ["reconcile"]
+
+DIFFERS: Final = 1
+USAGE: Final = 2
+UNREACHABLE: Final = 3
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was found so far.
+
+    Args:
+        outside: systems of record and threads were asked, too.
+        whole: everything was looked at, and not only a part.
+    """
+
+    outside: bool
+    whole: bool
+    requests: int = 0
+    runs: int = 0
+    actions: int = 0
+    entries: int = 0
+    asked: int = 0
+    open: list[str] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+
+    def take(self, one: Reconciled) -> None:
+        self.requests += 1
+        self.runs += len(one.run_ids)
+        self.actions += one.actions
+        self.entries += one.entries
+        self.asked += one.asked
+        self.open += one.open
+        self.differences += one.differences
+
+
+def reconcile(
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="A run's name (run_…), or its trigger; all runs if not given.")
+    ] = None,
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Only what has a run since then: a moment, or a span such as 24h.", show_default=False),
+    ] = None,
+    graphs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also ask systems of record and threads, with the graphs that this file names.", show_default=False
+        ),
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="For graphs that are given their Control: its policy file.", show_default=False)
+    ] = None,
+    agent_dsn: Annotated[
+        str | None, typer.Option(metavar="DSN", help="For the same: the agent login's DSN.", show_default=False)
+    ] = None,
+    dsn: Dsn = None,
+    local: Local = False,
+    as_json: Json = False,
+) -> None:
+    """Hold the ledger against its entries, and both against LangGraph's threads and the systems of record.
+
+    On the auditor's or the admin's login. Changes nothing. Exit code 0: nothing differs; 1: something does, and is
+    named; 2: no such run; 3: it could not be read.
+    """
+    if run is not None and since is not None:
+        raise typer.BadParameter("Give a run, or --since, or neither for everything.")
+    begin = moment_of(since, now=datetime.now(UTC))
+    found = _Found(outside=graphs is not None, whole=run is None and begin is None)
+    try:
+        with (
+            database("auditor", dsn=dsn, local=local) as place,
+            LedgerConnection(place.dsn) as connection,
+            _outside(graphs, policy, agent_dsn) as outside,
+        ):
+            run_id = None if run is None else find_run(connection, run).run_id
+            known: set[UUID] = set()
+            for one in compare(connection, run_id=run_id, since=begin, outside=outside):
+                found.take(one)
+                known.update(one.run_ids)
+            if found.whole:
+                found.differences += reconcile_rest(connection, known)
+    except ControlError as error:
+        print_error(error)
+        raise typer.Exit(USAGE if isinstance(error, UnknownRun) else UNREACHABLE) from None
+    _tell(found, as_json=as_json)
+    _looked_through(found)
+    if found.differences:
+        raise typer.Exit(DIFFERS)
+
+
+def _looked_through(found: _Found) -> None:
+    """Say what a look through everything allows. The one place that knows that all of it was looked at and named.
+
+    Writes that were frozen because a restore or a fail-over lost commits may go on from here, and only from here: after
+    a reconciliation that was whole and asked outside, whether or not something differed, for it has been named.
+    """
+    if found.whole and found.outside:
+        print(
+            "Everything was looked at, outside too: what a restore has lost is named above."
+            " Where writes stand still for it, langgraph-control accept-restore lets them go on.",
+            file=sys.stderr,
+        )
+
+
+@contextmanager
+def _outside(graphs: Path | None, policy: Path | None, dsn: str | None) -> Iterator[Outside]:
+    """Who asks outside: nobody, or the contracts and graphs that the file names."""
+    if graphs is None:
+        yield nothing_outside
+        return
+    from langgraph_control.graphs.control import Control
+    from langgraph_control.graphs.langgraph_json import load_graphs
+    from langgraph_control.graphs.looking_up import Lookup
+
+    ledgers = load_graphs(graphs, own=None if policy is None else lambda: Control(policy, dsn=dsn))
+    each: dict[int, Ledger] = {id(ledger): ledger for ledger in ledgers.values()}
+    try:
+        yield Lookup(ledgers)
+    finally:
+        for ledger in each.values():
+            ledger.close()
+
+
+def _tell(found: _Found, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_json(found))
+        return
+    out = console()
+    for one in found.differences:
+        tool = f", {one.tool}" if one.tool else ""
+        out.print(Text(printable(f"{one.kind}: {run_name(one.run_id)}{tool}: {one.what}"), style="red"), soft_wrap=True)
+    looked = f"{found.runs} runs, {found.actions} actions, {found.entries} entries"
+    if found.outside:
+        looked += f", {found.asked} actions looked up in their systems"
+    verdict = f"{len(found.differences)} DIFFERENCES" if found.differences else "OK"
+    out.print(f"reconcile: {verdict} ({looked})", soft_wrap=True)
+    if found.open:
+        out.print(f"Open, and no difference: {len(found.open)} actions whose outcome nobody knows yet.", soft_wrap=True)
+    if not found.outside:
+        out.print("Not looked at: systems of record and threads. Name the graphs with --graphs.", soft_wrap=True)
+
+
+def _json(found: _Found) -> dict[str, Any]:
+    told = {
+        name: getattr(found, name)
+        for name in ("whole", "outside", "requests", "runs", "actions", "entries", "asked", "open")
+    }
+    differences = [{**asdict(one), "run_id": run_name(one.run_id)} for one in found.differences]
+    return {"ok": not differences, **told, "differences": differences}

@@ -1,0 +1,221 @@
+"""What may be changed about a request, as fields of a form, and what became of what people changed."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import quote_plus
+
+from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.names import approval_name
+from langgraph_control.audit.requests import FindApproval, FindRun, RunActions, RunEntries
+from langgraph_control.audit.rows import ApprovalRow, ApprovalState
+from langgraph_control.console.cards import Change, called_with, parsed_card
+from langgraph_control.console.presenting import value_text
+from langgraph_control.console.visiting import Console
+from langgraph_control.errors import ArgumentError
+from langgraph_control.guards.card_changes import card_changes
+from langgraph_control.guards.redaction import REDACTED
+from langgraph_control.guards.visible import visible
+
+__all__ = ["Editable", "Edited", "changed_since", "changes", "editables", "edits_of", "successor"]
+
+ARGUMENTS_MAX: Final = 30
+CHARS_MAX: Final = 4000
+"""Of one argument; what is longer is not changed in a field."""
+ALL_BYTES_MAX: Final = 30_000
+"""Of all of them as a form sends them, so that the form is not too large to be taken."""
+ENTRIES_LOOKED_AT: Final = 500
+STEPS_MAX: Final = 20
+
+Kind: TypeAlias = Literal["text", "json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Editable:
+    """An argument that may be changed, as its field shows it.
+
+    Args:
+        field: the field's name.
+        name: the argument's.
+        text: what the field holds at first.
+        kind: text, or JSON: whatever is no text, and a text that hides or disguises something, by its codes.
+        value: as the card has it.
+    """
+
+    field: str
+    name: str
+    text: str
+    kind: Kind
+    value: Any
+
+    @property
+    def large(self) -> bool:
+        """Whether it wants more than a line."""
+        return "\n" in self.text or len(self.text) > 60  # noqa: PLR2004 - characters that a line shows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    """What somebody changed about a request.
+
+    Args:
+        person: who.
+        at: when.
+        comment: why.
+        values: argument and new value; None where that was erased.
+        problem: why it does not fit; "" as long as nobody says so.
+    """
+
+    person: str
+    at: datetime
+    comment: str
+    values: str | None
+    problem: str
+
+
+def editables(row: ApprovalRow) -> tuple[Editable, ...]:
+    """Return the arguments that may be changed, as far as the card tells: neither the model's words nor redacted.
+
+    What identifies the change a card does not tell; the run refuses that.
+
+    Args:
+        row: the request.
+    """
+    found: list[Editable] = []
+    room = ALL_BYTES_MAX
+    for place, (name, value) in enumerate(called_with(row).items()):
+        one = _editable(f"argument-{place}", name, value)
+        takes = len(quote_plus(one.text))
+        if len(found) < ARGUMENTS_MAX and not _redacted(value) and len(one.text) <= CHARS_MAX and takes <= room:
+            found.append(one)
+            room -= takes
+    return tuple(found)
+
+
+def changes(row: ApprovalRow, fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a form changes: argument → new value.
+
+    Args:
+        row: the request whose page the form is of.
+        fields: the form's.
+
+    Raises:
+        ArgumentError: a value is not the JSON it has to be.
+    """
+    changed: dict[str, Any] = {}
+    for one in editables(row):
+        given = fields.get(one.field, one.text)
+        if given == one.text:
+            continue
+        value = given if one.kind == "text" else _parsed(one.name, given)
+        if _dumped(value) != _dumped(one.value):
+            changed[one.name] = value
+    return changed
+
+
+def successor(console: Console, row: ApprovalRow) -> str:
+    """Return the name of the request that took this one's place; "" where there is none.
+
+    Args:
+        console: what the pages share.
+        row: the request.
+    """
+    if row.state is not ApprovalState.SUPERSEDED:
+        return ""
+    actions = console.ask(RunActions(run_id=row.run_id, only_open=False))
+    newest = {action.approval_id for action in actions if action.tool == row.tool and action.approval_id}
+    steps = STEPS_MAX
+    for begin in newest - {row.approval_id}:
+        later = console.ask(FindApproval(approval_id=begin))
+        while later is not None and later.supersedes is not None and steps > 0:
+            if later.supersedes == row.approval_id:
+                return approval_name(later.approval_id)
+            later = console.ask(FindApproval(approval_id=later.supersedes))
+            steps -= 1
+    return ""
+
+
+def changed_since(console: Console, row: ApprovalRow) -> list[Change]:
+    """Return what changed since the request whose place this one took; nothing where there was none.
+
+    Args:
+        console: what the pages share.
+        row: the request.
+    """
+    earlier = None if row.supersedes is None else console.ask(FindApproval(approval_id=row.supersedes))
+    if earlier is None:
+        return []
+    return [
+        Change(name=one.what, before=value_text(one.before), after=value_text(one.after))
+        for one in card_changes(parsed_card(earlier.card), parsed_card(row.card))
+    ]
+
+
+def edits_of(console: Console, row: ApprovalRow) -> list[Edited]:
+    """Return what people changed about a request, by the newest entries of its run, and why that does not fit.
+
+    Args:
+        console: what the pages share.
+        row: the request.
+    """
+    run = console.ask(FindRun(run_id=row.run_id))
+    if run is None:
+        return []
+    after = max(0, run.entries - ENTRIES_LOOKED_AT)
+    entries = map(Entry.of, console.ask(RunEntries(run_id=row.run_id, after=after, limit=ENTRIES_LOOKED_AT)))
+    return _edits(entry for entry in entries if entry.fact("approval") == str(row.approval_id))
+
+
+def _edits(entries: Iterable[Entry]) -> list[Edited]:
+    found: list[Edited] = []
+    for entry in entries:
+        if "approval.edited" in entry.events:
+            values = None if entry.payload is None else entry.payload.decode("utf-8", "replace")
+            person, comment = entry.fact("person") or "", entry.fact("comment") or ""
+            found.append(Edited(person=person, at=entry.at, comment=comment, values=values, problem=""))
+        elif "approval.edit_refused" in entry.events and found:
+            found[-1] = replace(found[-1], problem=entry.fact("reason") or "nobody says why")
+    return found
+
+
+def _editable(field: str, name: str, value: Any) -> Editable:
+    if isinstance(value, str) and not visible(value).suspicious and "\r" not in value:
+        return Editable(field=field, name=name, text=value, kind="text", value=value)
+    plain = json.dumps(value, ensure_ascii=False)
+    # By its codes, where a field would hide or disguise a part of it.
+    text = json.dumps(value) if visible(plain).suspicious else plain
+    return Editable(field=field, name=name, text=text, kind="json", value=value)
+
+
+def _redacted(value: Any) -> bool:
+    match value:
+        case str():
+            return value == REDACTED
+        case dict():
+            return any(map(_redacted, value.values()))
+        case list():
+            return any(map(_redacted, value))
+        case _:
+            return False
+
+
+def _parsed(name: str, text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise ArgumentError(
+            f"The new value of {name[:80]} is not written as JSON.",
+            safe="Nothing was changed.",
+            todo='Write a number as 5, a text as "five", yes or no as true or false.',
+            code="edit_not_json",
+        ) from None
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(word)
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

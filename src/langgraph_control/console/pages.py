@@ -1,0 +1,273 @@
+"""The pages: what waits, what was decided, the runs, the record. They read, and change nothing."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from starlette.responses import Response
+
+from langgraph_control.audit.approvals import REFUSALS
+from langgraph_control.audit.authority_requests import Reviews
+from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.evidence import FindEvidence
+from langgraph_control.audit.names import approval_id, approval_name, run_name
+from langgraph_control.audit.names import run_id as id_of
+from langgraph_control.audit.operator_requests import Brakes, Scope
+from langgraph_control.audit.questions import OpenQuestions
+from langgraph_control.audit.reconstruct import reconstruct
+from langgraph_control.audit.requests import FindApproval, FindRun, NewestRuns, RunActions, RunEntries
+from langgraph_control.audit.rows import ApprovalRow, ApprovalState, EntryRow, RunRow, RunState
+from langgraph_control.audit.sagas import RunSagas
+from langgraph_control.audit.timeline import timeline
+from langgraph_control.audit.verify import verify_chain
+from langgraph_control.audit.waiting import Decided, Refused, UnderWay, VoteRow, Votes, Waiting, groups_of
+from langgraph_control.console.cards import card_of, why_not
+from langgraph_control.console.changing import changed_since, editables, edits_of, successor
+from langgraph_control.console.paths import path_of
+from langgraph_control.console.visiting import Console, Visit, page
+from langgraph_control.errors import ApprovalRefused, UnknownRun
+from langgraph_control.guards.approvals import REJECTIONS
+from langgraph_control.guards.run_reasons import explained
+from langgraph_control.guards.run_states import next_step
+from langgraph_control.guards.sagas import standing
+
+__all__ = ["attention", "decided", "inbox", "record", "request", "run", "runs", "writes"]
+
+PAGE_REQUESTS: Final = 50
+PAGE_RUNS: Final = 100
+PAGE_ENTRIES: Final = 500
+ENTRIES_MAX: Final = 5000
+STUCK: Final = frozenset({"needs_human", "unknown", "verifying", "executing"})
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+SAID: Final[Mapping[str, str]] = {
+    "granted": "Approved. It unlocks exactly this write.",
+    "counted": "Your vote is counted. More people are needed.",
+    "rejected": "Rejected. It will not be done, and the model is told.",
+    "edited": "Changed. The run takes it up at its next try, and asks for approval of exactly that.",
+    "withdrawn": "Your yes is taken back.",
+    "broken": "Approved by you alone. It is on record as an emergency, and somebody else looks at it afterwards.",
+    "reviewed": "Your word on the emergency is on record. It changes nothing that was done.",
+    "resolved": "Settled. Whoever waits for it goes on.",
+    "frozen": "Stopped: no further write begins. What is under way is listed here.",
+    "unfrozen": "Writes go on, and the runs that stood still for it are woken.",
+}
+"""What a page says after a change, by the word in its address."""
+
+
+@page
+def inbox(visit: Visit) -> Response:
+    """Show the open requests: those a person may vote on, or all."""
+    everyone = visit.asked("view") == "all"
+    tool, actor = visit.asked("tool"), visit.asked("actor")
+    after_at, after = _place(visit.asked("after"))
+    rows = visit.console.ask(
+        Waiting(
+            limit=PAGE_REQUESTS + 1,
+            after_at=after_at,
+            after=after,
+            person=None if everyone else visit.person,
+            groups=groups_of(visit.session.identity),
+            tool=tool or None,
+            actor=actor or None,
+        )
+    )
+    listed = rows[:PAGE_REQUESTS]
+    further = _token(listed[-1]) if len(rows) > PAGE_REQUESTS else ""
+    filters = {"view": "all" if everyone else "mine", "tool": tool, "actor": actor}
+    cards = [card_of(row) for row in listed]
+    return visit.render("inbox.html", cards=cards, filters=filters, further=further, later=bool(after))
+
+
+@page
+def decided(visit: Visit) -> Response:
+    """Show the decided requests, the newest first."""
+    asked = visit.asked("state")
+    state = asked if asked in set(ApprovalState) - {ApprovalState.OPEN} else ""
+    before_at, before = _place(visit.asked("before"))
+    rows = visit.console.ask(Decided(limit=PAGE_REQUESTS + 1, before_at=before_at, before=before, state=state or None))
+    listed = rows[:PAGE_REQUESTS]
+    further = _token(listed[-1]) if len(rows) > PAGE_REQUESTS else ""
+    states = [one for one in ApprovalState if one is not ApprovalState.OPEN]
+    cards = [card_of(row) for row in listed]
+    return visit.render("decided.html", cards=cards, state=state, states=states, further=further)
+
+
+@page
+def request(visit: Visit) -> Response:
+    """Show one request, and what a vote on it would unlock."""
+    row = found_request(visit.console, visit.request.path_params["name"])
+    groups = groups_of(visit.session.identity)
+    refused = visit.console.ask(Refused(approval_id=row.approval_id, person=visit.person, groups=groups))
+    following = visit.console.ask(Waiting(limit=2, person=visit.person, groups=groups))
+    others = [approval_name(one.approval_id) for one in following if one.approval_id != row.approval_id]
+    votes = visit.console.ask(Votes(approval_id=row.approval_id))
+    yes = any(vote.person == visit.person and vote.decision != "reject" for vote in votes)
+    return visit.render(
+        "request.html",
+        card=card_of(row),
+        row=row,
+        votes=votes,
+        withdrawable=yes and row.state in {ApprovalState.OPEN, ApprovalState.GRANTED},
+        alone=_may_stand_alone(visit, row, refused),
+        reviewable=_may_review(visit, row, votes),
+        evidence=visit.console.ask(FindEvidence(approval_id=row.approval_id)),
+        editables=editables(row) if refused is None else (),
+        edits=edits_of(visit.console, row),
+        in_place_of="" if row.supersedes is None else approval_name(row.supersedes),
+        since=changed_since(visit.console, row),
+        replaced_by=successor(visit.console, row),
+        rejections=REJECTIONS,
+        refused=None if refused is None else why_not(refused),
+        following=others[0] if others else "",
+        said=SAID.get(visit.asked("said"), ""),
+    )
+
+
+@page
+def runs(visit: Visit) -> Response:
+    """Show where runs stand, whose turn it is, and for how long."""
+    asked, owner = visit.asked("state"), visit.asked("owner")
+    state = RunState(asked) if asked in set(RunState) else None
+    rows = visit.console.ask(NewestRuns(limit=PAGE_RUNS, state=state, owner=owner or None))
+    return visit.render(
+        "runs.html", runs=rows, says=says_of, name_of=run_name, state=state, owner=owner, states=list(RunState)
+    )
+
+
+@page
+def run(visit: Visit) -> Response:
+    """Show one run: its story from the recorded entries alone, the path it took, and whether its record is whole."""
+    row = found_run(visit.console, visit.request.path_params["name"])
+    rows, whole = _entries(visit.console, row)
+    # Read after the entries, so that the chain's own row counts them all.
+    row = found_run(visit.console, run_name(row.run_id))
+    entries = [Entry.of(entry) for entry in rows]
+    story = reconstruct(entries)
+    actions = visit.console.ask(RunActions(run_id=row.run_id, only_open=False))
+    parts = visit.console.ask(RunSagas(run_id=row.run_id))
+    return visit.render(
+        "run.html",
+        run=row,
+        name=run_name(row.run_id),
+        says=says_of(row),
+        story=story,
+        lines=timeline(story),
+        path=path_of(entries, story.steps),
+        verified=verify_chain(row.run_id, rows, head=row.head, entries=row.entries) if whole else None,
+        stuck=[action for action in actions if action.state in STUCK],
+        requests=[approval_name(action.approval_id) for action in actions if action.approval_id is not None],
+        questions=visit.console.ask(OpenQuestions(run_id=row.run_id)),
+        sagas=[(part, standing(part.part)) for part in parts],
+        said=SAID.get(visit.asked("said"), ""),
+    )
+
+
+@page
+def attention(visit: Visit) -> Response:
+    """Show the runs that only a person can get on with, and what one person decided alone."""
+    rows = visit.console.ask(NewestRuns(limit=PAGE_RUNS, state=RunState.NEEDS_HUMAN, owner=None))
+    oldest_first = sorted(rows, key=lambda row: row.state_since)
+    alone = [card_of(one) for one in visit.console.ask(Reviews(limit=PAGE_REQUESTS))]
+    return visit.render("attention.html", runs=oldest_first, reviews=alone, says=says_of, name_of=run_name)
+
+
+@page
+def writes(visit: Visit) -> Response:
+    """Show what holds writes back, and what is under way at this moment."""
+    return visit.render(
+        "writes.html",
+        brakes=visit.console.ask(Brakes()),
+        under_way=visit.console.ask(UnderWay()),
+        scopes=list(Scope),
+        name_of=run_name,
+        far=visit.console.sessions.clock() + timedelta(days=3650),
+        said=SAID.get(visit.asked("said"), ""),
+    )
+
+
+@page
+def record(visit: Visit) -> Response:
+    """Offer to check the whole record."""
+    return visit.render("record.html", found=None)
+
+
+def found_request(console: Console, name: str) -> ApprovalRow:
+    """Return the request of a name.
+
+    Args:
+        console: what the pages share.
+        name: as the address has it.
+
+    Raises:
+        ApprovalRefused: there is none.
+    """
+    row = console.ask(FindApproval(approval_id=approval_id(name)))
+    if row is None:
+        what, todo = REFUSALS["unknown_request"]
+        raise ApprovalRefused(what, todo=todo, code="unknown_request")
+    return row
+
+
+def found_run(console: Console, name: str) -> RunRow:
+    """Return the run of a name.
+
+    Args:
+        console: what the pages share.
+        name: as the address has it.
+
+    Raises:
+        UnknownRun: there is none.
+    """
+    row = console.ask(FindRun(run_id=id_of(name)))
+    if row is None:
+        raise UnknownRun("There is no such run for this tenant.", todo="Look for it among the runs.")
+    return row
+
+
+def says_of(row: RunRow) -> tuple[str, str]:
+    """Return in words why a run stands where it stands, and the next step.
+
+    Args:
+        row: the run.
+    """
+    says = explained(row.reason).says if row.reason else ""
+    step = row.next_step or (next_step(row.reason, run_name(row.run_id)) if row.reason else "")
+    return says, "" if row.state is RunState.DONE else step
+
+
+def _may_stand_alone(visit: Visit, row: ApprovalRow, refused: str | None) -> bool:
+    """Whether it looks as if this person might decide alone, in an emergency; the ledger says whether."""
+    roles = row.requirement.get("break_glass") or ()
+    return refused in {None, "not_in_role", "comment_missing"} and not set(roles).isdisjoint(visit.session.roles)
+
+
+def _may_review(visit: Visit, row: ApprovalRow, votes: Sequence[VoteRow]) -> bool:
+    """Whether it looks as if this person might say what they think of an emergency; the ledger says whether."""
+    alone = any(vote.person == visit.person and vote.decision == "break_glass" for vote in votes)
+    asked = set(row.requirement.get("quorum") or ())
+    return row.in_review and not alone and not asked.isdisjoint(visit.session.roles)
+
+
+def _entries(console: Console, row: RunRow) -> tuple[list[EntryRow], bool]:
+    """The run's entries, and whether these are all."""
+    entries: list[EntryRow] = []
+    while len(entries) < ENTRIES_MAX:
+        after = entries[-1].seq if entries else 0
+        found = console.ask(RunEntries(run_id=row.run_id, after=after, limit=PAGE_ENTRIES))
+        entries += found
+        if len(found) < PAGE_ENTRIES:
+            return entries, True
+    return entries, False
+
+
+def _token(row: ApprovalRow) -> str:
+    return f"{(row.requested_at - EPOCH) // timedelta(microseconds=1)}-{row.approval_id.hex}"
+
+
+def _place(token: str) -> tuple[datetime | None, UUID | None]:
+    """The place in the list that a link of ours names; the beginning for anything else."""
+    found = re.fullmatch(r"(\d{1,17})-([0-9a-f]{32})", token)
+    return (EPOCH + timedelta(microseconds=int(found[1])), UUID(found[2])) if found else (None, None)

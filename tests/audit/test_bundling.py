@@ -1,0 +1,244 @@
+"""Bundles and receipts made from a real ledger: they verify, and say what they are."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+import pytest
+
+from langgraph_control.audit import offline
+from langgraph_control.audit.approvals import Approvals
+from langgraph_control.audit.bundling import chains_since, export_bundle, receipt
+from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.erasure import retain
+from langgraph_control.audit.offline import Outcome
+from langgraph_control.audit.requests import FindTenantChain, NewestRuns
+from langgraph_control.audit.rotation import rotate_key
+from langgraph_control.audit.whole_file import whole_file
+from langgraph_control.errors import ControlError
+from tests.support.postgres import Database
+from tests.support.sealing import SealedRecord
+from tests.support.trails import POLICY, TrailWriter
+
+
+@pytest.fixture
+def record(database: Database, tmp_path: Path) -> SealedRecord:
+    """Two finished runs, sealed and pinned one after the other."""
+    with TrailWriter(database) as trail:
+        trail.publish()
+    made = SealedRecord(database=database, folder=tmp_path)
+    for trigger in ("ticket/1", "ticket/2"):
+        made.refund(trigger)
+        made.seal()
+    return made
+
+
+def lines(bundle: bytes, kind: str) -> list[Any]:
+    """The lines of one kind."""
+    return [value[kind] for value in map(orjson.loads, bundle.splitlines()) if kind in value]
+
+
+def test_everything_is_proved(record: SealedRecord) -> None:
+    """All chains of a sealed and pinned ledger, the tenant's own among them, are proved."""
+    report = record.verified(record.bundle())
+    assert report.outcome is Outcome.OK
+    assert (report.chains, report.entries) == (3, 20)
+    assert any("1 policy text has" in what for what in report.proved)
+
+
+def test_one_run_is_proved(record: SealedRecord) -> None:
+    """The bundle of one run has its entries alone, and all leaves."""
+    bundle = record.bundle([record.runs[0]])
+    assert record.verified(bundle).outcome is Outcome.OK
+    assert len(lines(bundle, "entry")) == 9
+    assert len(lines(bundle, "leaf")) == 2
+    assert record.verified(bundle, pinned=False).outcome is Outcome.UNPINNED
+
+
+def test_what_retention_dropped_is_missing_and_no_tampering(record: SealedRecord) -> None:
+    """Months that went as a whole are named as not there, and told apart from what was tampered with."""
+    later = datetime.now(UTC) + timedelta(days=75)
+    gone = list(retain(record.database.admin, later, comment="over", told=b'"gone"'))
+    assert {month.kept_for for month in gone} == {None}
+    record.seal()
+    for bundle in (record.bundle(), record.bundle([record.runs[0]])):
+        report = record.verified(bundle)
+        assert report.outcome is Outcome.INCOMPLETE
+        assert any(f"run_{record.runs[0].hex} up to entry 9" in what for what in report.found)
+        assert any("entries.dropped" in what for what in report.found)
+
+
+def split_at(record: SealedRecord, run: UUID, seq: int, *, head: str | None = None) -> None:
+    """Take the first entries of a chain out as retention does where a month ended behind them."""
+    with psycopg.connect(record.database.admin, autocommit=True) as owner:
+        owner.execute("SET session_replication_role = replica")
+        owner.execute(
+            "INSERT INTO control.dropped (tenant, run_id, month, seq, head, place, dropped_at)"
+            " SELECT tenant, run_id, '2020-01-01', seq, coalesce(decode(%s, 'hex'), hash), 1, now()"
+            " FROM control.entry WHERE run_id = %s AND seq = %s",
+            (head, run, seq),
+        )
+        owner.execute("DELETE FROM control.entry WHERE run_id = %s AND seq <= %s", (run, seq))
+
+
+def test_a_chain_goes_on_from_the_head_that_retention_left(record: SealedRecord) -> None:
+    """What is left of a run that is cut is proved from there on, by a bundle and by the receipt of its first entry."""
+    run = record.runs[0]
+    split_at(record, run, 4)
+    report = record.verified(record.bundle([run]))
+    assert report.outcome is Outcome.INCOMPLETE
+    assert report.entries == 5
+    file = io.BytesIO()
+    with LedgerConnection(record.database.auditor) as auditor:
+        assert receipt(auditor.ask, file, run, 5) == 9
+        with pytest.raises(ControlError) as refused:
+            receipt(auditor.ask, io.BytesIO(), run, 4)
+    assert refused.value.code == "entry_unknown"
+    assert record.verified(file.getvalue()).outcome is Outcome.OK
+
+
+def test_no_other_head_and_no_other_chain_is_passed_off_as_retention(record: SealedRecord) -> None:
+    """A made-up head does not lead to what was sealed; and the tenant's own chain is never shortened."""
+    run = record.runs[0]
+    split_at(record, run, 9, head="ab" * 32)
+    assert record.verified(record.bundle([run])).outcome is Outcome.TAMPERED
+    with LedgerConnection(record.database.auditor) as auditor:
+        own = auditor.ask(FindTenantChain()).run_id
+    split_at(record, own, 1)
+    report = record.verified(record.bundle([own]))
+    assert report.outcome is Outcome.TAMPERED
+    assert "never shortened" in report.found[0]
+
+
+def test_payloads_stay_at_home(record: SealedRecord) -> None:
+    """Arguments and before-images are in a bundle only when they were asked for."""
+    assert b"status" not in record.bundle()
+    bundle = record.bundle(payloads=True)
+    assert b"status" in bundle
+    report = record.verified(bundle)
+    assert report.outcome is Outcome.OK
+    assert any("payloads fit what the entries commit to" in what for what in report.proved)
+
+
+def test_what_came_since_is_not_sealed(record: SealedRecord) -> None:
+    """Entries after the newest checkpoint make a bundle incomplete, and may be left out of it."""
+    record.refund("ticket/3")
+    report = record.verified(record.bundle())
+    assert report.outcome is Outcome.INCOMPLETE
+    assert "9 entries are chained, but not sealed" in report.found[0]
+    assert record.verified(record.bundle(sealed_only=True)).outcome is Outcome.OK
+
+
+def test_a_ledger_that_nobody_seals(database: Database) -> None:
+    """Without a checkpoint the chains are checked, and it is said that nothing is sealed."""
+    with TrailWriter(database) as trail, LedgerConnection(database.auditor) as auditor:
+        run = trail.open()
+        file = io.BytesIO()
+        done = export_bundle(auditor.ask, file, [run.run_id], scope="run")
+    assert (done.size, done.unsealed) == (0, 1)
+    key = offline.read_key("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")
+    report = offline.verify(offline.lines_of(io.BytesIO(file.getvalue())), keys=[key])
+    assert report.outcome is Outcome.INCOMPLETE
+    assert "nothing of it is sealed" in report.found[0]
+
+
+def test_since_takes_what_moved(record: SealedRecord) -> None:
+    """Chains are taken by their newest entry."""
+    with LedgerConnection(record.database.auditor) as auditor:
+        assert len(list(chains_since(auditor.ask, None))) == 3
+        assert list(chains_since(auditor.ask, datetime.now(UTC) + timedelta(days=30))) == []
+        moved = list(chains_since(auditor.ask, datetime.now(UTC) + timedelta(days=1)))
+    assert set(moved) == set(record.runs)  # the ledger's clock went on three days in each
+
+
+def test_other_tenants_see_none_of_it(record: SealedRecord) -> None:
+    """A login of another tenant gets a bundle of its own tenant, without a run, a leaf or a policy of this one."""
+    file = io.BytesIO()
+    with LedgerConnection(record.database.second_tenant_agent) as agent:
+        export_bundle(agent.ask, file, [*record.runs, *chains_since(agent.ask, None)], scope="all")
+    bundle = file.getvalue()
+    assert lines(bundle, "entry") == lines(bundle, "leaf") == lines(bundle, "policy") == []
+    assert POLICY.encode() not in bundle
+
+
+def test_a_new_key_is_linked_to_the_old_one(record: SealedRecord) -> None:
+    """After a rotation the bundle has what links the keys: the first key is enough for what the new one signed."""
+    rotate_key(record.database.admin, record.key)
+    record.refund("ticket/3")
+    record.seal()
+    for bundle in (record.bundle(), record.bundle(record.runs[2:])):
+        assert record.verified(bundle).outcome is Outcome.OK
+
+
+# --- Receipts ---
+
+
+def test_a_receipt_proves_an_entry(record: SealedRecord) -> None:
+    """The receipt of an entry has it, the entries to the sealed head, a proof and checkpoints, and verifies."""
+    file = io.BytesIO()
+    with LedgerConnection(record.database.agent) as agent:
+        assert receipt(agent.ask, file, record.runs[0], 7) == 9
+        with pytest.raises(ControlError) as unknown:
+            receipt(agent.ask, io.BytesIO(), record.runs[0], 10)
+    assert unknown.value.code == "entry_unknown"
+    report = record.verified(file.getvalue())
+    assert (report.outcome, report.entries) == (Outcome.OK, 3)
+
+
+async def test_approvers_get_the_receipt_of_their_word(record: SealedRecord) -> None:
+    """An approver fetches what was asked and answered, sync and async, and it verifies with the pins."""
+    with LedgerConnection(record.database.auditor) as auditor:
+        assert len(auditor.ask(NewestRuns(limit=10))) == 2
+        entries = list(auditor.entries(record.runs[0]))
+    name = next(orjson.loads(row.facts)["approval"] for row in entries if "approval.voted" in row.facts)
+    with Approvals(record.database.approver("ana")) as approvals:
+        got = approvals.receipt(name)
+        assert len(await approvals.areceipt(name)) == len(got)
+        with pytest.raises(ControlError) as unknown:
+            approvals.receipt("apr_" + "0" * 32)
+    assert unknown.value.code == "entry_unknown"
+    report = record.verified(got)
+    assert report.outcome is Outcome.OK
+    facts = [orjson.loads(entry["facts"])["events"] for entry in lines(got, "entry")]
+    assert "approval.requested" in facts[0]
+    assert any("approval.granted" in events for events in facts)
+
+
+def test_no_receipt_before_the_seal(database: Database) -> None:
+    """What no checkpoint covers has no receipt yet."""
+    with TrailWriter(database) as trail:
+        run = trail.open()
+        with pytest.raises(ControlError) as early:
+            receipt(trail.agent.ask, io.BytesIO(), run.run_id, 1)
+    assert early.value.code == "receipt_unsealed"
+
+
+# --- The file ---
+
+
+def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    """A file that was broken off leaves nothing; one that is there is not written over; it is its owner's alone."""
+    path = tmp_path / "bundle.jsonl"
+
+    def broken_off() -> None:
+        with whole_file(path) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    assert list(tmp_path.iterdir()) == []
+    with whole_file(path) as file:
+        file.write(b"whole")
+    assert path.read_bytes() == b"whole"
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ControlError) as there, whole_file(path):
+        pass
+    assert there.value.code == "bundle_exists"
+    with pytest.raises(ControlError) as nowhere, whole_file(tmp_path / "no" / "folder"):
+        pass
+    assert nowhere.value.code == "bundle_unwritable"

@@ -1,0 +1,261 @@
+"""The pages show what waits, what happened and why, and a vote on one is the vote that counts."""
+
+import time
+from contextlib import ExitStack
+
+import orjson
+import pytest
+
+from langgraph_control.audit.ledger import Outcome
+from langgraph_control.audit.names import approval_name, run_name
+from langgraph_control.audit.rows import RunState
+from langgraph_control.errors import TrailUnavailable
+from tests.console.conftest import Served, cast, hidden
+from tests.support.desk import Desk, new_trigger, told
+from tests.support.postgres import Database
+from tests.support.trails import TrailWriter
+from tests.support.waiting import until
+
+PATHS = (
+    "/",
+    "/?view=all",
+    "/decided",
+    "/decided?state=denied",
+    "/together",
+    "/standing-in",
+    "/runs",
+    "/runs?state=done",
+    "/attention",
+    "/writes",
+    "/record",
+)
+
+
+def asked(desk: Desk, *amounts: int) -> tuple[str, ...]:
+    """Have the desk ask for refunds, and return the requests' names."""
+    return desk.run(desk.refunding(*amounts), trigger=new_trigger()).approvals
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_is_there(site: Served, path: str) -> None:
+    """Every page of the bar shows itself, whether there is anything on it or not."""
+    with site.signed_in() as client:
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "<h1>" in answer.text
+
+
+def test_the_card_shows_what_would_change(desk: Desk, site: Served) -> None:
+    """A request's page shows tool, arguments, who asks, who decides and what happens if nobody answers."""
+    (name,) = asked(desk, 1234)
+    with site.signed_in() as client:
+        page = client.get(f"/requests/{name}").text
+    for text in ("refund", "1234", "o0", "support-bot", "1 of finance", "It is denied. Nothing is done"):
+        assert text in page
+
+
+def test_a_vote_here_unlocks_the_write(desk: Desk, site: Served) -> None:
+    """Approved in the console, the write runs; the run's page tells the story and that its record is whole."""
+    run = desk.run(graph := desk.refunding(900), trigger=new_trigger())
+    with site.signed_in() as client:
+        answer = cast(client, run.approvals[0], comment="Checked with the warehouse.")
+        assert answer.headers["location"] == f"/requests/{run.approvals[0]}?said=granted"
+        assert "Approved. It unlocks exactly this write." in client.get(answer.headers["location"]).text
+        assert told(desk.run(graph, trigger=run.trigger)) == ["refunded 900"]
+        page = client.get(f"/runs/{run.id}").text
+        assert "Checked with the warehouse." in page
+        assert "ana@acme.example" in page
+        assert 'class="state good">whole' in page
+        assert "<svg" in page
+        assert client.get("/record").status_code == 200
+
+
+def test_a_no_is_told_to_the_model(desk: Desk, site: Served) -> None:
+    """Rejected with a comment, the write is not done and the model is told why."""
+    run = desk.run(graph := desk.refunding(901), trigger=new_trigger())
+    with site.signed_in() as client:
+        assert cast(client, run.approvals[0], "reject", comment="Paid in May.").status_code == 303
+        assert "Rejected" in client.get(f"/requests/{run.approvals[0]}?said=rejected").text
+    assert "Paid in May." in told(desk.run(graph, trigger=run.trigger))[0]
+
+
+def test_mine_and_all(desk: Desk, site: Served) -> None:
+    """Whoever asked for a change does not find it among what waits for them, and is told why on its page."""
+    graph = desk.refunding(777)
+    (name,) = desk.run(graph, trigger=new_trigger(), on_behalf_of="ana@acme.example").approvals
+    with site.signed_in() as client:
+        assert name not in client.get("/").text
+        assert name in client.get("/?view=all").text
+        page = client.get(f"/requests/{name}").text
+        assert "Whoever asked for a change does not approve it." in page
+        assert 'value="approve"' not in page
+    with site.signed_in("bo") as client:
+        assert name in client.get("/").text
+
+
+def test_a_long_inbox_is_read_page_by_page(desk: Desk, site: Served) -> None:
+    """The link to further requests goes on where the page ends."""
+    for _ in range(6):
+        asked(desk, *range(500, 510))
+    with site.signed_in() as client:
+        first = client.get("/?view=all").text
+        assert first.count('data-item="request"') == 50
+        link = first.partition('<a class="button" href="')[2].partition('"')[0].replace("&amp;", "&")
+        second = client.get(link).text
+    names = {page: {part[:36] for part in page.split("/requests/")[1:]} for page in (first, second)}
+    assert names[second]
+    assert not names[first] & names[second]
+
+
+def test_what_is_not_there_is_said(site: Served) -> None:
+    """Unknown requests, runs and pages are 404, in words."""
+    with site.signed_in() as client:
+        for path in (f"/requests/apr_{'0' * 32}", "/requests/x", f"/runs/run_{'0' * 32}", "/runs/x", "/nothing"):
+            answer = client.get(path)
+            assert answer.status_code == 404, path
+            assert "There is no" in answer.text or "That is not the name" in answer.text
+
+
+def test_writes_are_stopped_and_go_on(desk: Desk, site: Served) -> None:
+    """A stop is on the page with who set it and why, and can be lifted there."""
+    with site.signed_in() as client:
+        csrf = hidden(client.get("/writes").text, "csrf")
+        form = {"csrf": csrf, "scope": "tool", "name": "refund", "comment": "Wrong prices."}
+        assert client.post("/writes/freeze", data=form).headers["location"] == "/writes?said=frozen"
+        page = client.get("/writes").text
+        assert "Wrong prices." in page
+        assert "ana@acme.example" in page
+        assert client.post("/writes/freeze", data={**form, "comment": " "}).status_code == 409
+        assert client.post("/writes/unfreeze", data=form).headers["location"] == "/writes?said=unfrozen"
+        assert "Wrong prices." not in client.get("/writes").text
+
+
+def test_the_whole_record_is_checked(desk: Desk, site: Served) -> None:
+    """All chains are recomputed on request."""
+    asked(desk, 500)
+    with site.signed_in() as client:
+        page = client.post("/record/check", data={"csrf": hidden(client.get("/record").text, "csrf")}).text
+    assert "<strong>Whole.</strong>" in page
+
+
+LINKS = {
+    "https://crm.example/orders/17?tab=a%20b": True,
+    "http://127.0.0.1:8080/x": True,
+    "javascript:alert(1)": False,
+    "data:text/html,<script>alert(1)</script>": False,
+    "//evil.example/x": False,
+    "https://crm.example@evil.example/": False,
+    "https://crm.example\\\\@evil.example/": False,
+    'https://crm.example/" onclick="alert(1)': False,
+    "https://crm.example/\u202e": False,
+    "https://[::1": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_the_card_links_to_the_record(site: Served, desk_database: Database, link: str) -> None:
+    """The contract's address is a link that tells nobody where it came from; what is no plain web address is none."""
+    what = {"operation": "update", "impact": "money", "version": "7", "arguments": {}}
+    card = orjson.dumps({"what": what, "where": {"target": "order/17", "link": link}})
+    with TrailWriter(desk_database) as trail:
+        _, claimed = trail.claim(trail.open(new_trigger()), verb="approve", card=card)
+    with site.signed_in() as client:
+        page = client.get(f"/requests/{approval_name(claimed.approval_id or '')}").text
+    assert ("Look at it" in page) is LINKS[link]
+    assert (f'<a href="{link}" target="_blank" rel="noopener noreferrer">' in page) is LINKS[link]
+    assert page.count("target=") == LINKS[link]
+    assert "update" in page
+    assert "contract version" in page
+
+
+def test_the_card_says_what_was_done_without_asking(site: Served, desk_database: Database) -> None:
+    """A write to the same record that the policy allowed stands on the card, with a link to its run."""
+    with TrailWriter(desk_database) as trail:
+        before = trail.open(new_trigger())
+        claim, _ = trail.claim(before)
+        trail.settle(before, claim)
+        _, claimed = trail.claim(trail.open(new_trigger()), verb="approve")
+    with site.signed_in() as client:
+        page = client.get(f"/requests/{approval_name(claimed.approval_id or '')}").text
+    done = page.partition('id="done"')[2].partition("</section>")[0]
+    assert f'href="/runs/{run_name(before.run_id)}"' in done
+    assert "succeeded" in done
+
+
+def test_what_only_a_person_can_say_is_said_here(site: Served, desk_database: Database) -> None:
+    """A lost write is in the queue, is settled with a comment on its run's page, and leaves the queue."""
+    with TrailWriter(desk_database) as trail:
+        lost = trail.open(new_trigger())
+        claim, _ = trail.claim(lost, kind="blind")
+        trail.settle(lost, claim, Outcome.LOSE)
+        trail.claim(lost, kind="blind")
+        trail.release(lost, RunState.NEEDS_HUMAN, reason="needs_human")
+    name = run_name(lost.run_id)
+    with site.signed_in() as client:
+        assert name in client.get("/attention").text
+        page = client.get(f"/runs/{name}").text
+        form = {"csrf": hidden(page, "csrf"), "key": hidden(page, "key"), "verdict": "happened", "result": "paid"}
+        for wrong in ({"comment": ""}, {"comment": "x", "verdict": "perhaps"}, {"comment": "x", "key": "zz"}):
+            assert client.post(f"/runs/{name}/resolve", data={**form, **wrong}).status_code == 409
+        answer = client.post(f"/runs/{name}/resolve", data={**form, "comment": "It is on the statement."})
+        assert answer.headers["location"] == f"/runs/{name}?said=resolved"
+        page = client.get(f"/runs/{name}").text
+        assert "a person says that it happened" in page
+        assert "It is on the statement." in page
+        assert 'name="verdict"' not in page
+
+
+def test_a_ledger_that_is_away_is_a_page_that_says_what_is_safe(
+    desk: Desk, site: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading, nothing was changed; after a vote it is said that the same sent again counts once."""
+    (name,) = asked(desk, 500)
+
+    def away(*_args: object, **_options: object) -> None:
+        raise TrailUnavailable("The ledger cannot be reached.", todo="Try again.")
+
+    with site.signed_in() as client:
+        page = client.get(f"/requests/{name}").text
+        form = {"csrf": hidden(page, "csrf"), "digest": hidden(page, "digest"), "decision": "approve"}
+        monkeypatch.setattr(site.console.approvals, "approve", away)
+        answer = client.post(f"/requests/{name}/vote", data=form)
+        assert answer.status_code == 503
+        assert "sent again, the same counts once" in answer.text
+        monkeypatch.setattr(site.console.store, "call", away)
+        answer = client.get("/runs")
+        assert answer.status_code == 503
+        assert "No write begins that cannot be recorded." in answer.text
+        assert "Nothing was changed by looking." in answer.text
+
+
+def test_all_listeners_share_one_look_a_second(desk: Desk, site: Served) -> None:
+    """However many pages are open, the ledger is asked once a second, each is told, and nobody asks when none is."""
+    heart = site.console.heart
+    with ExitStack() as leaving:
+        clients = [leaving.enter_context(site.signed_in(name)) for name in ("ana", "bo", "ana")]
+        news = [leaving.enter_context(client.stream("GET", "/events")).iter_lines() for client in clients]
+        for lines in news:
+            next(line for line in lines if line.startswith("data:"))
+        looks, began = heart.looks, time.monotonic()
+        asked(desk, 500)
+        for lines in news:
+            next(line for line in lines if line.startswith("data:"))
+        assert heart.looks - looks <= time.monotonic() - began + 2
+        assert heart.listeners == 3
+    until(lambda: heart.listeners == 0)
+    looks = heart.looks
+    time.sleep(1.5)
+    assert heart.looks == looks
+
+
+def test_an_open_page_ends_with_its_session(site: Served) -> None:
+    """Whoever is signed out is told so on pages that are still open."""
+    with site.signed_in() as client:
+        session = site.console.sessions.find(client.cookies["control"])
+        assert session is not None
+        with client.stream("GET", "/events") as stream:
+            lines = stream.iter_lines()
+            next(line for line in lines if line.startswith("data:"))
+            site.console.sessions.close(session)
+            assert "event: signed-out" in list(lines)
