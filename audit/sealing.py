@@ -121,9 +121,8 @@ class Sealer:
 
     def _sign(self, tree: Checkpoint) -> None:
         kept = self._store.call(Checkpoints())
-        if tree.size == 0 or (kept and kept[0].size >= tree.size):
+        if tree.size == 0 or (kept and kept[0].size >= tree.size) or not self._goes_on(tree):
             return
-        self._check(tree)
         added = self._store.call(AddCheckpoint(size=tree.size, note=sign(tree, self._signers)))
         if added is Added.KEY:
             raise SealRefused(
@@ -136,11 +135,19 @@ class Sealer:
             raise _rewritten()
         self._last = tree
 
-    def _check(self, tree: Checkpoint) -> None:
-        """Refuse to sign a tree that does not begin with the one that was signed before."""
-        last = self._last or self._signed_before()
+    def _goes_on(self, tree: Checkpoint) -> bool:
+        """Return whether to sign a tree; one that does not begin with what was signed before is refused.
+
+        Another sealer may have signed a larger one since this one grew: then there is nothing left to sign.
+        """
+        last = self._last
         if last is None:
-            return
+            note = self._newest()
+            last = None if note is None else SignedCheckpoint.parse(note).checkpoint
+            if last is not None and last.origin == tree.origin and last.size >= tree.size:
+                return False
+        if last is None:
+            return True
         if last.origin != tree.origin or last.size > tree.size:
             raise _rewritten()
         try:
@@ -149,10 +156,7 @@ class Sealer:
             raise _rewritten() from None
         if not verify_consistency(old_size=last.size, size=tree.size, old_root=last.root, root=tree.root, proof=proof):
             raise _rewritten()
-
-    def _signed_before(self) -> Checkpoint | None:
-        note = self._newest()
-        return None if note is None else SignedCheckpoint.parse(note).checkpoint
+        return True
 
     def _newest(self) -> str | None:
         """Return the newest checkpoint that a key of this tree signed: whoever can store one can store rubbish."""

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 import psycopg
@@ -13,6 +14,7 @@ from psycopg import errors
 
 from langgraph_control.audit.checkpoints import Checkpoint, SignedCheckpoint, sign
 from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.ledger import Request
 from langgraph_control.audit.pins import FilePin, pinned_notes
 from langgraph_control.audit.rotation import create_key, rotate_key
 from langgraph_control.audit.sealing import Sealer
@@ -35,6 +37,8 @@ from langgraph_control.errors import ControlError, SealRefused
 from tests.audit.test_checkpoints import OTHER
 from tests.support.postgres import Database
 from tests.support.trails import TrailWriter, tamper
+
+T = TypeVar("T")
 
 TENANT = "default"
 
@@ -194,6 +198,26 @@ def test_two_sealers_take_turns(ground: Ground, trail: TrailWriter) -> None:
     with LedgerConnection(ground.database.auditor) as auditor:
         for kept in auditor.ask(Checkpoints(limit=1000)):
             assert kept.root == root_of(rows[: kept.size])
+
+
+def test_another_signs_more_meanwhile(ground: Ground, trail: TrailWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sealer that is overtaken between its growth and its signature finds nothing left to sign, and nothing amiss."""
+    trail.open("ticket/1")
+    slow, overtaken = ground.sealer(), list[int]()
+    ask = slow._store.call
+
+    def call(request: Request[T]) -> T:
+        answer = ask(request)
+        if request.statement == Checkpoints.statement and not overtaken:
+            trail.open("ticket/2")
+            overtaken.append(ground.seal())
+        return answer
+
+    monkeypatch.setattr(slow._store, "call", call)
+    done = slow.once()
+    slow.close()
+    assert overtaken == [1]
+    assert (done.sealed, done.checkpoint) == (2, ground.pinned()[-1])
 
 
 def test_somebody_else_is_at_it(ground: Ground, trail: TrailWriter) -> None:
