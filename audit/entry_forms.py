@@ -260,7 +260,6 @@ FORMS: Final[tuple[Form, ...]] = (
             "fence?": COUNT,
         },
         body={
-            "outcome": TEXT,
             "confirmation?": TEXT,
             "error?": TEXT,
             "sent?": TEXT,

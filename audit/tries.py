@@ -17,6 +17,7 @@ PAUSE_SECONDS_FIRST: Final = 0.05
 PAUSE_SECONDS_MAX: Final = 1.0
 
 RACES: Final = frozenset({"40001", "40P01"})
+SAME_KEY: Final = "action_pkey"  # two claims of one action: the one that came second finds it with the next try
 
 logger = logging.getLogger(__name__)
 
@@ -67,4 +68,6 @@ def lost_a_race(error: Exception) -> bool:
     Args:
         error: what came of sending a statement.
     """
+    if isinstance(error, psycopg.errors.UniqueViolation):
+        return error.diag.constraint_name == SAME_KEY
     return isinstance(error, psycopg.Error) and error.sqlstate in RACES

@@ -114,7 +114,6 @@ def not_again(
         error=text,
         call_id=call.call_id,
         body=call.outcome_body(
-            outcome=Outcome.FAIL.value,
             sent=Sent.NO.value,
             fault=Fault.PERMANENT.value,
             why=f"attempt {claimed.attempts} was not sent: the one before had no effect, and the same call fails again",
@@ -209,7 +208,6 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came, *, attempt: int
         xid=came.xid,
         ended=came.ended,
         body=call.outcome_body(
-            outcome=came.outcome.value,
             confirmation=None if came.confirmation is Confirmation.UNASKED else came.confirmation.value,
             error=failure.error if failure else None,
             sent=failure.sent.value if failure else None,

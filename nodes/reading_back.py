@@ -85,7 +85,7 @@ def find_out(
         events=("effect.verified",) if outcome is Outcome.FOUND else (),
         result=encode(result) if outcome is Outcome.FOUND else None,
         call_id=call.call_id,
-        body=call.outcome_body(outcome=outcome.value, sight=sight.value),
+        body=call.outcome_body(sight=sight.value),
     )
     yield from tell_waiters(call, settled)
     if settled.answer is Verdict.SETTLED and outcome is Outcome.FOUND:

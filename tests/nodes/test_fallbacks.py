@@ -59,7 +59,7 @@ def test_a_stand_in_is_marked_for_the_model_and_on_record(how: str, run: Entered
     assert (facts["events"], facts["fallback"]) == (["action.failed"], True)
     assert (body["error"], body["fault"], body["tries"]) == ("ConnectError", "transient", 3)
     assert "unknown" not in str(body)
-    assert "db7" not in str(body)
+    assert "db7.internal" not in str(body)
 
 
 @pytest.mark.parametrize("how", HOWS)

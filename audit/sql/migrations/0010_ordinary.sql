@@ -63,6 +63,7 @@ BEGIN
               AND (deadline IS NULL OR deadline > v_now) AND calls < p_calls_max AND retrying_ms < p_retry_ms_max
             RETURNING seq, head INTO v_seq, v_hash;
         IF FOUND THEN
+            -- Where another claim of this key was faster, this fails by action_pkey, which the client takes for a lost race.
             WITH claimed AS (
                 INSERT INTO control.action (tenant, key, run_id, tool, system, impact, kind, fallback_kind, args_hash, digest, attempts,
                         in_doubt, execution_id, attempt_id, fence, first_sent, absence_counts, waited, payload_run, payload_seq,
@@ -70,15 +71,11 @@ BEGIN
                     VALUES (v_tenant, p_key, p_run, p_tool, p_system, p_impact, p_kind, p_fallback_kind, p_args_hash, p_digest, 1,
                         false, p_attempt, p_attempt, 1, v_now, false, false, p_run, v_seq,
                         v_now + p_lease_ms * interval '1 ms', v_now + p_lease_ms * interval '1 ms', 'executing', true, '')
-                    ON CONFLICT DO NOTHING RETURNING 1
             )
             INSERT INTO control.entry (run_id, seq, tenant, at, facts, body, commitment, salt, payload, hash)
-                SELECT p_run, v_seq, v_tenant, v_now, v_facts, p_body, v_commitment, v_salt, p_payload, v_hash FROM claimed;
-            IF FOUND THEN
-                RETURN ROW('go', 'allow', 'executing', 1, v_seq, 1, p_digest,
-                    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::control.claim_answer;
-            END IF;
-            RAISE EXCEPTION 'another claim of this key was faster' USING ERRCODE = 'serialization_failure';
+                VALUES (p_run, v_seq, v_tenant, v_now, v_facts, p_body, v_commitment, v_salt, p_payload, v_hash);
+            RETURN ROW('go', 'allow', 'executing', 1, v_seq, 1, p_digest,
+                NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::control.claim_answer;
         END IF;
     END IF;
     RETURN control.claim_any(p_run, p_token, p_attempt, p_key, p_args_hash, p_scope, p_digest, p_verb, p_requirement, p_tool, p_system,
