@@ -1,7 +1,7 @@
 """Push the spans of runs through any ``SpanExporter``, in bounded batches, and believe only one that says it worked.
 
-Every export sends all final spans of a run again, under the same ids. Cursors that send each span once per receiver,
-and a place for spans that a receiver refuses, come with a later version. OpenTelemetry's own OTLP exporter reports a
+Every export sends all final spans of a run again, under the same ids: for looking at some runs. What is sent once to
+each place, and found again where it was refused, is in ``sinks``. OpenTelemetry's own OTLP exporter reports a
 receiver's partial success as success; that cannot be seen from here.
 """
 
@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from langgraph_control.audit.connection import LedgerConnection
 from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.seals import Checkpoints, newest_note
 from langgraph_control.audit.spans import spans
 from langgraph_control.errors import ControlError
 
@@ -50,8 +51,10 @@ def export_runs(exporter: SpanExporter, connection: LedgerConnection, run_ids: I
         TrailUnavailable: the ledger cannot be read.
     """
     runs = sent = 0
+    checkpoint = newest_note(connection.ask(Checkpoints()))
     for run_id in run_ids:
-        count = export_spans(exporter, spans(run_id, (Entry.of(row) for row in connection.entries(run_id))))
+        entries = (Entry.of(row) for row in connection.entries(run_id))
+        count = export_spans(exporter, spans(run_id, entries, checkpoint=checkpoint))
         runs += count > 0
         sent += count
     if exporter.force_flush() is False:  # one that has nothing to flush may inherit a method that returns None

@@ -30,6 +30,7 @@ __all__ = [
     "SigningKeys",
     "TreeNodes",
     "TreeRow",
+    "newest_note",
     "with_nodes",
 ]
 
@@ -245,6 +246,15 @@ class Checkpoints(FieldsAreParameters):
     def read(self, rows: Rows) -> tuple[CheckpointRow, ...]:
         """Return the answer as a value."""
         return tuple(CheckpointRow(**row) for row in rows)
+
+
+def newest_note(rows: Sequence[CheckpointRow]) -> str | None:
+    """Return the newest checkpoint as it is given away; None where nothing was signed yet.
+
+    Args:
+        rows: the newest first.
+    """
+    return rows[0].note if rows else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ ANSWER: Final = "control.answer"
 REASON: Final = "control.reason"
 STATE: Final = "control.state"
 WAIT_UNTIL: Final = "control.wait.until"
+CHECKPOINT: Final = "control.checkpoint"
 SINK: Final = "control.export.sink"  # of metrics
 RESULT: Final = "control.result"  # of metrics
 PERSON: Final = "control.approval.person"

@@ -3,6 +3,9 @@
 One run is one trace, over however many processes and days. The run itself is the root span; each attempt, reading
 back, approval and wait is a child, and so is each entry that stands by itself. A span is given only once it is final,
 for some receivers keep the first write of a span: the root when the run is done. A parked run is no error.
+
+One thing on the root is no projection: the newest signed checkpoint there was when it was exported, so that a backend
+is a place outside the database that keeps them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,14 +43,16 @@ UNSET: Final = Status(StatusCode.UNSET)
 _ERRORS: Final = frozenset({"not_done", "fail", "lose", "lost", "undetermined", "contradict"})
 
 
-def spans(run_id: UUID, entries: Iterable[Entry]) -> Iterator[ReadableSpan]:
+def spans(run_id: UUID, entries: Iterable[Entry], *, checkpoint: str | None = None) -> Iterator[ReadableSpan]:
     """Give a run's final spans, each with the entry that made it final; the root last.
 
     Args:
         run_id: the run.
         entries: its entries, in order, from the first.
+        checkpoint: the newest signed checkpoint, for the root to carry; None where nobody seals.
     """
     projection = Projection(run_id)
+    projection.checkpoint = checkpoint
     for entry in entries:
         yield from projection.take(entry)
 
@@ -61,6 +66,7 @@ class Projection:
 
     def __init__(self, run_id: UUID) -> None:
         self.seq = 0  # of the newest entry it has taken
+        self.checkpoint: str | None = None  # the newest signed one, for the root to carry
         self._run_id = run_id
         self._pairing = Pairing()
         self._first: Entry | None = None
@@ -135,6 +141,8 @@ class Projection:
         attributes[names.STATE] = last.fact("state") or "done"
         attributes[names.CLOSED_SEQ] = last.seq
         attributes[names.GEN_AI_OPERATION] = names.INVOKE_AGENT
+        if self.checkpoint is not None:
+            attributes[names.CHECKPOINT] = self.checkpoint
         name = f"{names.INVOKE_AGENT} {attributes.get(names.GEN_AI_AGENT, '')}".strip()
         return self._span(ROOT_SEQ, name, (first, last), attributes)
 

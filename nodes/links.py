@@ -13,7 +13,7 @@ from langgraph_control.errors import ContractError
 from langgraph_control.guards.redaction import paths_inside
 from langgraph_control.nodes.contract_checks import template_fields
 
-__all__ = ["check_link", "filled"]
+__all__ = ["check_link", "filled", "is_link"]
 
 LINK_CHARS_MAX: Final = 2000
 _STEPS: Final = frozenset({"", ".", ".."})  # as a part of a path: here, or back up
@@ -28,7 +28,7 @@ def check_link(link: object) -> None:
     Raises:
         ContractError: code ``contract_link``.
     """
-    if link is not None and not _fits(link):
+    if link is not None and not is_link(link):
         raise ContractError(
             "link must be a web address in which arguments stand in the path or the query.",
             todo='Write link="https://crm.example/orders/{order_id}": plain argument names in braces, after the host.',
@@ -36,7 +36,12 @@ def check_link(link: object) -> None:
         )
 
 
-def _fits(link: object) -> bool:
+def is_link(link: object) -> bool:
+    """Return whether something is a web address whose slots, plain names in braces, stand in its path or query.
+
+    Args:
+        link: anything.
+    """
     if not isinstance(link, str) or not link.isascii() or not link.isprintable() or " " in link:
         return False
     try:

@@ -10,6 +10,7 @@ from uuid import UUID
 from opentelemetry.sdk.trace import ReadableSpan
 
 from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.seals import Checkpoints, newest_note
 from langgraph_control.audit.sinks.requests import SpanEntries, SpansBehind, SpansRecent
 from langgraph_control.audit.spans import Projection
 from langgraph_control.audit.store import Store
@@ -81,17 +82,22 @@ class Gathering:
         each = max(1, ENTRIES // len(chains))
         asked = SpanEntries(runs=list(chains), after=[projections[run_id].seq for run_id in chains], each=each)
         found = self._store.call(asked)
+        ended = {
+            run_id for run_id, entries in found.items() if any("run.finished" in entry.events for entry in entries)
+        }
+        checkpoint = newest_note(self._store.call(Checkpoints())) if ended else None
         batch = Batch(spans=[], reached={})
         spans: list[ReadableSpan] = []
         for run_id, has in chains.items():
             entries = found.get(run_id, [])
+            projections[run_id].checkpoint = checkpoint
             spans += _final(projections[run_id], entries, has)
             reached = projections[run_id].seq
             if reached > has:
                 batch.reached[run_id] = self._behind[run_id] = reached
             if len(entries) < each:
                 del self._behind[run_id]
-            self._remember(run_id, projections[run_id], ended=any("run.finished" in entry.events for entry in entries))
+            self._remember(run_id, projections[run_id], ended=run_id in ended)
         return Batch(spans=spans, reached=batch.reached)
 
     def _look(self) -> None:

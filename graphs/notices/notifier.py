@@ -17,7 +17,7 @@ import orjson
 
 from langgraph_control.audit.names import approval_name
 from langgraph_control.audit.notices import DueNotice, NoticeState, ServeSinks, SettleNotice, TakeNotice, notice_of
-from langgraph_control.audit.seals import Checkpoints
+from langgraph_control.audit.seals import Checkpoints, newest_note
 from langgraph_control.audit.store import Store
 from langgraph_control.errors import ControlError
 from langgraph_control.graphs.notices.sink import Sink, Told
@@ -123,8 +123,7 @@ class Notifier:
         if due.attempts > sink.attempts:
             told = Told(error="nobody who sent it came back to say so")
         else:
-            kept = self._store.call(Checkpoints())
-            told = _send(sink, due, self._console, kept[0].note if kept else None)
+            told = _send(sink, due, self._console, newest_note(self._store.call(Checkpoints())))
         state, wait_seconds = self._after(sink, due, told)
         settle = SettleNotice(
             sink=sink.name,

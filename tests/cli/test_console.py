@@ -83,13 +83,17 @@ def test_it_is_set_up_and_served_as_written(
         (("--host", "0.0.0.0"), "console_clear"),  # noqa: S104 - refused, that is the point
         (("--url", "http://control.acme.example"), "console_clear"),
         (("--url", "control"), "console_url"),
+        (("--traces", "https://jaeger.acme.example/trace/"), "console_traces"),
+        (("--traces", "https://jaeger.acme.example/{trace}/{span}"), "console_traces"),
+        (("--traces", "https://{trace}.acme.example/"), "console_traces"),
+        (("--traces", "javascript:alert({trace})"), "console_traces"),
         (("--certificate", "x.pem"), "console_key"),
     ],
 )
-def test_tokens_never_travel_in_clear(
+def test_wrong_options_are_refused(
     database: Database, command: Command, tmp_path: Path, options: tuple[str, ...], code: str
 ) -> None:
-    """What others could reach without TLS is not served."""
+    """What others could reach without TLS is not served, nor an address that is none."""
     auth = signing_in(command, tmp_path)
     refused = command("console", "--auth", auth, "--dsn", database.local_approver, *options)
     assert refused.exit_code == 1

@@ -15,6 +15,7 @@ from langgraph_control.audit.identity import Identity, NotAuthenticated
 from langgraph_control.audit.token_file import token_hash
 from langgraph_control.console.address import Address
 from langgraph_control.console.serving import Server
+from langgraph_control.console.trace_link import TraceLink
 from langgraph_control.console.visiting import Console
 from tests.support.desk import Desk, publish
 from tests.support.postgres import Database
@@ -91,12 +92,12 @@ def cast(client: httpx.Client, name: str, decision: str = "approve", **fields: s
 
 
 @contextmanager
-def served(dsn: str, people: People) -> Iterator[Served]:
+def served(dsn: str, people: People, *, traces: TraceLink | None = None) -> Iterator[Served]:
     """Serve a console on a free port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    console = Console(dsn, people, Address.of(url))
+    console = Console(dsn, people, Address.of(url), traces=traces)
     ready = threading.Event()
     server = Server(console, host="127.0.0.1", port=port, ready=ready.set)
     thread = threading.Thread(target=server.run)

@@ -9,8 +9,9 @@ import pytest
 from langgraph_control.audit.ledger import Outcome
 from langgraph_control.audit.names import approval_name, run_name
 from langgraph_control.audit.rows import RunState
+from langgraph_control.console.trace_link import TraceLink
 from langgraph_control.errors import TrailUnavailable
-from tests.console.conftest import Served, cast, hidden
+from tests.console.conftest import Served, cast, hidden, served
 from tests.support.desk import Desk, new_trigger, told
 from tests.support.postgres import Database
 from tests.support.trails import TrailWriter
@@ -68,6 +69,17 @@ def test_a_vote_here_unlocks_the_write(desk: Desk, site: Served) -> None:
         assert 'class="state good">whole' in page
         assert "<svg" in page
         assert client.get("/record").status_code == 200
+
+
+def test_a_runs_page_leads_to_its_trace(desk: Desk, site: Served) -> None:
+    """Where the console was told where traces are, a run's page has a link to its own; else it has none."""
+    run = desk.run(desk.refunding(902), trigger=new_trigger())
+    link = TraceLink("https://jaeger.acme.example/trace/{trace}?uiEmbed=v0")
+    place = f"https://jaeger.acme.example/trace/{run.id.removeprefix('run_')}?uiEmbed=v0"
+    with served(site.console.store.dsn, site.people, traces=link) as told_where, told_where.signed_in() as client:
+        assert f'<a href="{place}" rel="noopener noreferrer">' in client.get(f"/runs/{run.id}").text
+    with site.signed_in() as client:
+        assert "Trace</dt>" not in client.get(f"/runs/{run.id}").text
 
 
 def test_a_no_is_told_to_the_model(desk: Desk, site: Served) -> None:

@@ -14,6 +14,7 @@ from langgraph_control.errors import ConsoleRefused
 __all__ = ["console"]
 
 PORT: Final = 8700
+TRACES_VARIABLE: Final = "LANGGRAPH_CONTROL_TRACES"
 NEEDED: Final = ("starlette", "jinja2", "uvicorn")
 
 
@@ -31,6 +32,14 @@ def console(
         str | None,
         typer.Option(
             help="The address people use, where it is another one: https://control.acme.example.", show_default=False
+        ),
+    ] = None,
+    traces: Annotated[
+        str | None,
+        typer.Option(
+            envvar=TRACES_VARIABLE,
+            help="Where a run's trace is looked at: https://jaeger.acme.example/trace/{trace}.",
+            show_default=False,
         ),
     ] = None,
     certificate: Annotated[
@@ -56,14 +65,16 @@ def console(
     from langgraph_control.audit.sign_in import authenticator_from
     from langgraph_control.console.address import Address
     from langgraph_control.console.serving import serve
+    from langgraph_control.console.trace_link import TraceLink
     from langgraph_control.console.visiting import Console
 
     scheme = "http" if certificate is None else "https"
     shown = f"[{host}]" if ":" in host else host
     address = Address.of(url or f"{scheme}://{shown}:{port}")
+    link = None if traces is None else TraceLink(traces)
     with database("approver", dsn=dsn, local=local) as place:
         serve(
-            Console(place.dsn, authenticator_from(auth), address),
+            Console(place.dsn, authenticator_from(auth), address, traces=link),
             host=host,
             port=port,
             certificate=None if certificate is None or key is None else (certificate, key),

@@ -152,6 +152,7 @@ def run(visit: Visit) -> Response:
         "run.html",
         run=row,
         name=run_name(row.run_id),
+        trace=None if visit.console.traces is None else visit.console.traces.of(row.run_id),
         says=says_of(row),
         story=story,
         lines=timeline(story),

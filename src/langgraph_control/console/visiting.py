@@ -23,6 +23,7 @@ from langgraph_control.console.limits import RateLimit
 from langgraph_control.console.presenting import environment
 from langgraph_control.console.pulse import Heart
 from langgraph_control.console.sessions import Session, Sessions
+from langgraph_control.console.trace_link import TraceLink
 from langgraph_control.errors import ControlError, NotAuthenticated
 
 __all__ = ["Act", "Console", "Endpoint", "Page", "Visit", "acting", "cookie_name", "page", "reading"]
@@ -40,13 +41,21 @@ class Console:
         dsn: the connection string of an approver's login that may name persons.
         authenticator: recognises people.
         address: where the console is reached.
+        traces: where runs' traces are looked at; None: nowhere.
         sessions: who is signed in.
     """
 
     def __init__(
-        self, dsn: str, authenticator: Authenticator, address: Address, *, sessions: Sessions | None = None
+        self,
+        dsn: str,
+        authenticator: Authenticator,
+        address: Address,
+        *,
+        traces: TraceLink | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         self.address = address
+        self.traces = traces
         self.store = Store(dsn, application_name="langgraph-control console")
         self.approvals = Approvals(dsn, authenticator=authenticator)
         self.operators = Operators(dsn, authenticator=authenticator)
