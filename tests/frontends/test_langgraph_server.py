@@ -3,13 +3,14 @@
 import importlib.util
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from langgraph_sdk import get_sync_client
-from langgraph_sdk.errors import AuthenticationError
+from langgraph_sdk.errors import AuthenticationError, PermissionDeniedError
 
 from langgraph_control import Approvals, Control, Run
 from langgraph_control.audit.connection import LedgerConnection
@@ -117,6 +118,23 @@ def test_list_show_decide_and_go_on(front: Front, order: str) -> None:
     assert (vote["person"], vote["identity"]["issuer"]) == ("ana@acme.example", "langgraph-server")
 
 
+def test_an_edit_asks_anew_and_its_yes_runs_the_changed_write(front: Front, order: str) -> None:
+    """An approver's edit makes a request for exactly that; another's yes to it does that, and nothing else."""
+    front.ask(order, 500)
+    card = front.card()
+    edited = {"name": "refund", "args": {**card["action_requests"][0]["args"], "amount": "300"}}
+    change = {"type": "edit", "digest": card["digest"], "edited_action": edited}
+    front.resume({"decisions": [change]}, front.client("ana"))
+    after = front.card()
+    assert front.done(order) == []
+    assert after["digest"] != card["digest"]
+    assert after["action_requests"][0]["args"]["amount"] == "300"
+    front.resume({"decisions": [{"type": "approve", "digest": card["digest"]}]}, front.client("bo"))
+    assert front.done(order) == []
+    front.resume({"decisions": [{"type": "approve", "digest": after["digest"]}]}, front.client("bo"))
+    assert front.done(order) == [f"{order}:300"]
+
+
 def test_forged_resumes_do_nothing_and_are_on_record(front: Front, order: str) -> None:
     """Without an identity, as Studio's placeholder, without or with another digest, without the role: 0 effects."""
     front.ask(order, 500)
@@ -135,13 +153,15 @@ def test_forged_resumes_do_nothing_and_are_on_record(front: Front, order: str) -
 
 
 def test_no_client_says_who_its_user_is(front: Front, order: str) -> None:
-    """A config that names a user is overwritten with whom the server found; a token it does not know is refused."""
+    """A config that names a user is refused, or overwritten by older servers; an unknown token is refused."""
     front.ask(order, 500)
     good = {"resume": {"decision": "approve", "digest": front.card()["digest"]}}
     user = {"langgraph_auth_user": {"identity": "ana@acme.example"}, "langgraph_auth_user_id": "ana@acme.example"}
-    front.client().runs.wait(front.thread, "support", command=good, config={"configurable": user})
-    assert [fact["reason"] for fact in front.facts(order)] == ["not_authenticated"]
-    with pytest.raises(AuthenticationError):
+    with suppress(httpx.HTTPStatusError):
+        front.client().runs.wait(front.thread, "support", command=good, config={"configurable": user})
+    assert {fact["reason"] for fact in front.facts(order)} <= {"not_authenticated"}
+    assert front.run(order).state is RunState.NEEDS_APPROVAL
+    with pytest.raises((AuthenticationError, PermissionDeniedError)):
         front.client("eve").threads.get(front.thread)
     assert front.done(order) == []
 

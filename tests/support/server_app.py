@@ -13,7 +13,7 @@ from langgraph_control.server import serve
 from tests.support.desk import POLICY_TEXT
 from tests.support.scripted_model import ScriptedModel, call, calls
 
-TOKENS = {"token-ana": "ana@acme.example", "token-cy": "cy@acme.example"}  # cy has no role
+TOKENS = {f"token-{name}": f"{name}@acme.example" for name in ("ana", "bo", "cy")}  # cy has no role
 DONE = Path(os.environ["FRONT_END_DONE"])
 
 auth = Auth()
