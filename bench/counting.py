@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from psycopg.pq import Trace
 
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
 
 __all__ = ["Counts", "count"]
 

@@ -16,9 +16,9 @@ from bench.governed import GovernedRun
 from bench.ground import Ground, Place
 from bench.measuring import Figure, in_turn, p50_ms, ratios
 from bench.table import AT_LEAST, AT_MOST, TIMES, Bar, Line
-from langgraph_control.audit.sinks.following import Following
-from langgraph_control.audit.sinks.otlp import OtlpSink
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.telemetry.sinks.following import Following
+from langgraph_control.audit.telemetry.sinks.otlp import OtlpSink
 
 __all__ = ["calls_beside", "spans_a_second"]
 

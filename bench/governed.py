@@ -12,8 +12,8 @@ from langchain_core.tools import StructuredTool
 
 from bench.ground import POLICY
 from langgraph_control import writes
-from langgraph_control.audit.requests import RunOpen
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.requests import RunOpen
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.nodes.contexts import enter_run, leave_run
 from langgraph_control.nodes.contracts import Contract
 from langgraph_control.nodes.drivers import drive

@@ -14,10 +14,10 @@ from psycopg.conninfo import make_conninfo
 
 from bench.floor import FLOOR_TABLE
 from langgraph_control import Policy
-from langgraph_control.audit.logins import add_login
-from langgraph_control.audit.migrate import migrate
-from langgraph_control.audit.postgres_server import PostgresServer
-from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.postgres.logins import add_login
+from langgraph_control.audit.postgres.migrate import migrate
+from langgraph_control.audit.postgres.server import PostgresServer
 
 __all__ = ["POLICY", "Ground", "Place", "ground"]
 

@@ -17,9 +17,9 @@ from psycopg.conninfo import make_conninfo
 from bench.ground import Ground, Place
 from bench.measuring import in_turn, p50_ms, ratios
 from bench.table import AT_MOST, TIMES, Bar, Line
-from langgraph_control.audit.logins import add_login
-from langgraph_control.audit.token_edits import add_token
-from langgraph_control.audit.token_file import TokenFile
+from langgraph_control.audit.people.token_edits import add_token
+from langgraph_control.audit.people.token_file import TokenFile
+from langgraph_control.audit.postgres.logins import add_login
 from langgraph_control.console.address import Address
 from langgraph_control.console.serving import Server
 from langgraph_control.console.visiting import Console

@@ -21,7 +21,7 @@ from bench.measuring import Figure, in_turn, p50_ms, rate, ratios
 from bench.sealing import sealing_cost
 from bench.table import AT_LEAST, AT_MOST, TIMES, Bar, Line
 from bench.verifying import verifying_cost
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
 
 __all__ = ["FULL", "QUICK", "Scale", "scenarios"]
 

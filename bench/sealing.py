@@ -14,11 +14,11 @@ from bench.governed import governed_runs
 from bench.ground import Ground, Place
 from bench.measuring import in_turn, rate, ratios
 from bench.table import AT_LEAST, AT_MOST, TIMES, Bar, Line
-from langgraph_control.audit.pins import FilePin
-from langgraph_control.audit.rotation import create_key
-from langgraph_control.audit.sealing import Sealer
-from langgraph_control.audit.signers import FileSigner
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.seals.pins import FilePin
+from langgraph_control.audit.seals.rotation import create_key
+from langgraph_control.audit.seals.sealing import Sealer
+from langgraph_control.audit.seals.signers import FileSigner
 
 __all__ = ["sealing_cost"]
 

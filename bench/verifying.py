@@ -13,13 +13,13 @@ import orjson
 
 from bench.measuring import Figure
 from bench.table import AT_LEAST, Bar, Line
-from langgraph_control.audit import offline
-from langgraph_control.audit.bundle import BundleWriter
-from langgraph_control.audit.chain import ZERO, entry_hash
-from langgraph_control.audit.checkpoints import Checkpoint, VerifierKey, sign
-from langgraph_control.audit.rows import EntryRow
-from langgraph_control.audit.signers import key_hash
-from langgraph_control.audit.tree import CompactRange, leaf_data, leaf_hash
+from langgraph_control.audit.asking.rows import EntryRow
+from langgraph_control.audit.bundles import offline
+from langgraph_control.audit.bundles.bundle import BundleWriter
+from langgraph_control.audit.seals.checkpoints import Checkpoint, VerifierKey, sign
+from langgraph_control.audit.seals.signers import key_hash
+from langgraph_control.audit.seals.tree import CompactRange, leaf_data, leaf_hash
+from langgraph_control.audit.trail.chain import ZERO, entry_hash
 
 __all__ = ["verifying_cost"]
 

@@ -8,7 +8,7 @@ from bench.measuring import Figure
 from bench.table import AT_MOST, Bar, Line
 from bench.waking_ground import Waking, until, waking
 from langgraph_control import Approvals
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.asking.rows import RunState
 
 __all__ = ["votes"]
 

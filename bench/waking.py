@@ -15,7 +15,7 @@ from bench.ground import Ground
 from bench.measuring import Figure
 from bench.table import AT_LEAST, AT_MOST, Bar, Line
 from bench.waking_ground import Waking, until, waking
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.asking.rows import RunState
 
 __all__ = ["decisions", "many_due", "parked", "takeovers", "timers"]
 

@@ -22,9 +22,9 @@ from psycopg.rows import tuple_row
 from bench.ground import POLICY, Ground, Place
 from bench.waiting_agent import NAME
 from langgraph_control import Approvals, Control, Run
-from langgraph_control.audit.logins import add_login
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.postgres.logins import add_login
 
 __all__ = ["Waking", "waking"]
 

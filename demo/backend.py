@@ -25,11 +25,11 @@ from demo.model import ScriptedSupport
 from demo.telling import say
 from demo.tickets import Ticket
 from langgraph_control import Approvals, Control, Policy, Run
-from langgraph_control.audit.local_server import ADMIN, LocalServer
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.sinks.following import Following
-from langgraph_control.audit.sinks.otlp import OtlpSink
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.postgres.local_server import ADMIN, LocalServer
+from langgraph_control.audit.telemetry.sinks.following import Following
+from langgraph_control.audit.telemetry.sinks.otlp import OtlpSink
 
 PHOENIX: Final = Path(".venv-backends/bin/phoenix")
 STARTS_WITHIN_SECONDS: Final = 180.0

@@ -17,8 +17,8 @@ from demo.model import ScriptedSupport
 from demo.telling import say
 from demo.tickets import Ticket
 from langgraph_control import Control, ControlError, Policy
-from langgraph_control.audit.token_edits import add_token
-from langgraph_control.audit.token_file import TokenFile
+from langgraph_control.audit.people.token_edits import add_token
+from langgraph_control.audit.people.token_file import TokenFile
 from langgraph_control.console.address import Address
 from langgraph_control.console.serving import serve
 from langgraph_control.console.visiting import Console

@@ -8,8 +8,8 @@ from demo.ground import APPROVER
 from demo.telling import Teller
 from demo.worker import ACTOR
 from langgraph_control import Run
-from langgraph_control.audit.offline import Outcome
-from langgraph_control.audit.rotation import create_key
+from langgraph_control.audit.bundles.offline import Outcome
+from langgraph_control.audit.seals.rotation import create_key
 
 __all__ = ["evidence"]
 

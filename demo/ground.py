@@ -18,10 +18,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from langgraph_control import Policy
-from langgraph_control.audit.local_server import ADMIN, LocalServer
-from langgraph_control.audit.logins import LoginRole, add_login
-from langgraph_control.audit.migrate import migrate
-from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.postgres.local_server import ADMIN, LocalServer
+from langgraph_control.audit.postgres.logins import LoginRole, add_login
+from langgraph_control.audit.postgres.migrate import migrate
 from langgraph_control.errors import DatabaseRefused
 
 Admin: TypeAlias = psycopg.Connection[tuple[Any, ...]]

@@ -11,11 +11,11 @@ from demo.desk import Desk
 from demo.telling import Teller, say
 from demo.tickets import Outcome, Scene, Ticket
 from langgraph_control import Run
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.requests import RunActions
+from langgraph_control.audit.asking.rows import ActionRow
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.requests import RunActions
-from langgraph_control.audit.rows import ActionRow
-from langgraph_control.audit.verify import verify_run
+from langgraph_control.audit.trail.verify import verify_run
 
 __all__ = ["count"]
 

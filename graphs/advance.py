@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from langgraph_control.audit.asking.requests import RunRelease
+from langgraph_control.audit.asking.rows import Release, RunState
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.requests import RunRelease
-from langgraph_control.audit.rows import Release, RunState
 from langgraph_control.errors import DatabaseRefused, TrailUnavailable
 from langgraph_control.guards.run_reasons import RunReason
 from langgraph_control.guards.run_states import About, Standing, Wait, standing, stopped

@@ -16,10 +16,10 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 from langgraph.types import StreamMode
 
-from langgraph_control.audit.local_server import ADMIN, LocalServer
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.requests import FindRun
 from langgraph_control.audit.names import run_id as id_of_run
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.requests import FindRun
+from langgraph_control.audit.postgres.local_server import ADMIN, LocalServer
 from langgraph_control.errors import ContractError, RunRefused
 from langgraph_control.graphs.bind import bound
 from langgraph_control.graphs.govern import governed

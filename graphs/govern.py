@@ -6,7 +6,7 @@ from typing import Any
 from langchain_core.tools import BaseTool
 from langchain_core.tools import tool as as_tool
 
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import ContractError
 from langgraph_control.graphs.policies import Policies
 from langgraph_control.nodes.contracts import Contract, contract_of, resolve_contracts

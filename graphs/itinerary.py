@@ -7,11 +7,11 @@ from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
 
+from langgraph_control.audit.asking.questions import OpenQuestions, QuestionRow, answering, not_taken
+from langgraph_control.audit.asking.requests import FindRun, RunAcquire, RunActions, RunOpen
+from langgraph_control.audit.asking.rows import RunAnswer, RunLease, RunRow, RunState, Session
+from langgraph_control.audit.asking.wakes import RunSubmit, RunTake
 from langgraph_control.audit.names import question_id, question_name, run_name
-from langgraph_control.audit.questions import OpenQuestions, QuestionRow, answering, not_taken
-from langgraph_control.audit.requests import FindRun, RunAcquire, RunActions, RunOpen
-from langgraph_control.audit.rows import RunAnswer, RunLease, RunRow, RunState, Session
-from langgraph_control.audit.wakes import RunSubmit, RunTake
 from langgraph_control.errors import OperationRefused, RunRefused, UnknownRun
 from langgraph_control.graphs.advance import Ended
 from langgraph_control.graphs.journey import journey, refused, turn

@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from langgraph_control.audit.drives import DriveId
+from langgraph_control.audit.asking.requests import RunAcquire, RunBase, RunOpen
+from langgraph_control.audit.asking.rows import RunAnswer, RunLease, RunState
+from langgraph_control.audit.asking.wakes import RunSubmit, RunTake
+from langgraph_control.audit.connecting.drives import DriveId
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.requests import RunAcquire, RunBase, RunOpen
-from langgraph_control.audit.rows import RunAnswer, RunLease, RunState
-from langgraph_control.audit.wakes import RunSubmit, RunTake
 from langgraph_control.errors import ControlError, RunRefused, UnknownRun
 from langgraph_control.graphs.advance import Ended, Lease, LookAtThread, advance
 

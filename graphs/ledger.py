@@ -9,10 +9,10 @@ from typing import Final
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from langgraph_control.audit.leases import RunLeases
-from langgraph_control.audit.local_server import LocalServer
-from langgraph_control.audit.saver import ControlSaver
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.leases import RunLeases
+from langgraph_control.audit.connecting.saver import ControlSaver
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.postgres.local_server import LocalServer
 from langgraph_control.errors import DatabaseRefused
 from langgraph_control.graphs.policies import Policies
 from langgraph_control.graphs.runs import Runs

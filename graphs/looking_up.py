@@ -7,12 +7,12 @@ from uuid import UUID
 
 from langchain_core.messages import ToolMessage
 
-from langgraph_control.audit.differences import Seen, Thread
-from langgraph_control.audit.leases import RunLeases
-from langgraph_control.audit.ledger_rows import LedgerAction, LedgerRun, Standing
+from langgraph_control.audit.asking.ledger_rows import LedgerAction, LedgerRun, Standing
+from langgraph_control.audit.connecting.leases import RunLeases
+from langgraph_control.audit.connecting.saver import ControlSaver
+from langgraph_control.audit.keeping.differences import Seen, Thread
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.rebuilt import Change, Rebuilt
-from langgraph_control.audit.saver import ControlSaver
+from langgraph_control.audit.trail.rebuilt import Change, Rebuilt
 from langgraph_control.graphs.ledger import Ledger
 from langgraph_control.graphs.thread_view import thread_of
 from langgraph_control.graphs.walk import walk

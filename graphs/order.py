@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 
 from langchain_core.runnables import RunnableConfig
 
+from langgraph_control.audit.asking.requests import RunAcquire, RunOpen
+from langgraph_control.audit.asking.wakes import RunSubmit, RunTake
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.requests import RunAcquire, RunOpen
-from langgraph_control.audit.wakes import RunSubmit, RunTake
 from langgraph_control.errors import ContractError, RunRefused
 from langgraph_control.graphs.inputs import encode_input
 from langgraph_control.guards.policy import Policy

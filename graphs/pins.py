@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from langgraph_control.audit.pins import FilePin, Pin, S3Pin
+from langgraph_control.audit.seals.pins import FilePin, Pin, S3Pin
 from langgraph_control.errors import PinFailed, SealRefused
 from langgraph_control.graphs.notices.webhook import PORTS, Webhook
 from langgraph_control.guards.notices import secret_bytes

@@ -16,9 +16,9 @@ import psycopg_pool
 from procrastinate import exceptions, jobs
 from procrastinate.worker import Worker
 
-from langgraph_control.audit.connections import STALL_SECONDS, connection_string
-from langgraph_control.audit.database_errors import place
-from langgraph_control.audit.queue_schema import QUEUE_SCHEMA
+from langgraph_control.audit.connecting.connections import STALL_SECONDS, connection_string
+from langgraph_control.audit.connecting.database_errors import place
+from langgraph_control.audit.postgres.queue_schema import QUEUE_SCHEMA
 from langgraph_control.errors import QueueUnavailable
 from langgraph_control.graphs.wake_queue import Advance
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
-from langgraph_control.audit.attempts import Ignored
+from langgraph_control.audit.asking.attempts import Ignored
 from langgraph_control.graphs.advance import Thread
 
 __all__ = ["Decision", "Said", "Word", "read_resume"]

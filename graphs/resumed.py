@@ -8,11 +8,11 @@ from uuid import UUID
 
 import orjson
 
-from langgraph_control.audit.approvals import Approvals
-from langgraph_control.audit.attempts import Ignored, NoteAttempt
+from langgraph_control.audit.asking.attempts import Ignored, NoteAttempt
+from langgraph_control.audit.asking.requests import FindApproval
+from langgraph_control.audit.asking.rows import ApprovalRow
 from langgraph_control.audit.names import approval_id
-from langgraph_control.audit.requests import FindApproval
-from langgraph_control.audit.rows import ApprovalRow
+from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.errors import ApprovalRefused, ArgumentError
 from langgraph_control.graphs.order import worker_name
 from langgraph_control.graphs.resume_values import Decision, Word

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from langgraph_control.audit.asking.rows import ActionRow, RunRow
 from langgraph_control.audit.names import approval_name, run_name
-from langgraph_control.audit.rows import ActionRow, RunRow
 from langgraph_control.guards.lifecycle import State
 from langgraph_control.guards.run_reasons import RunReason, explained
 from langgraph_control.guards.run_states import RunState, next_step

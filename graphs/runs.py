@@ -12,12 +12,12 @@ from typing import Any, Final, cast
 from langgraph.errors import GraphBubbleUp, GraphDrained
 from langgraph.types import StateSnapshot
 
-from langgraph_control.audit.leases import RunLeases
+from langgraph_control.audit.asking.observing import Recall
+from langgraph_control.audit.asking.rows import RunRow, Session
+from langgraph_control.audit.connecting.leases import RunLeases
+from langgraph_control.audit.connecting.saver import ControlSaver
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.observing import Recall
-from langgraph_control.audit.rows import RunRow, Session
-from langgraph_control.audit.saver import ControlSaver
-from langgraph_control.audit.store import Store
 from langgraph_control.errors import ControlError, RunRefused
 from langgraph_control.graphs.advance import Drive, Driven, LookAtThread
 from langgraph_control.graphs.itinerary import ChangedPolicy, KnownSession, Snapshot

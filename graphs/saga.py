@@ -16,7 +16,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import NoRun
 from langgraph_control.graphs.saga_checks import checked_name, checked_steps, checked_tools
 from langgraph_control.nodes.contexts import current_run

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 
-from langgraph_control.audit.approvals import Approvals
+from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.errors import RunRefused
 from langgraph_control.graphs.bind import bound
 from langgraph_control.graphs.ledger import Ledger

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from langgraph_control.audit.identity import Identity
+from langgraph_control.audit.people.identity import Identity
 from langgraph_control.errors import NotAuthenticated
 
 __all__ = ["SERVER", "ServerUsers", "credential_of", "server_user"]

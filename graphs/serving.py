@@ -13,11 +13,11 @@ from uuid import UUID
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from langgraph_control.audit.approvals import Approvals
-from langgraph_control.audit.attempts import FindThreadRun, Ignored
+from langgraph_control.audit.asking.attempts import FindThreadRun, Ignored
+from langgraph_control.audit.asking.requests import FindRun, RunAcquire, RunOpen
+from langgraph_control.audit.asking.rows import RunRow
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.requests import FindRun, RunAcquire, RunOpen
-from langgraph_control.audit.rows import RunRow
+from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.errors import RunRefused
 from langgraph_control.graphs.advance import Ended
 from langgraph_control.graphs.itinerary import Snapshot, found_run, in_force

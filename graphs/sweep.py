@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from langgraph_control.audit.asking.wakes import DueRun, FindDue, Why
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.store import Store
-from langgraph_control.audit.wakes import DueRun, FindDue, Why
 from langgraph_control.errors import ControlError
 from langgraph_control.graphs.wake_queue import WakeQueue
 

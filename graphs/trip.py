@@ -10,7 +10,7 @@ from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
 from langgraph.types import Command, StreamMode
 
-from langgraph_control.audit.drives import RUN_KEY, drive_name
+from langgraph_control.audit.connecting.drives import RUN_KEY, drive_name
 from langgraph_control.audit.names import run_name
 from langgraph_control.graphs.advance import Drive, Driven
 from langgraph_control.graphs.bind import version_of

@@ -4,9 +4,9 @@ import asyncio
 import logging
 from typing import Final
 
-from langgraph_control.audit.restored import SameServer
-from langgraph_control.audit.retention_requests import MonthsAhead
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.keeping.requests import MonthsAhead
+from langgraph_control.audit.keeping.restored import SameServer
 from langgraph_control.errors import ControlError
 
 __all__ = ["upkeep"]

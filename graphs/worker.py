@@ -14,10 +14,10 @@ from uuid import UUID
 
 from langgraph.runtime import RunControl
 
+from langgraph_control.audit.asking.rows import RunAnswer, RunLease, RunState
+from langgraph_control.audit.asking.wakes import RunTake
+from langgraph_control.audit.connecting.notifications import Notifications
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.notifications import Notifications
-from langgraph_control.audit.rows import RunAnswer, RunLease, RunState
-from langgraph_control.audit.wakes import RunTake
 from langgraph_control.errors import ControlError, QueueUnavailable
 from langgraph_control.graphs.advance import Ended
 from langgraph_control.graphs.itinerary import working

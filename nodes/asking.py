@@ -4,7 +4,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from langgraph_control.audit.questions import Asked, AskUser
+from langgraph_control.audit.asking.questions import Asked, AskUser
 from langgraph_control.guards.decisions import Decision, Verb
 from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.steps import Refused

@@ -7,10 +7,10 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, TypeVar
 
-from langgraph_control.audit import transactions
-from langgraph_control.audit.failures import LedgerRefused
-from langgraph_control.audit.ledger import Settle
-from langgraph_control.audit.transaction_ends import aundo, awas_committed, has_failed
+from langgraph_control.audit.asking.ledger import Settle
+from langgraph_control.audit.connecting import transactions
+from langgraph_control.audit.connecting.failures import LedgerRefused
+from langgraph_control.audit.connecting.transaction_ends import aundo, awas_committed, has_failed
 from langgraph_control.errors import TrailUnavailable
 from langgraph_control.guards.checks import Failed
 from langgraph_control.guards.signals import SystemState

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from langgraph_control.audit import ledger
-from langgraph_control.audit.ledger import Claimed, Outcome, Reason, Settle
+from langgraph_control.audit.asking import ledger
+from langgraph_control.audit.asking.ledger import Claimed, Outcome, Reason, Settle
 from langgraph_control.guards.classification import classify
 from langgraph_control.guards.failures import Failure, Fault, Sent, Verdict
 from langgraph_control.guards.lifecycle import Kind, State

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from langgraph_control.audit.ledger import Claimed, Reason
+from langgraph_control.audit.asking.ledger import Claimed, Reason
 from langgraph_control.audit.names import approval_name, question_name
 from langgraph_control.guards.canonical import observed_bytes, observed_identity_bytes
 from langgraph_control.guards.redaction import REDACTED, covered, paths_inside

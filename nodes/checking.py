@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from typing import Any
 
-from langgraph_control.audit.signal_requests import IsStored
+from langgraph_control.audit.asking.signal_requests import IsStored
 from langgraph_control.guards.checks import Proposal, tightened
 from langgraph_control.guards.decisions import Decision, Verb
 from langgraph_control.guards.signals import Signals

@@ -16,8 +16,8 @@ from typing import Any, Final, cast
 from urllib.parse import quote
 from uuid import UUID
 
-from langgraph_control.audit.drives import RUN_KEY, DriveId, drive_of
-from langgraph_control.audit.span_ids import span_id, trace_id
+from langgraph_control.audit.connecting.drives import RUN_KEY, DriveId, drive_of
+from langgraph_control.audit.telemetry.span_ids import span_id, trace_id
 from langgraph_control.errors import NoRun
 from langgraph_control.nodes.action import Action
 from langgraph_control.nodes.bubbles import RunTakenOver

@@ -15,10 +15,10 @@ from contextvars import copy_context
 from threading import Thread
 from typing import Any, TypeVar
 
-from langgraph_control.audit import transactions
-from langgraph_control.audit.failures import LedgerRefused
-from langgraph_control.audit.ledger import Settle
-from langgraph_control.audit.transaction_ends import has_failed, undo, was_committed
+from langgraph_control.audit.asking.ledger import Settle
+from langgraph_control.audit.connecting import transactions
+from langgraph_control.audit.connecting.failures import LedgerRefused
+from langgraph_control.audit.connecting.transaction_ends import has_failed, undo, was_committed
 from langgraph_control.errors import TrailUnavailable
 from langgraph_control.guards.checks import Failed
 from langgraph_control.guards.signals import SystemState

@@ -6,8 +6,8 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
-from langgraph_control.audit.authority_requests import EditTaken
-from langgraph_control.audit.ledger import Claimed
+from langgraph_control.audit.asking.authority_requests import EditTaken
+from langgraph_control.audit.asking.ledger import Claimed
 from langgraph_control.guards.canonical import from_canonical
 from langgraph_control.guards.redaction import paths_inside
 from langgraph_control.nodes import requests as ask

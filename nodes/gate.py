@@ -9,7 +9,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from langgraph_control.audit.ledger import Answer, Claim, Claimed, Reason
+from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Reason
 from langgraph_control.audit.names import question_name
 from langgraph_control.guards.decisions import Decision, Verb
 from langgraph_control.guards.retries import backoff_seconds

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
-from langgraph_control.audit.signal_requests import ActionProgress, Look, Looked
+from langgraph_control.audit.asking.signal_requests import ActionProgress, Look, Looked
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.signals import Progress, Signals, SystemState
 from langgraph_control.nodes import requests as ask

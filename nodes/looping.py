@@ -10,7 +10,7 @@ from typing import Any, Final
 from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
-from langgraph_control.audit.observing import KeepStep
+from langgraph_control.audit.asking.observing import KeepStep
 from langgraph_control.guards.loops import Loop, LoopRules, Step
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.call import GovernedCall

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from langgraph.errors import GraphBubbleUp
 
-from langgraph_control.audit.ledger import Reason
-from langgraph_control.audit.observing import Observe, Observed, ObservedAs, Seen
+from langgraph_control.audit.asking.ledger import Reason
+from langgraph_control.audit.asking.observing import Observe, Observed, ObservedAs, Seen
 from langgraph_control.guards.canonical import observed, observed_bytes
 from langgraph_control.guards.classification import classify
 from langgraph_control.guards.failures import Failure, Fault

@@ -4,9 +4,9 @@ from collections.abc import Generator
 from enum import StrEnum
 from typing import Any, Final
 
-from langgraph_control.audit.ledger import Claimed, Outcome, Settle, Settled, Verdict
-from langgraph_control.audit.requests import LastError
-from langgraph_control.audit.wakes import NotifyWaiters
+from langgraph_control.audit.asking.ledger import Claimed, Outcome, Settle, Settled, Verdict
+from langgraph_control.audit.asking.requests import LastError
+from langgraph_control.audit.asking.wakes import NotifyWaiters
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT, Action
 from langgraph_control.nodes.call import GovernedCall, View, as_record, holds

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from langgraph_control.audit.ledger import Claimed, Reason
+from langgraph_control.audit.asking.ledger import Claimed, Reason
 from langgraph_control.guards.approvals import REJECTIONS
 from langgraph_control.guards.decisions import Decision
 from langgraph_control.nodes.call import GovernedCall

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from langgraph_control.audit.drives import DriveId
+from langgraph_control.audit.connecting.drives import DriveId
 from langgraph_control.guards.checks import NamedCheck
 from langgraph_control.guards.policy import Policy
 from langgraph_control.nodes.run_memory import RunMemory

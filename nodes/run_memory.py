@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
-from langgraph_control.audit.observing import Fallback, Recall
+from langgraph_control.audit.asking.observing import Fallback, Recall
 from langgraph_control.guards.loops import Loop, LoopRules, Step, alike, judge, last_like, noted
 
 __all__ = ["RunMemory"]

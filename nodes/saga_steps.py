@@ -11,8 +11,8 @@ from typing import Any, Final, TypeAlias, TypedDict
 from langchain_core.tools import BaseTool
 from pydantic import ValidationError
 
-from langgraph_control.audit.ledger import Reason
-from langgraph_control.audit.sagas import ReadSaga, SagaRow
+from langgraph_control.audit.asking.ledger import Reason
+from langgraph_control.audit.asking.sagas import ReadSaga, SagaRow
 from langgraph_control.errors import ArgumentError, ContractError, KeyConflict, WriteRefused
 from langgraph_control.guards.canonical import from_canonical, normalise
 from langgraph_control.guards.keys import saga_id

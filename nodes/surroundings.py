@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
-from langgraph_control.audit import transactions
-from langgraph_control.audit.drives import DriveId
-from langgraph_control.audit.failures import LedgerRefused
-from langgraph_control.audit.health import Report
-from langgraph_control.audit.signal_requests import SystemRow, Systems
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.health import Report
+from langgraph_control.audit.asking.signal_requests import SystemRow, Systems
+from langgraph_control.audit.connecting import transactions
+from langgraph_control.audit.connecting.drives import DriveId
+from langgraph_control.audit.connecting.failures import LedgerRefused
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import SchemaMismatch, TrailUnavailable
 from langgraph_control.guards.signals import NO_SYSTEM_STATE, SystemState
 from langgraph_control.nodes import requests as ask

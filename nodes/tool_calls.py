@@ -11,7 +11,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.pydantic import get_fields
 from pydantic import ValidationError
 
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import ArgumentError, ContractError, GraphRefused, KeyConflict, NoRun, WriteRefused
 from langgraph_control.guards.canonical import canonical_bytes, normalise, refuse_money_floats
 from langgraph_control.guards.signals import Impact

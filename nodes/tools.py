@@ -16,7 +16,7 @@ from langchain_core.tools import BaseTool, StructuredTool, Tool
 from langchain_core.tools.base import _get_runnable_config_param
 from pydantic import PrivateAttr
 
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import ArgumentError, ContractError
 from langgraph_control.nodes.async_drivers import adrive
 from langgraph_control.nodes.contracts import Contract, contract_of

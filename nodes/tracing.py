@@ -11,7 +11,7 @@ from uuid import UUID
 from opentelemetry import context
 from opentelemetry.trace import NonRecordingSpan, get_current_span, set_span_in_context
 
-from langgraph_control.audit.span_ids import root_context, trace_id
+from langgraph_control.audit.telemetry.span_ids import root_context, trace_id
 
 __all__ = ["callers_traceparent", "in_trace"]
 

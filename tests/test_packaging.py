@@ -16,7 +16,7 @@ SHIPPED = {".py", ".sql", ".typed", ".html", ".css", ".js", ".svg", ".txt"}
 # Run with the wheel's unpacked files before everything else on the path.
 USE_THE_WHEEL = """
 import langgraph_control, sys
-from langgraph_control.audit.migrate import migrations
+from langgraph_control.audit.postgres.migrate import migrations
 print(langgraph_control.__file__.startswith(sys.argv[1]), len(migrations()))
 """
 
@@ -97,7 +97,8 @@ def test_sdist_is_whole(built: tuple[Path, Path, Path]) -> None:
     """The source distribution holds the rooms, the tests and the licence, and no generated files."""
     with tarfile.open(built[1]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"LICENSE", "README.md", "pyproject.toml", "audit/migrate.py", "tests/conftest.py", "Makefile"} <= names
+    assert {"LICENSE", "README.md", "pyproject.toml", "tests/conftest.py", "Makefile"} <= names
+    assert {"audit/postgres/migrate.py", "audit/sql/statements.sql"} <= names
     assert [name for name in names if "__pycache__" in name or name.startswith((".venv", "dist/", ".git/"))] == []
 
 

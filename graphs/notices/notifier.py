@@ -15,10 +15,17 @@ from uuid import uuid4
 
 import orjson
 
+from langgraph_control.audit.asking.notices import (
+    DueNotice,
+    NoticeState,
+    ServeSinks,
+    SettleNotice,
+    TakeNotice,
+    notice_of,
+)
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import approval_name
-from langgraph_control.audit.notices import DueNotice, NoticeState, ServeSinks, SettleNotice, TakeNotice, notice_of
-from langgraph_control.audit.seals import Checkpoints, newest_note
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.seals.requests import Checkpoints, newest_note
 from langgraph_control.errors import ControlError
 from langgraph_control.graphs.notices.sink import Sink, Told
 from langgraph_control.guards.retries import backoff_seconds

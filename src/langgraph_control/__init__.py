@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from langgraph_control.audit.approvals import Approvals
+    from langgraph_control.audit.people.approvals import Approvals
     from langgraph_control.errors import ControlError
     from langgraph_control.graphs.control import Control
     from langgraph_control.graphs.run import Run
@@ -37,7 +37,7 @@ __all__ = [
 _HOMES = {
     "ABSENT": "nodes.contracts",
     "Action": "nodes.contracts",
-    "Approvals": "audit.approvals",
+    "Approvals": "audit.people.approvals",
     "Call": "nodes.contracts",
     "Control": "graphs.control",
     "ControlError": "errors",

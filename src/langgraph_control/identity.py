@@ -1,9 +1,9 @@
 """How a service finds out who a person is: what ``Approvals(dsn, authenticator=…)`` and the console take."""
 
-from langgraph_control.audit.identity import Authenticator, Identity, NotAuthenticated
-from langgraph_control.audit.oidc import OpenIDConnect
-from langgraph_control.audit.sign_in import authenticator_from
-from langgraph_control.audit.token_file import TokenFile
+from langgraph_control.audit.people.identity import Authenticator, Identity, NotAuthenticated
+from langgraph_control.audit.people.oidc import OpenIDConnect
+from langgraph_control.audit.people.sign_in import authenticator_from
+from langgraph_control.audit.people.token_file import TokenFile
 
 __all__ = [
     "Authenticator",

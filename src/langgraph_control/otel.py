@@ -9,12 +9,12 @@ from uuid import UUID
 
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.export import export_runs
+from langgraph_control.audit.asking.requests import FindRun
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id as id_of
-from langgraph_control.audit.parked_spans import ParkedSpans
-from langgraph_control.audit.requests import FindRun
-from langgraph_control.audit.span_ids import span_id, trace_id, traceparent
+from langgraph_control.audit.telemetry.export import export_runs
+from langgraph_control.audit.telemetry.parked_spans import ParkedSpans
+from langgraph_control.audit.telemetry.span_ids import span_id, trace_id, traceparent
 from langgraph_control.errors import UnknownRun
 
 __all__ = ["ParkedSpans", "export_run", "span_id", "trace_id", "traceparent"]

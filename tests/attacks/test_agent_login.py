@@ -9,13 +9,13 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 
 from langgraph_control import Control, Run
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.logins import add_login
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.requests import FindApproval, FindRun, Inbox, NewestRuns, RunActions, RunEntries
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id, run_id
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.requests import FindApproval, FindRun, Inbox, NewestRuns, RunActions, RunEntries
-from langgraph_control.audit.rows import RunState
-from langgraph_control.audit.verify import verify_run
+from langgraph_control.audit.postgres.logins import add_login
+from langgraph_control.audit.trail.verify import verify_run
 from tests.support.desk import POLICY, Desk, new_trigger
 from tests.support.postgres import Database
 

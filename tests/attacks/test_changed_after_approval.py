@@ -10,10 +10,10 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from langgraph_control import Approvals, Run, current_action, writes
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.rows import RunState
-from langgraph_control.audit.verify import verify_run
+from langgraph_control.audit.trail.verify import verify_run
 from langgraph_control.errors import ContractError, NoRun
 from tests.support.desk import Desk
 from tests.support.scripted_model import call, calls

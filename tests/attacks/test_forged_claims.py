@@ -9,12 +9,12 @@ import psycopg
 import pytest
 
 from langgraph_control import Policy
-from langgraph_control.audit.authority_requests import Edit
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.ledger import Answer, Claim, Claimed, Outcome
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.requests import FindRun, Inbox, NewestRuns, RunEntries, RunRelease, Vote
-from langgraph_control.audit.rows import ApprovalRow, Release, RunState, Voted, Voting
+from langgraph_control.audit.asking.authority_requests import Edit
+from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Outcome
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.requests import FindRun, Inbox, NewestRuns, RunEntries, RunRelease, Vote
+from langgraph_control.audit.asking.rows import ApprovalRow, Release, RunState, Voted, Voting
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.errors import DatabaseRefused
 from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database

@@ -8,8 +8,8 @@ import pytest
 from langgraph.types import Command
 
 from langgraph_control import Run
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import approval_id, run_id
-from langgraph_control.audit.rows import RunState
 from langgraph_control.errors import RunRefused
 from tests.support.desk import Desk, How
 from tests.support.front_desk import FrontDesk, User

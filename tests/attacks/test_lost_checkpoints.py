@@ -8,7 +8,7 @@ import pytest
 from langgraph.graph import START, StateGraph
 
 from langgraph_control import Run
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.asking.rows import RunState
 from tests.support.desk import Desk
 
 

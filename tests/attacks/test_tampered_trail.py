@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from langgraph_control.audit.offline import Outcome
+from langgraph_control.audit.bundles.offline import Outcome
 from tests.support.postgres import Database
 from tests.support.sealing import SealedRecord
 from tests.support.tampering import ATTACKS, Attack, Hand

@@ -12,8 +12,8 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from langgraph_control.audit.logins import LoginRole, add_login
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.postgres.logins import LoginRole, add_login
 from tests.support.postgres import Database
 from tests.support.trails import FINANCE, TrailWriter
 

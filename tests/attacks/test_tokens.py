@@ -14,13 +14,13 @@ import psycopg
 import pytest
 
 from langgraph_control import Approvals, Control, Policy, Run
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.identity import NotAuthenticated
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.rows import Voting
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id, run_id
-from langgraph_control.audit.oidc import OpenIDConnect
-from langgraph_control.audit.provider_keys import ProviderKeys
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.rows import Voting
+from langgraph_control.audit.people.identity import NotAuthenticated
+from langgraph_control.audit.people.oidc import OpenIDConnect
+from langgraph_control.audit.people.provider_keys import ProviderKeys
 from langgraph_control.errors import ApprovalRefused
 from langgraph_control.guards.run_states import RunState
 from tests.support.desk import Desk, new_trigger

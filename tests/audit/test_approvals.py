@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from langgraph_control import Approvals, Control, Policy, Run
-from langgraph_control.audit.approvals import APPROVER_DSN_VARIABLE, REFUSALS
-from langgraph_control.audit.logins import add_login
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.rows import Voting
 from langgraph_control.audit.names import approval_id, approval_name, run_id, run_name
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.rows import Voting
+from langgraph_control.audit.people.approvals import APPROVER_DSN_VARIABLE, REFUSALS
+from langgraph_control.audit.postgres.logins import add_login
 from langgraph_control.errors import ApprovalRefused, DatabaseRefused, UnknownRun
 from langgraph_control.guards.approvals import Refusal
 from tests.support.desk import Desk, new_trigger, publish

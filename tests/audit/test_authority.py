@@ -11,12 +11,12 @@ import psycopg
 import pytest
 
 from langgraph_control import Approvals, Control, Policy, Run
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.ledger import Answer, Outcome
-from langgraph_control.audit.logins import add_login
+from langgraph_control.audit.asking.ledger import Answer, Outcome
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.rows import RunState, Voting
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id, run_id
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.rows import RunState, Voting
+from langgraph_control.audit.postgres.logins import add_login
 from langgraph_control.errors import ApprovalRefused, ArgumentError
 from tests.support.complete_entries import incomplete_entries
 from tests.support.desk import Desk, new_trigger, told

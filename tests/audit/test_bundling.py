@@ -10,14 +10,14 @@ import orjson
 import psycopg
 import pytest
 
-from langgraph_control.audit import offline
-from langgraph_control.audit.approvals import Approvals
-from langgraph_control.audit.bundling import chains_since, export_bundle, receipt
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.erasure import retain
-from langgraph_control.audit.offline import Outcome
-from langgraph_control.audit.requests import FindTenantChain, NewestRuns
-from langgraph_control.audit.rotation import rotate_key
+from langgraph_control.audit.asking.requests import FindTenantChain, NewestRuns
+from langgraph_control.audit.bundles import offline
+from langgraph_control.audit.bundles.bundling import chains_since, export_bundle, receipt
+from langgraph_control.audit.bundles.offline import Outcome
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.keeping.erasure import retain
+from langgraph_control.audit.people.approvals import Approvals
+from langgraph_control.audit.seals.rotation import rotate_key
 from langgraph_control.audit.whole_file import whole_file
 from langgraph_control.errors import ControlError
 from tests.support.postgres import Database

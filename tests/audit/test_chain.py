@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from langgraph_control.audit.chain import ZERO, commitment_to, entry_hash
-from langgraph_control.audit.ledger import Outcome
+from langgraph_control.audit.asking.ledger import Outcome
+from langgraph_control.audit.trail.chain import ZERO, commitment_to, entry_hash
 from tests.support.postgres import Database
 from tests.support.trails import TrailWriter
 

@@ -8,8 +8,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_control.audit.checkpoints import Checkpoint, NotACheckpointError, SignedCheckpoint, VerifierKey, sign
-from langgraph_control.audit.signers import key_hash
+from langgraph_control.audit.seals.checkpoints import (
+    Checkpoint,
+    NotACheckpointError,
+    SignedCheckpoint,
+    VerifierKey,
+    sign,
+)
+from langgraph_control.audit.seals.signers import key_hash
 
 # Made by golang.org/x/mod/sumdb/note.
 ORIGIN = "langgraph-control/0123456789abcdef0123456789abcdef"

@@ -11,12 +11,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from langgraph_control.audit import combining
-from langgraph_control.audit.combining import Combiner
-from langgraph_control.audit.failures import LedgerRefused
-from langgraph_control.audit.ledger import Answer, Claim, Verdict
-from langgraph_control.audit.requests import RunEntries
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.ledger import Answer, Claim, Verdict
+from langgraph_control.audit.asking.requests import RunEntries
+from langgraph_control.audit.connecting import combining
+from langgraph_control.audit.connecting.combining import Combiner
+from langgraph_control.audit.connecting.failures import LedgerRefused
+from langgraph_control.audit.connecting.store import Store
 from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database
 from tests.support.waiting import until

@@ -14,9 +14,9 @@ import pytest
 from bench.counting import Counts, count
 from bench.governed import CONTRACT, GovernedRun
 from langgraph_control import writes
-from langgraph_control.audit.postgres_programs import programs_on_the_path
-from langgraph_control.audit.postgres_server import PostgresServer
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.postgres.programs import programs_on_the_path
+from langgraph_control.audit.postgres.server import PostgresServer
 from tests.support.postgres import Database, cloned, make_data_folder, template
 
 # As many calls as were made before: each page of the indexes splits once meanwhile, so that its share is neither missed

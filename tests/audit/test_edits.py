@@ -13,11 +13,11 @@ from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
 from langgraph_control import Approvals, Control, Policy, Run, writes
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id, run_id
-from langgraph_control.audit.operators import Operators
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.people.operators import Operators
 from langgraph_control.errors import ApprovalRefused, ArgumentError
 from langgraph_control.nodes.results import with_note
 from tests.support.desk import GO, Desk, How, new_trigger, publish, told

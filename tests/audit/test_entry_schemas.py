@@ -9,16 +9,16 @@ import psycopg
 import pytest
 from jsonschema import Draft202012Validator
 
-from langgraph_control.audit.attempts import Ignored, NoteAttempt
-from langgraph_control.audit.authority_requests import Edit, EditTaken
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.entries import Entry
-from langgraph_control.audit.entry_schemas import EVENTS, problems, schema_of
-from langgraph_control.audit.migrate import migrations
+from langgraph_control.audit.asking.attempts import Ignored, NoteAttempt
+from langgraph_control.audit.asking.authority_requests import Edit, EditTaken
+from langgraph_control.audit.asking.operator_requests import Cancel, Freeze, Scope
+from langgraph_control.audit.asking.questions import Answer, AskUser
+from langgraph_control.audit.asking.requests import FindTenantChain
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.operator_requests import Cancel, Freeze, Scope
-from langgraph_control.audit.questions import Answer, AskUser
-from langgraph_control.audit.requests import FindTenantChain
+from langgraph_control.audit.postgres.migrate import migrations
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.entry_schemas import EVENTS, problems, schema_of
 from tests.support.complete_entries import note_events
 from tests.support.desk import Desk, new_trigger
 from tests.support.postgres import Database

@@ -10,14 +10,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.erasure import Erased, ErasureScope, Selection, erase
-from langgraph_control.audit.ledger import Answer, Outcome
-from langgraph_control.audit.logins import add_login
-from langgraph_control.audit.requests import FindApproval, FindTenantChain
-from langgraph_control.audit.retention_requests import HoldLift, Holds, HoldScope, HoldSet
-from langgraph_control.audit.rows import RunState
-from langgraph_control.audit.verify import verify_all, verify_run
+from langgraph_control.audit.asking.ledger import Answer, Outcome
+from langgraph_control.audit.asking.requests import FindApproval, FindTenantChain
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.keeping.erasure import Erased, ErasureScope, Selection, erase
+from langgraph_control.audit.keeping.requests import HoldLift, Holds, HoldScope, HoldSet
+from langgraph_control.audit.postgres.logins import add_login
+from langgraph_control.audit.trail.verify import verify_all, verify_run
 from langgraph_control.errors import ControlError, DatabaseRefused, OperationRefused
 from tests.support.complete_entries import incomplete_entries
 from tests.support.postgres import Database
@@ -327,7 +327,7 @@ def test_by_age_only_what_is_over_and_old_enough_goes(trail: TrailWriter) -> Non
     told_run(trail, "ticket/new")
     before = datetime.now(UTC) + timedelta(days=5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("langgraph_control.audit.erasure.RUNS_A_PART", 2)
+        patch.setattr("langgraph_control.audit.keeping.erasure.RUNS_A_PART", 2)
         done = erase(trail.database.admin, Selection(scope=ErasureScope.AGE, before=before), comment="old", told=TOLD)
     assert done.runs == len(old)
     assert told_anywhere(trail.database) != []

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from langgraph_control.audit.approvals import Approvals
-from langgraph_control.audit.rows import Voting
+from langgraph_control.audit.asking.rows import Voting
+from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.errors import ApprovalRefused
 from tests.support.postgres import PEOPLE, Database
 from tests.support.trails import FINANCE, OpenRun, TrailWriter

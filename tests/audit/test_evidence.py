@@ -7,10 +7,10 @@ from uuid import UUID
 import orjson
 import pytest
 
-from langgraph_control.audit.approvals import Approvals
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.evidence import Evidence, FindEvidence
+from langgraph_control.audit.asking.evidence import Evidence, FindEvidence
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_name
+from langgraph_control.audit.people.approvals import Approvals
 from tests.support.postgres import Database
 from tests.support.trails import OpenRun, TrailWriter
 

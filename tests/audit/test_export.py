@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from langgraph_control.audit.entries import Entry
-from langgraph_control.audit.export import export_spans, otlp_exporter
-from langgraph_control.audit.spans import span_id, spans, trace_id
+from langgraph_control.audit.telemetry.export import export_spans, otlp_exporter
+from langgraph_control.audit.telemetry.spans import span_id, spans, trace_id
+from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.errors import ControlError, UnknownRun
 from langgraph_control.otel import export_run
 from tests.support.postgres import Database

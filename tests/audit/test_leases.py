@@ -9,10 +9,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from langgraph_control.audit.leases import LEASE_MS, RunLeases
-from langgraph_control.audit.requests import FindRun, RunAcquire
-from langgraph_control.audit.rows import RunLease
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.requests import FindRun, RunAcquire
+from langgraph_control.audit.asking.rows import RunLease
+from langgraph_control.audit.connecting.leases import LEASE_MS, RunLeases
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import TrailUnavailable
 from tests.support.ledger_requests import run_open
 from tests.support.postgres import Database

@@ -12,10 +12,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from langgraph_control.audit import local_server, postgres_programs
-from langgraph_control.audit.local_server import LocalLogin, LocalServer
-from langgraph_control.audit.postgres_programs import find_programs
-from langgraph_control.audit.postgres_server import PostgresServer
+from langgraph_control.audit.postgres import local_server
+from langgraph_control.audit.postgres import programs as postgres_programs
+from langgraph_control.audit.postgres.local_server import LocalLogin, LocalServer
+from langgraph_control.audit.postgres.programs import find_programs
+from langgraph_control.audit.postgres.server import PostgresServer
 from langgraph_control.errors import LocalServerError, SchemaMismatch
 
 PATIENCE_SECONDS = 60
@@ -24,7 +25,7 @@ PATIENCE_SECONDS = 60
 USER_PROGRAM = """
 import sys
 from pathlib import Path
-from langgraph_control.audit.postgres_server import PostgresServer
+from langgraph_control.audit.postgres.server import PostgresServer
 with PostgresServer.start(Path(sys.argv[1])) as server:
     print("up", flush=True)
     sys.stdin.readline()

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from langgraph_control.audit.ledger import Claim, Outcome
-from langgraph_control.audit.rows import RunAnswer
-from langgraph_control.audit.signal_requests import ActionProgress, Look, Looked
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.ledger import Claim, Outcome
+from langgraph_control.audit.asking.rows import RunAnswer
+from langgraph_control.audit.asking.signal_requests import ActionProgress, Look, Looked
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.guards.signals import Equal, Prior
 from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database

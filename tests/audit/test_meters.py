@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from langgraph_control.audit import meter_names as metrics
-from langgraph_control.audit.gauges import readings
-from langgraph_control.audit.meter_names import METRICS, Kind
-from langgraph_control.audit.rows import RunState
-from langgraph_control.audit.seals import Seal
-from langgraph_control.audit.sinks.following import Following
-from langgraph_control.audit.sinks.otlp import OtlpSink
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.seals.requests import Seal
+from langgraph_control.audit.telemetry import meter_names as metrics
+from langgraph_control.audit.telemetry.gauges import readings
+from langgraph_control.audit.telemetry.meter_names import METRICS, Kind
+from langgraph_control.audit.telemetry.sinks.following import Following
+from langgraph_control.audit.telemetry.sinks.otlp import OtlpSink
 from tests.support.collector import collector
 from tests.support.postgres import Database
 from tests.support.trails import TrailWriter

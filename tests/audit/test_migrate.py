@@ -12,11 +12,11 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from langgraph_control.audit import migrate as migrate_module
-from langgraph_control.audit.admin_session import alone, connect
-from langgraph_control.audit.logins import add_login
-from langgraph_control.audit.migrate import check_schema, migrate, migrations
-from langgraph_control.audit.postgres_server import PostgresServer
+from langgraph_control.audit.postgres import migrate as migrate_module
+from langgraph_control.audit.postgres.admin_session import alone, connect
+from langgraph_control.audit.postgres.logins import add_login
+from langgraph_control.audit.postgres.migrate import check_schema, migrate, migrations
+from langgraph_control.audit.postgres.server import PostgresServer
 from langgraph_control.errors import ControlError, DatabaseRefused, SchemaMismatch, TrailUnavailable
 from tests.support.postgres import Database
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from langgraph_control.audit.notifications import PAYLOAD_RUNS_MAX, Notifications
+from langgraph_control.audit.connecting.notifications import PAYLOAD_RUNS_MAX, Notifications
 from langgraph_control.errors import DatabaseRefused, TrailUnavailable, WorkerRefused
 from tests.support.postgres import Database
 from tests.support.waiting import auntil

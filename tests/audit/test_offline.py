@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_control.audit import offline, tree
-from langgraph_control.audit.offline import Outcome
+from langgraph_control.audit.bundles import offline
+from langgraph_control.audit.bundles.offline import Outcome
+from langgraph_control.audit.seals import tree
 from tests.support.bundles import ORIGIN, POLICY, Log, SigningKey, rewritten, verified
 
 VERIFIER = Path(offline.__file__)

@@ -17,10 +17,10 @@ import jwt.api_jws
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from langgraph_control.audit.fetching import CannotFetch, fetch_json, may_fetch
-from langgraph_control.audit.identity import Identity, NotAuthenticated
-from langgraph_control.audit.oidc import ALGORITHMS, OpenIDConnect
-from langgraph_control.audit.provider_keys import ProviderKeys
+from langgraph_control.audit.people.fetching import CannotFetch, fetch_json, may_fetch
+from langgraph_control.audit.people.identity import Identity, NotAuthenticated
+from langgraph_control.audit.people.oidc import ALGORITHMS, OpenIDConnect
+from langgraph_control.audit.people.provider_keys import ProviderKeys
 from langgraph_control.errors import SignInError
 from tests.support.openid_provider import AUDIENCE, Provider, new_key, openid_provider, public_jwk, public_pem
 
@@ -573,7 +573,7 @@ def test_the_missing_extra_is_named() -> None:
     """Without PyJWT the error says which extra to install, and the rest of the package works."""
     program = (
         "import sys; sys.modules['jwt'] = None\n"
-        "from langgraph_control.audit.oidc import OpenIDConnect\n"
+        "from langgraph_control.audit.people.oidc import OpenIDConnect\n"
         "try: OpenIDConnect('https://id.acme.example', 'a')\n"
         "except Exception as error: print(error)\n"
     )

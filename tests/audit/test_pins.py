@@ -13,8 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from langgraph_control.audit.checkpoints import SignedCheckpoint, sign
-from langgraph_control.audit.pins import FilePin, S3Pin, pinned_notes
+from langgraph_control.audit.seals.checkpoints import SignedCheckpoint, sign
+from langgraph_control.audit.seals.pins import FilePin, S3Pin, pinned_notes
 from langgraph_control.errors import PinFailed
 from tests.audit.test_checkpoints import GO, GO_NOTE, ORIGIN
 

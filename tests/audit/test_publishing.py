@@ -7,14 +7,14 @@ import psycopg
 import pytest
 
 from langgraph_control import Approvals, Control, Policy, Run
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.rows import Voting
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id, run_id
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.reconstruct import reconstruct
-from langgraph_control.audit.rows import Voting
-from langgraph_control.audit.spans import spans
-from langgraph_control.audit.verify import verify_run
+from langgraph_control.audit.telemetry.spans import spans
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.reconstruct import reconstruct
+from langgraph_control.audit.trail.verify import verify_run
 from tests.support.desk import Desk, new_trigger
 from tests.support.postgres import Database
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from procrastinate.schema import SchemaManager
 
-from langgraph_control.audit.migrate import migrate
+from langgraph_control.audit.postgres.migrate import migrate
 from tests.support.postgres import Database
 
 OURS = "(SELECT oid FROM pg_namespace WHERE nspname = 'control_queue')"

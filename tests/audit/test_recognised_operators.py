@@ -11,17 +11,17 @@ import pytest
 from langchain.agents import create_agent
 
 from langgraph_control import Control, Policy, Run, writes
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.entries import Entry
-from langgraph_control.audit.identity import Identity, NotAuthenticated
+from langgraph_control.audit.asking.operator_requests import Resolution, Scope
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.requests import FindTenantChain
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.operator_requests import Resolution, Scope
-from langgraph_control.audit.operators import Operators
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.requests import FindTenantChain
-from langgraph_control.audit.sentences import sentence
-from langgraph_control.audit.token_edits import add_token
-from langgraph_control.audit.token_file import TokenFile, token_hash
+from langgraph_control.audit.people.identity import Identity, NotAuthenticated
+from langgraph_control.audit.people.operators import Operators
+from langgraph_control.audit.people.token_edits import add_token
+from langgraph_control.audit.people.token_file import TokenFile, token_hash
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.errors import OperationRefused
 from langgraph_control.guards.run_states import RunState
 from tests.support.desk import Desk, new_trigger

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.differences import Kind, Seen, Thread, differences
-from langgraph_control.audit.entries import Entry
-from langgraph_control.audit.follows import possible_states
-from langgraph_control.audit.ledger_rows import LedgerActions, LedgerRequests, LedgerRuns, Standing
-from langgraph_control.audit.reconcile import reconcile, reconcile_rest
-from langgraph_control.audit.rows import EntryRow
+from langgraph_control.audit.asking.ledger_rows import LedgerActions, LedgerRequests, LedgerRuns, Standing
+from langgraph_control.audit.asking.rows import EntryRow
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.keeping.differences import Kind, Seen, Thread, differences
+from langgraph_control.audit.keeping.reconcile import reconcile, reconcile_rest
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.follows import possible_states
 from tests.support.postgres import Database
 from tests.support.trails import OpenRun, TrailWriter, tamper
 

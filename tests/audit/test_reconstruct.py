@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langgraph_control.audit.entries import Entry
-from langgraph_control.audit.ledger import Outcome
+from langgraph_control.audit.asking.ledger import Outcome
+from langgraph_control.audit.asking.rows import EntryRow, RunState
 from langgraph_control.audit.printable import printable
-from langgraph_control.audit.reconstruct import Story, reconstruct
-from langgraph_control.audit.rows import EntryRow, RunState
-from langgraph_control.audit.timeline import duration_text, timeline
-from langgraph_control.audit.tones import Tone
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.reconstruct import Story, reconstruct
+from langgraph_control.audit.trail.timeline import duration_text, timeline
+from langgraph_control.audit.trail.tones import Tone
 from tests.support.postgres import Database
 from tests.support.trails import POLICY, OpenRun, TrailWriter, tamper
 

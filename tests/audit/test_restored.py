@@ -13,19 +13,19 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.ledger import Answer
-from langgraph_control.audit.logins import add_login
-from langgraph_control.audit.migrate import migrate
-from langgraph_control.audit.operator_requests import Brakes, Scope
-from langgraph_control.audit.operators import Operators
-from langgraph_control.audit.postgres_cluster import Cluster
-from langgraph_control.audit.postgres_programs import Programs, programs_on_the_path
-from langgraph_control.audit.postgres_server import PostgresServer
-from langgraph_control.audit.requests import FindTenantChain
-from langgraph_control.audit.restored import SameServer, declare_restored
-from langgraph_control.audit.store import Store
-from langgraph_control.audit.verify import verify_all
+from langgraph_control.audit.asking.ledger import Answer
+from langgraph_control.audit.asking.operator_requests import Brakes, Scope
+from langgraph_control.audit.asking.requests import FindTenantChain
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.keeping.restored import SameServer, declare_restored
+from langgraph_control.audit.people.operators import Operators
+from langgraph_control.audit.postgres.cluster import Cluster
+from langgraph_control.audit.postgres.logins import add_login
+from langgraph_control.audit.postgres.migrate import migrate
+from langgraph_control.audit.postgres.programs import Programs, programs_on_the_path
+from langgraph_control.audit.postgres.server import PostgresServer
+from langgraph_control.audit.trail.verify import verify_all
 from langgraph_control.errors import DatabaseRefused, OperationRefused
 from tests.support.complete_entries import incomplete_entries
 from tests.support.postgres import Database, cloned, make_data_folder, template

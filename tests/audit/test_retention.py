@@ -8,14 +8,14 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.erasure import Month, retain
-from langgraph_control.audit.ledger import Answer
-from langgraph_control.audit.logins import add_login
-from langgraph_control.audit.requests import FindTenantChain
-from langgraph_control.audit.retention_requests import HoldScope, HoldSet, MonthsAhead
-from langgraph_control.audit.rows import RunState
-from langgraph_control.audit.verify import Verification, verify_all, verify_run, verify_tenant
+from langgraph_control.audit.asking.ledger import Answer
+from langgraph_control.audit.asking.requests import FindTenantChain
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.keeping.erasure import Month, retain
+from langgraph_control.audit.keeping.requests import HoldScope, HoldSet, MonthsAhead
+from langgraph_control.audit.postgres.logins import add_login
+from langgraph_control.audit.trail.verify import Verification, verify_all, verify_run, verify_tenant
 from tests.support.complete_entries import incomplete_entries
 from tests.support.postgres import Database
 from tests.support.trails import OpenRun, TrailWriter, bytes_of, json_bytes, tamper

@@ -22,13 +22,13 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, interrupt
 from psycopg.rows import DictRow, dict_row
 
-from langgraph_control.audit import connections
-from langgraph_control.audit.database_errors import named
-from langgraph_control.audit.drives import RUN_KEY, drive_name
-from langgraph_control.audit.leases import LEASE_MS, RunLeases
-from langgraph_control.audit.migrate import CHECKPOINT_SCHEMA
-from langgraph_control.audit.saver import ControlSaver, run_of
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting import connections
+from langgraph_control.audit.connecting.database_errors import named
+from langgraph_control.audit.connecting.drives import RUN_KEY, drive_name
+from langgraph_control.audit.connecting.leases import LEASE_MS, RunLeases
+from langgraph_control.audit.connecting.saver import ControlSaver, run_of
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.postgres.migrate import CHECKPOINT_SCHEMA
 from langgraph_control.errors import TrailUnavailable
 from tests.support.postgres import Database
 
@@ -303,7 +303,7 @@ async def test_a_killed_backend_loses_no_checkpoint(
 
 def test_no_server_is_trail_unavailable(monkeypatch: pytest.MonkeyPatch, config: RunnableConfig) -> None:
     """A checkpoint that cannot be stored ends the graph with a named error."""
-    monkeypatch.setattr("langgraph_control.audit.saver.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("langgraph_control.audit.connecting.saver.PATIENCE_SECONDS", 0.1)
     store = Store("postgresql://agent@127.0.0.1:1/nothing")
     saver = ControlSaver(store, leases=RunLeases(store), refused=Fenced)
     with pytest.raises(TrailUnavailable):
@@ -316,10 +316,10 @@ import sys
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
-from langgraph_control.audit.leases import RunLeases
-from langgraph_control.audit.migrate import CHECKPOINT_SCHEMA
-from langgraph_control.audit.saver import ControlSaver
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.leases import RunLeases
+from langgraph_control.audit.postgres.migrate import CHECKPOINT_SCHEMA
+from langgraph_control.audit.connecting.saver import ControlSaver
+from langgraph_control.audit.connecting.store import Store
 
 def ask(state):
     return {"messages": [AIMessage(interrupt({"control": "key", "tags": ["a", 1, None]}), id="answer")]}

@@ -12,13 +12,11 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from langgraph_control.audit.checkpoints import Checkpoint, SignedCheckpoint, sign
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.ledger import Request
-from langgraph_control.audit.pins import FilePin, pinned_notes
-from langgraph_control.audit.rotation import create_key, rotate_key
-from langgraph_control.audit.sealing import Sealer
-from langgraph_control.audit.seals import (
+from langgraph_control.audit.asking.ledger import Request
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.seals.checkpoints import Checkpoint, SignedCheckpoint, sign
+from langgraph_control.audit.seals.pins import FilePin, pinned_notes
+from langgraph_control.audit.seals.requests import (
     AddCheckpoint,
     Added,
     Checkpoints,
@@ -31,8 +29,10 @@ from langgraph_control.audit.seals import (
     SigningKeys,
     TreeNodes,
 )
-from langgraph_control.audit.signers import FileSigner
-from langgraph_control.audit.tree import CompactRange, leaf_data, leaf_hash
+from langgraph_control.audit.seals.rotation import create_key, rotate_key
+from langgraph_control.audit.seals.sealing import Sealer
+from langgraph_control.audit.seals.signers import FileSigner
+from langgraph_control.audit.seals.tree import CompactRange, leaf_data, leaf_hash
 from langgraph_control.errors import ControlError, SealRefused
 from tests.audit.test_checkpoints import OTHER
 from tests.support.postgres import Database

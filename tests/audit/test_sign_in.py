@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from langgraph_control.audit.identity import NotAuthenticated
-from langgraph_control.audit.oidc import OpenIDConnect
-from langgraph_control.audit.sign_in import authenticator_from
-from langgraph_control.audit.token_edits import add_token
+from langgraph_control.audit.people.identity import NotAuthenticated
+from langgraph_control.audit.people.oidc import OpenIDConnect
+from langgraph_control.audit.people.sign_in import authenticator_from
+from langgraph_control.audit.people.token_edits import add_token
 from langgraph_control.errors import SignInError
 from tests.support.openid_provider import AUDIENCE, openid_provider
 

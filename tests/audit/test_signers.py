@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from langgraph_control.audit.signers import FileSigner, default_key_file
+from langgraph_control.audit.seals.signers import FileSigner, default_key_file
 from langgraph_control.errors import SealRefused
 
 

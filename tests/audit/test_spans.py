@@ -12,12 +12,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from langgraph_control.audit import span_names as names
-from langgraph_control.audit.entries import Entry
-from langgraph_control.audit.ledger import Outcome
-from langgraph_control.audit.requests import FindTenantChain
-from langgraph_control.audit.rows import RunState
-from langgraph_control.audit.spans import span_id, spans, trace_id, traceparent
+from langgraph_control.audit.asking.ledger import Outcome
+from langgraph_control.audit.asking.requests import FindTenantChain
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.telemetry import span_names as names
+from langgraph_control.audit.telemetry.spans import span_id, spans, trace_id, traceparent
+from langgraph_control.audit.trail.entries import Entry
 from tests.support.postgres import Database
 from tests.support.trails import OpenRun, TrailWriter
 

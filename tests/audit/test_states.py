@@ -9,12 +9,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from langgraph_control.audit.ledger import Answer
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.requests import FindRun, NewestRuns, RunRelease
-from langgraph_control.audit.rows import Release, RunAnswer, RunRow, RunState
-from langgraph_control.audit.store import Store
-from langgraph_control.audit.wakes import FindDue, RunSubmit, RunWake, Wake
+from langgraph_control.audit.asking.ledger import Answer
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.requests import FindRun, NewestRuns, RunRelease
+from langgraph_control.audit.asking.rows import Release, RunAnswer, RunRow, RunState
+from langgraph_control.audit.asking.wakes import FindDue, RunSubmit, RunWake, Wake
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import DatabaseRefused
 from tests.support.desk import POLICY
 from tests.support.ledger_requests import claim, run_open

@@ -18,15 +18,15 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from langgraph_control.audit import tries
-from langgraph_control.audit.failures import LedgerRefused
-from langgraph_control.audit.ledger import Answer, Outcome, Verdict
-from langgraph_control.audit.logins import add_login
-from langgraph_control.audit.loop_thread import LoopThread
-from langgraph_control.audit.migrate import migrate
-from langgraph_control.audit.postgres_server import PostgresServer
-from langgraph_control.audit.requests import FindRun, NewestRuns, RunActions, RunEntries
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.ledger import Answer, Outcome, Verdict
+from langgraph_control.audit.asking.requests import FindRun, NewestRuns, RunActions, RunEntries
+from langgraph_control.audit.connecting import tries
+from langgraph_control.audit.connecting.failures import LedgerRefused
+from langgraph_control.audit.connecting.loop_thread import LoopThread
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.postgres.logins import add_login
+from langgraph_control.audit.postgres.migrate import migrate
+from langgraph_control.audit.postgres.server import PostgresServer
 from langgraph_control.errors import ControlError, DatabaseRefused, SchemaMismatch, TrailUnavailable
 from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database
@@ -282,8 +282,8 @@ def test_a_blocking_wait_on_the_io_thread_is_refused(store: Store) -> None:
 
 FORKS = """
 import os, sys
-from langgraph_control.audit.requests import NewestRuns
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.requests import NewestRuns
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import TrailUnavailable
 import asyncio
 
@@ -317,8 +317,8 @@ def test_a_fork_is_refused_and_leaves_its_parent_alone(database: Database) -> No
 
 EXITS = """
 import asyncio, sys
-from langgraph_control.audit.requests import NewestRuns
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.requests import NewestRuns
+from langgraph_control.audit.connecting.store import Store
 
 store = Store(sys.argv[1])
 store.call(NewestRuns(limit=1))

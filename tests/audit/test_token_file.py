@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from langgraph_control.audit.identity import Identity, NotAuthenticated
-from langgraph_control.audit.token_edits import add_token, revoke_token
-from langgraph_control.audit.token_file import TokenFile, read_tokens, token_hash
+from langgraph_control.audit.people.identity import Identity, NotAuthenticated
+from langgraph_control.audit.people.token_edits import add_token, revoke_token
+from langgraph_control.audit.people.token_file import TokenFile, read_tokens, token_hash
 from langgraph_control.errors import SignInError
 
 ANA = "ana@acme.example"
@@ -118,12 +118,9 @@ def test_a_new_token_is_known_at_once(path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "0", "g" * 12])
 def test_a_token_is_revoked_by_name_only(path: Path, name: str) -> None:
     """An id that fits none, or several, revokes nothing."""
-    while len({token.sha256[0] for token in read_tokens(path)} if path.exists() else ()) < 16:
+    while not path.exists() or sum(token.sha256.startswith("0") for token in read_tokens(path)) < 2:
         add_token(path, ANA)
-    add_token(path, ANA)
     many = read_tokens(path)
-    if name == "0" and sum(token.sha256.startswith("0") for token in many) == 1:
-        pytest.skip("only one hash begins with 0 this time")
     with pytest.raises(SignInError):
         revoke_token(path, name)
     assert read_tokens(path) == many

@@ -7,11 +7,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from langgraph_control.audit.failures import LedgerRefused
-from langgraph_control.audit.ledger import Claim, Settle, Verdict
-from langgraph_control.audit.requests import RunActions
-from langgraph_control.audit.store import Store
-from langgraph_control.audit.transactions import AsyncTransaction, CommitUnknown, RolledBack, Transaction
+from langgraph_control.audit.asking.ledger import Claim, Settle, Verdict
+from langgraph_control.audit.asking.requests import RunActions
+from langgraph_control.audit.connecting.failures import LedgerRefused
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.connecting.transactions import AsyncTransaction, CommitUnknown, RolledBack, Transaction
 from langgraph_control.errors import DatabaseRefused, TrailUnavailable
 from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database

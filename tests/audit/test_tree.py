@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langgraph_control.audit.tree import (
+from langgraph_control.audit.seals.tree import (
     EMPTY_ROOT,
     CompactRange,
     NodeAt,

@@ -4,9 +4,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.requests import Chains
-from langgraph_control.audit.verify import Broken, Verification, verify_all, verify_run, verify_tenant
+from langgraph_control.audit.asking.requests import Chains
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.trail.verify import Broken, Verification, verify_all, verify_run, verify_tenant
 from tests.support.postgres import Database
 from tests.support.trails import TrailWriter, tamper
 

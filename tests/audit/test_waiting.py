@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState
+from langgraph_control.audit.asking.waiting import Decided, ReadPulse, Refused, RolesOf, Votes, Waiting
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id
-from langgraph_control.audit.rows import ApprovalRow, ApprovalState
-from langgraph_control.audit.waiting import Decided, ReadPulse, Refused, RolesOf, Votes, Waiting
 from langgraph_control.errors import DatabaseRefused
 from tests.support.desk import Desk, new_trigger, publish
 from tests.support.postgres import Database

@@ -11,13 +11,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from langgraph_control.audit.ledger import Answer, Claim
-from langgraph_control.audit.logins import add_login
-from langgraph_control.audit.requests import FindRun, RunEntries, RunRelease
-from langgraph_control.audit.rows import Release, RunAnswer, RunLease, RunState
-from langgraph_control.audit.statements import statement
-from langgraph_control.audit.store import Store
-from langgraph_control.audit.wakes import DueRun, FindDue, NotifyWaiters, RunSubmit, RunTake, Why
+from langgraph_control.audit.asking.ledger import Answer, Claim
+from langgraph_control.audit.asking.requests import FindRun, RunEntries, RunRelease
+from langgraph_control.audit.asking.rows import Release, RunAnswer, RunLease, RunState
+from langgraph_control.audit.asking.wakes import DueRun, FindDue, NotifyWaiters, RunSubmit, RunTake, Why
+from langgraph_control.audit.connecting.statements import statement
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.postgres.logins import add_login
 from langgraph_control.errors import DatabaseRefused
 from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from langgraph_control.audit.saver import ControlSaver
-from langgraph_control.audit.store import Store
-from langgraph_control.audit.transactions import AsyncTransaction, Transaction
+from langgraph_control.audit.connecting.saver import ControlSaver
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.connecting.transactions import AsyncTransaction, Transaction
 
 STATEMENTS: Final = ("run_open", "claim", "settle", "run_release")
 

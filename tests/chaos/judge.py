@@ -10,12 +10,12 @@ from typing import Final
 
 import psycopg
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.reconstruct import reconstruct
-from langgraph_control.audit.timeline import timeline
-from langgraph_control.audit.verify import verify_run
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.reconstruct import reconstruct
+from langgraph_control.audit.trail.timeline import timeline
+from langgraph_control.audit.trail.verify import verify_run
 from tests.chaos.plans import BACK, Job, PlannedCall
 from tests.chaos.worker import Report, Told
 from tests.support.postgres import Database

@@ -17,8 +17,8 @@ import orjson
 import psycopg
 
 from langgraph_control import Approvals, ControlError
-from langgraph_control.audit.operator_requests import Resolution
-from langgraph_control.audit.operators import Operators
+from langgraph_control.audit.asking.operator_requests import Resolution
+from langgraph_control.audit.people.operators import Operators
 from tests.chaos.plans import rejected, unanswered
 
 PAUSE_SECONDS: Final = 0.2

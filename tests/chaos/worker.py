@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 
 from demo.billing.client import Billing
 from langgraph_control import Control, Run
-from langgraph_control.audit.leases import RunLeases
+from langgraph_control.audit.connecting.leases import RunLeases
 from langgraph_control.graphs import ledger
 from langgraph_control.nodes import call as governed_call
 from tests.chaos.deaths import Death, arm

@@ -11,8 +11,8 @@ import psycopg
 
 from demo.billing.client import BillingProcess
 from demo.billing.faults import Fault, FaultKind
-from langgraph_control.audit.postgres_server import PostgresServer
-from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.postgres.server import PostgresServer
 from tests.chaos.plans import Job
 from tests.chaos.shop import BOOKING_TABLE, POLICY
 from tests.support.postgres import Database, cloned, template

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.sinks.requests import SpanSinks
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.telemetry.sinks.requests import SpanSinks
 from langgraph_control.cli import export, worker
 from tests.cli.conftest import Command
 from tests.cli.test_worker import AGENT

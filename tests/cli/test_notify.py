@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from langgraph_control.audit.notices import NoticeSinks
-from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.audit.asking.notices import NoticeSinks
+from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.cli import notify, worker
 from tests.cli.conftest import Command
 from tests.cli.test_worker import AGENT

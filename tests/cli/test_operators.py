@@ -2,7 +2,7 @@
 
 import pytest
 
-from langgraph_control.audit.ledger import Outcome
+from langgraph_control.audit.asking.ledger import Outcome
 from langgraph_control.nodes.results import encode
 from tests.cli.conftest import Command
 from tests.support.trails import OpenRun, TrailWriter

@@ -1,7 +1,7 @@
 """``questions`` and ``answer`` as they are typed."""
 
 from langgraph_control import Control, Policy
-from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.audit.asking.publishing import publish_policy
 from tests.cli.conftest import Command
 from tests.graphs.test_questions import POLICY, asking
 from tests.support.desk import Desk, told

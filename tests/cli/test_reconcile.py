@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from langgraph_control import Policy
+from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.publishing import publish_policy
 from langgraph_control.graphs.langgraph_json import load_graphs
 from tests.cli.conftest import Command
 from tests.support.postgres import Database

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from langgraph_control.audit.checkpoints import SignedCheckpoint, VerifierKey
-from langgraph_control.audit.pins import pinned_notes
+from langgraph_control.audit.seals.checkpoints import SignedCheckpoint, VerifierKey
+from langgraph_control.audit.seals.pins import pinned_notes
 from tests.cli.conftest import Command
 from tests.support.postgres import Database
 from tests.support.trails import TrailWriter

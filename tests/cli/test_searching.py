@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.searching import Search, writes_found
+from langgraph_control.audit.asking.searching import Search, writes_found
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.errors import DatabaseRefused
 from tests.cli.conftest import Command
 from tests.support.postgres import Database

@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.token_edits import add_token
-from langgraph_control.audit.token_file import token_hash
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.people.token_edits import add_token
+from langgraph_control.audit.people.token_file import token_hash
 from tests.cli.conftest import Command
 from tests.support.openid_provider import AUDIENCE, openid_provider
 from tests.support.trails import OpenRun, TrailWriter

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from langgraph_control import Control
-from langgraph_control.audit.requests import RunRelease
-from langgraph_control.audit.rows import Release, RunState
+from langgraph_control.audit.asking.requests import RunRelease
+from langgraph_control.audit.asking.rows import Release, RunState
 from langgraph_control.cli import worker
 from langgraph_control.guards.run_reasons import REASONS
 from tests.cli.conftest import Command

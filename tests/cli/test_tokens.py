@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from langgraph_control.audit.identity import NotAuthenticated
-from langgraph_control.audit.token_file import TokenFile, read_tokens
+from langgraph_control.audit.people.identity import NotAuthenticated
+from langgraph_control.audit.people.token_file import TokenFile, read_tokens
 from tests.cli.conftest import Command
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.cli import worker
 from tests.cli.conftest import Command
 from tests.support.desk import POLICY, POLICY_TEXT

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from langgraph_control.audit.identity import Identity, NotAuthenticated
-from langgraph_control.audit.token_file import token_hash
+from langgraph_control.audit.people.identity import Identity, NotAuthenticated
+from langgraph_control.audit.people.token_file import token_hash
 from langgraph_control.console.address import Address
 from langgraph_control.console.serving import Server
 from langgraph_control.console.trace_link import TraceLink

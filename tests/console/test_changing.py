@@ -7,7 +7,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from langgraph_control.audit.rows import ApprovalRow, ApprovalState
+from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState
 from langgraph_control.console.changing import changes, editables
 from langgraph_control.errors import ArgumentError
 from langgraph_control.guards.visible import visible

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 import orjson
 import pytest
 
-from langgraph_control.audit.ledger import Outcome
+from langgraph_control.audit.asking.ledger import Outcome
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import approval_name, run_name
-from langgraph_control.audit.rows import RunState
 from langgraph_control.console.trace_link import TraceLink
 from langgraph_control.errors import TrailUnavailable
 from tests.console.conftest import Served, cast, hidden, served

@@ -14,8 +14,8 @@ import pytest
 from langchain.agents import create_agent
 
 from langgraph_control import writes
+from langgraph_control.audit.asking.waiting import Votes
 from langgraph_control.audit.names import approval_id
-from langgraph_control.audit.waiting import Votes
 from langgraph_control.console.address import Address
 from langgraph_control.console.app import console_app
 from langgraph_control.console.guarding import CSP, SAFE_HEADERS

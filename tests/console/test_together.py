@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from langgraph_control.audit.waiting import Votes
+from langgraph_control.audit.asking.waiting import Votes
 from langgraph_control.console.together import CHOSEN_MAX
 from tests.console.conftest import Served, cast, hidden
 from tests.console.test_security import MARKUP, dangers, explained

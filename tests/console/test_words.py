@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from langgraph_control import Control, Policy, Run
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.rows import ApprovalRow
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.rows import ApprovalRow
 from langgraph_control.console.changing import edits_of
 from tests.console.conftest import Served, cast, hidden, sign_in
 from tests.console.test_security import EVIL, MARKUP, dangers, explained

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from langgraph_control.audit.entry_forms import FORMS, Form
-from langgraph_control.audit.entry_schemas import EVENTS, VERSION, published
+from langgraph_control.audit.trail.entry_forms import FORMS, Form
+from langgraph_control.audit.trail.entry_schemas import EVENTS, VERSION, published
 
 __all__ = ["FOLDER", "PAGE", "rewritten", "schema_file"]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from langgraph_control.audit.meter_names import METRICS
-from langgraph_control.audit.sinks.settings import read_sinks
+from langgraph_control.audit.telemetry.meter_names import METRICS
+from langgraph_control.audit.telemetry.sinks.settings import read_sinks
 from tests.docs.blocks import FENCED
 
 ROOT = Path(__file__).parents[2]

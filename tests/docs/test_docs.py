@@ -23,18 +23,18 @@ from typer.testing import CliRunner
 
 import langgraph_control
 from langgraph_control import Control, errors
-from langgraph_control.audit.approvals import REFUSALS
-from langgraph_control.audit.checkpoints import SignedCheckpoint
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.logins import add_login
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.requests import FindRun
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.oidc import OpenIDConnect
-from langgraph_control.audit.postgres_server import PostgresServer
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.requests import FindRun
-from langgraph_control.audit.rotation import create_key
-from langgraph_control.audit.sign_in import authenticator_from
-from langgraph_control.audit.token_edits import add_token
+from langgraph_control.audit.people.approvals import REFUSALS
+from langgraph_control.audit.people.oidc import OpenIDConnect
+from langgraph_control.audit.people.sign_in import authenticator_from
+from langgraph_control.audit.people.token_edits import add_token
+from langgraph_control.audit.postgres.logins import add_login
+from langgraph_control.audit.postgres.server import PostgresServer
+from langgraph_control.audit.seals.checkpoints import SignedCheckpoint
+from langgraph_control.audit.seals.rotation import create_key
 from langgraph_control.cli import app
 from langgraph_control.errors import ControlError
 from langgraph_control.graphs.notices.settings import read_settings

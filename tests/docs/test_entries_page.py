@@ -1,7 +1,7 @@
 """docs/entries.md and docs/schemas/ are what the code writes."""
 
-from langgraph_control.audit.differences import Kind
-from langgraph_control.audit.entry_schemas import EVENTS, published
+from langgraph_control.audit.keeping.differences import Kind
+from langgraph_control.audit.trail.entry_schemas import EVENTS, published
 from langgraph_control.cli.audit_report import CONTROLS
 from tests.docs.entries_page import DOCS, FOLDER, PAGE, rewritten, schema_file
 

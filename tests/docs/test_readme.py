@@ -16,10 +16,10 @@ from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
 from langgraph_control import Approvals, Control, Policy
-from langgraph_control.audit.ledger import Outcome
+from langgraph_control.audit.asking.ledger import Outcome
+from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.postgres_server import PostgresServer
-from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.audit.postgres.server import PostgresServer
 from langgraph_control.cli import app
 from tests.docs.blocks import block, blocks
 from tests.docs.transcript import README, ROOT, in_readme

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from langgraph_control.audit import offline
+from langgraph_control.audit.bundles import offline
 from tests.support.postgres import Database
 from tests.support.tampering import ATTACKS
 from tests.support.trails import TrailWriter

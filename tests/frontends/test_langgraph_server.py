@@ -13,10 +13,10 @@ from langgraph_sdk import get_sync_client
 from langgraph_sdk.errors import AuthenticationError, PermissionDeniedError
 
 from langgraph_control import Approvals, Control, Run
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.requests import RunEntries
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.requests import RunEntries
-from langgraph_control.audit.rows import RunState
 from tests.support.desk import POLICY
 from tests.support.dev_server import DevServer, dev_server
 from tests.support.postgres import Database

@@ -18,7 +18,7 @@ from langgraph.graph.message import add_messages
 from langgraph.types import Command
 
 from langgraph_control import reads, writes
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.errors import GraphRefused
 from langgraph_control.middleware import ControlMiddleware
 from tests.support.desk import GO, Desk, How, told

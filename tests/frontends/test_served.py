@@ -11,7 +11,7 @@ from langgraph.graph import StateGraph
 from langgraph.types import interrupt
 
 from langgraph_control import Approvals, writes
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.errors import RunRefused
 from tests.support.desk import GO, Desk, How
 from tests.support.front_desk import FrontDesk, User, agent

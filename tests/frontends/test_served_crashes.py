@@ -12,7 +12,7 @@ import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import START, MessagesState, StateGraph
 
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.guards.run_reasons import RunReason
 from langgraph_control.server import checkpointer
 from tests.graphs.test_crashes import let_leases_run_out

@@ -7,8 +7,8 @@ from uuid import UUID
 import orjson
 import pytest
 
-from langgraph_control.audit.requests import RunRelease
-from langgraph_control.audit.rows import Release, Released
+from langgraph_control.audit.asking.requests import RunRelease
+from langgraph_control.audit.asking.rows import Release, Released
 from langgraph_control.errors import DatabaseRefused, TrailUnavailable
 from langgraph_control.graphs.advance import Drive, Driven, Ended, Lease, LookAtThread, Thread, advance
 from langgraph_control.guards.run_states import RunState

@@ -12,9 +12,9 @@ from langchain.agents import create_agent
 from langchain_core.tools import BaseTool
 
 from langgraph_control import Control, Policy, writes
-from langgraph_control.audit.operator_requests import Resolution
-from langgraph_control.audit.operators import Operators
-from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.audit.asking.operator_requests import Resolution
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.people.operators import Operators
 from langgraph_control.errors import OperationRefused
 from langgraph_control.guards.run_states import RunState
 from tests.support.desk import GO, new_trigger, told

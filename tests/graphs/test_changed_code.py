@@ -11,9 +11,9 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Send, interrupt
 
 from langgraph_control import ABSENT, Approvals, Control, Run, reads, writes
+from langgraph_control.audit.asking.rows import ApprovalState, RunState
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.operators import Operators
-from langgraph_control.audit.rows import ApprovalState, RunState
+from langgraph_control.audit.people.operators import Operators
 from tests.support.desk import GO, POLICY, Desk, How, new_trigger
 from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls

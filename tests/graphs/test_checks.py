@@ -12,10 +12,10 @@ import pytest
 from langchain.agents import create_agent
 
 from langgraph_control import Control, Policy, Run, writes
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.rows import RunState
 from langgraph_control.checks import Lack, Lacking, Missing, Proposal, Question, Requirement, Stricter, Verb
 from langgraph_control.errors import ContractError
 from langgraph_control.nodes import async_drivers, drivers

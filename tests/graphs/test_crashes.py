@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.rows import RunState
 from tests.support.crashing_run import PLACES, build
 from tests.support.desk import Desk, How
 

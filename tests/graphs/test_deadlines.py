@@ -15,12 +15,12 @@ from langgraph.types import interrupt
 from psycopg import sql
 
 from langgraph_control import Approvals, Run, writes
+from langgraph_control.audit.asking.operator_requests import Resolution, Scope
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.asking.wakes import FindDue, Why
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.operator_requests import Resolution, Scope
-from langgraph_control.audit.operators import Operators
-from langgraph_control.audit.rows import RunState
-from langgraph_control.audit.store import Store
-from langgraph_control.audit.wakes import FindDue, Why
+from langgraph_control.audit.people.operators import Operators
 from langgraph_control.errors import WriteRefused
 from tests.support.desk import Desk, How, new_trigger, publish, told
 from tests.support.postgres import Database

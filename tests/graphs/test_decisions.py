@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from langgraph_control import Approvals, Control, Policy, Run
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.rows import RunState
 from langgraph_control.cli import app
 from tests.support.desk import Desk, How, told
 from tests.support.postgres import Database

@@ -10,9 +10,9 @@ from langgraph.checkpoint.serde.base import CipherProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from langgraph_control import Control
-from langgraph_control.audit.erasure import ErasureScope, Selection, erase
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.keeping.erasure import ErasureScope, Selection, erase
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.rows import RunState
 from langgraph_control.nodes.results import encode
 from tests.support.desk import POLICY, Desk, How
 from tests.support.postgres import Database

@@ -7,8 +7,8 @@ import pytest
 from langgraph.types import Command
 
 from langgraph_control import Run
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.rows import RunState
 from langgraph_control.errors import NoRun
 from tests.support.desk import Desk
 from tests.support.scripted_model import call, calls

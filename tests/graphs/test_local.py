@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from langgraph_control import Approvals, Control
-from langgraph_control.audit.local_server import LocalServer
+from langgraph_control.audit.postgres.local_server import LocalServer
 from langgraph_control.errors import PolicyError
 from tests.support.desk import POLICY_TEXT
 

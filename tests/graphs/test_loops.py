@@ -16,11 +16,11 @@ from langgraph.prebuilt import ToolNode
 from typer.testing import CliRunner
 
 from langgraph_control import Approvals, Control, Policy, Run, reads, writes
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.reconstruct import reconstruct
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.reconstruct import reconstruct
 from langgraph_control.cli import app
 from langgraph_control.contracts import WAIT
 from langgraph_control.guards.loops import STEPS_MAX

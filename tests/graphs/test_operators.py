@@ -8,8 +8,8 @@ import pytest
 from langchain.agents import create_agent
 
 from langgraph_control import writes
-from langgraph_control.audit.operator_requests import Resolution, Scope
-from langgraph_control.audit.operators import Operators
+from langgraph_control.audit.asking.operator_requests import Resolution, Scope
+from langgraph_control.audit.people.operators import Operators
 from langgraph_control.errors import OperationRefused
 from langgraph_control.guards.run_states import RunState
 from langgraph_control.nodes.results import encode

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from langgraph_control.audit.pins import FilePin, S3Pin
+from langgraph_control.audit.seals.pins import FilePin, S3Pin
 from langgraph_control.errors import PinFailed, SealRefused
 from langgraph_control.graphs.notices.webhook import Webhook
 from langgraph_control.graphs.pins import SECRET_VARIABLE, WebhookPin, pins_named

@@ -9,12 +9,12 @@ import orjson
 import pytest
 
 from langgraph_control import Control, Policy, Run
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.asking.wakes import FindDue
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import question_id, run_id
-from langgraph_control.audit.operators import Operators
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.rows import RunState
-from langgraph_control.audit.wakes import FindDue
+from langgraph_control.audit.people.operators import Operators
 from langgraph_control.checks import Proposal, Question
 from langgraph_control.errors import OperationRefused
 from tests.support.desk import Desk, How, told

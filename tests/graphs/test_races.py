@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from langgraph_control import Control
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.verify import verify_run
+from langgraph_control.audit.trail.verify import verify_run
 from tests.support.desk import POLICY, Desk, new_trigger
 from tests.support.racing import Racer, build, given, race
 

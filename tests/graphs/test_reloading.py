@@ -13,8 +13,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
 
 from langgraph_control import Control, Policy, Run, reads, writes
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.errors import PolicyError, TrailUnavailable
 from langgraph_control.graphs.policies import Policies
 from tests.support.desk import GO, How, told

@@ -12,7 +12,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
 from langgraph_control import Approvals, Control
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.errors import RunRefused, UnknownRun
 from tests.support.desk import POLICY, Desk, How, Node, new_trigger, told
 from tests.support.scripted_model import call, calls

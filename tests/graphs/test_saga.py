@@ -11,11 +11,11 @@ from langchain.agents import create_agent
 from langchain_core.tools import tool
 
 from langgraph_control import Action, Call, Control, reads, saga, writes
+from langgraph_control.audit.asking.operator_requests import Resolution
+from langgraph_control.audit.asking.requests import FindRun
+from langgraph_control.audit.asking.sagas import RunSagas
 from langgraph_control.audit.names import approval_id
-from langgraph_control.audit.operator_requests import Resolution
-from langgraph_control.audit.operators import Operators
-from langgraph_control.audit.requests import FindRun
-from langgraph_control.audit.sagas import RunSagas
+from langgraph_control.audit.people.operators import Operators
 from langgraph_control.errors import ContractError
 from langgraph_control.guards.checks import Proposal, Stricter
 from langgraph_control.guards.decisions import Verb

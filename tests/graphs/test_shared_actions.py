@@ -9,10 +9,10 @@ import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 
 from langgraph_control import ControlError, Run, writes
+from langgraph_control.audit.asking.operator_requests import Resolution
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.operator_requests import Resolution
-from langgraph_control.audit.operators import Operators
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.people.operators import Operators
 from langgraph_control.nodes.contracts import Done, NotDone, Unknown
 from tests.support.desk import Desk, new_trigger
 from tests.support.scripted_model import call, calls

@@ -12,11 +12,11 @@ import pytest
 from langchain.agents import create_agent
 
 from langgraph_control import Control, Policy, Run, writes
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.health import KEEP_SECONDS, Report
+from langgraph_control.audit.asking.health import KEEP_SECONDS, Report
+from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.rows import RunState
 from langgraph_control.guards.retry_rules import BreakerRules
 from tests.support.desk import GO, How, told
 from tests.support.postgres import Database

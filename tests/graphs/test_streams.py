@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from langgraph.graph import START, StateGraph
 
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.errors import RunRefused
 from tests.support.desk import GO, Desk, How
 

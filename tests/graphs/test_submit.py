@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from langgraph_control import Control, Policy, Run
-from langgraph_control.audit.rows import RunState
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.errors import PolicyError, RunRefused
 from tests.support.desk import GO, Desk, How
 

@@ -5,7 +5,7 @@ from uuid import uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_control.audit.wakes import DueRun, Why
+from langgraph_control.audit.asking.wakes import DueRun, Why
 from langgraph_control.graphs.sweep import AFTER_LEASE_SECONDS, AHEAD_SECONDS, JITTER, SWEEP_SECONDS, pause_seconds
 
 found = st.builds(

@@ -15,10 +15,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from langgraph_control import Control, writes
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.spans import spans
+from langgraph_control.audit.telemetry.spans import spans
+from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.otel import ParkedSpans, span_id, trace_id
 from tests.graphs.test_runs import State
 from tests.support.desk import GO, POLICY, Desk, How, new_trigger

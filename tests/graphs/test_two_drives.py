@@ -10,8 +10,8 @@ import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 
 from langgraph_control import Run
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.rows import RunState
 from langgraph_control.nodes.bubbles import RunTakenOver
 from tests.graphs.test_crashes import let_leases_run_out
 from tests.support.desk import Desk, How

@@ -7,8 +7,8 @@ import logging
 import psycopg
 import pytest
 
-from langgraph_control.audit.restored import declare_restored
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.keeping.restored import declare_restored
 from langgraph_control.graphs.upkeep import upkeep
 from tests.support.postgres import Database
 

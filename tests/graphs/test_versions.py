@@ -8,11 +8,11 @@ import pytest
 from langchain.agents import create_agent
 
 from langgraph_control import Approvals, Run
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.asking.requests import RunEntries
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.reconstruct import reconstruct
-from langgraph_control.audit.requests import RunEntries
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.reconstruct import reconstruct
 from langgraph_control.errors import GraphRefused
 from tests.support.desk import Desk, How, new_trigger, publish, told
 from tests.support.front_desk import FrontDesk

@@ -14,14 +14,14 @@ import pytest
 from psycopg import sql
 
 from langgraph_control import Approvals, Control, Run
-from langgraph_control.audit.checkpoints import SignedCheckpoint
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.pins import pinned_notes
-from langgraph_control.audit.postgres_server import PostgresServer
-from langgraph_control.audit.rotation import create_key
-from langgraph_control.audit.rows import RunState
-from langgraph_control.audit.seals import FindTree, Leaves
+from langgraph_control.audit.postgres.server import PostgresServer
+from langgraph_control.audit.seals.checkpoints import SignedCheckpoint
+from langgraph_control.audit.seals.pins import pinned_notes
+from langgraph_control.audit.seals.requests import FindTree, Leaves
+from langgraph_control.audit.seals.rotation import create_key
 from tests.support.desk import new_trigger, publish
 from tests.support.postgres import Database, cloned, template
 from tests.support.temporal_server import temporal_address

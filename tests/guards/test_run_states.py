@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_control.audit.ledger import Reason
+from langgraph_control.audit.asking.ledger import Reason
 from langgraph_control.guards.routing import Verb
 from langgraph_control.guards.run_reasons import REASONS, Acts, RunReason, explained
 from langgraph_control.guards.run_states import (

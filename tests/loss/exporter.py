@@ -9,9 +9,9 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from langgraph_control.audit.sinks.following import Following, Stepped
-from langgraph_control.audit.sinks.otlp import OtlpSink
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.telemetry.sinks.following import Following, Stepped
+from langgraph_control.audit.telemetry.sinks.otlp import OtlpSink
 
 
 class Dying:

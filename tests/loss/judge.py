@@ -2,10 +2,10 @@
 
 from collections.abc import Collection
 
-from langgraph_control.audit import span_names as names
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.entries import Entry
-from langgraph_control.audit.spans import spans
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.telemetry import span_names as names
+from langgraph_control.audit.telemetry.spans import spans
+from langgraph_control.audit.trail.entries import Entry
 from tests.support.collector import Arrived, Collector
 from tests.support.postgres import Database
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from langgraph_control.audit.sinks import following as following_module
-from langgraph_control.audit.sinks.exporting import Exporting
-from langgraph_control.audit.sinks.following import Following, Stepped
-from langgraph_control.audit.sinks.otlp import OtlpSink
-from langgraph_control.audit.sinks.requests import DeadSpans, RetrySpans, SpanSinks
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.telemetry.sinks import following as following_module
+from langgraph_control.audit.telemetry.sinks.exporting import Exporting
+from langgraph_control.audit.telemetry.sinks.following import Following, Stepped
+from langgraph_control.audit.telemetry.sinks.otlp import OtlpSink
+from langgraph_control.audit.telemetry.sinks.requests import DeadSpans, RetrySpans, SpanSinks
 from tests.loss.judge import expected, nothing_is_lost
 from tests.support.collector import Collector, collector
 from tests.support.many_runs import copy_run

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import rotel
 
-from langgraph_control.audit.sinks.following import Following
-from langgraph_control.audit.sinks.otlp import OtlpSink
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.telemetry.sinks.following import Following
+from langgraph_control.audit.telemetry.sinks.otlp import OtlpSink
 from tests.loss.judge import expected, nothing_is_lost
 from tests.support.collector import Collector, collector
 from tests.support.many_runs import copy_run

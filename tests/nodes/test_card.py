@@ -11,9 +11,9 @@ from langchain.agents.middleware.human_in_the_loop import HITLRequest
 from psycopg import sql
 from pydantic import TypeAdapter
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.evidence import FindEvidence
-from langgraph_control.audit.requests import FindApproval, Inbox
+from langgraph_control.audit.asking.evidence import FindEvidence
+from langgraph_control.audit.asking.requests import FindApproval, Inbox
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.call import GovernedCall, View
 from langgraph_control.nodes.card import record_digest

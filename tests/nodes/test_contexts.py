@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from langgraph_control.audit.drives import RUN_KEY, drive_name
+from langgraph_control.audit.connecting.drives import RUN_KEY, drive_name
 from langgraph_control.errors import NoRun
 from langgraph_control.guards.policy import Policy
 from langgraph_control.nodes.action import Action

@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from langgraph_control.audit.ledger import Outcome, Settle
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.ledger import Outcome, Settle
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action
 from langgraph_control.nodes.async_drivers import adrive

@@ -13,7 +13,7 @@ from langchain_core.tools import BaseTool, ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.prebuilt import ToolNode
 
-from langgraph_control.audit.ledger import Outcome, Settle
+from langgraph_control.audit.asking.ledger import Outcome, Settle
 from langgraph_control.errors import ContractError
 from langgraph_control.guards.failures import Fault, Refusal
 from langgraph_control.nodes import requests as ask

@@ -9,7 +9,7 @@ from langchain_core.tools import StructuredTool
 from langgraph.checkpoint.memory import InMemorySaver
 from psycopg.rows import dict_row
 
-from langgraph_control.audit.requests import FindRun
+from langgraph_control.audit.asking.requests import FindRun
 from langgraph_control.nodes.action import NotDone
 from langgraph_control.nodes.contexts import current_action
 from langgraph_control.nodes.contracts import writes

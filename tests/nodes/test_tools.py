@@ -18,7 +18,7 @@ from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command, interrupt
 
-from langgraph_control.audit.drives import RUN_KEY
+from langgraph_control.audit.connecting.drives import RUN_KEY
 from langgraph_control.errors import ContractError, GraphRefused, KeyConflict, NoRun, WriteRefused
 from langgraph_control.nodes.bubbles import RunTakenOver
 from langgraph_control.nodes.contracts import contract_of, reads, writes

@@ -11,8 +11,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from langgraph_control.audit.requests import PublishPolicy
-from langgraph_control.audit.statements import statement
+from langgraph_control.audit.asking.requests import PublishPolicy
+from langgraph_control.audit.connecting.statements import statement
 from langgraph_control.guards.floors import floors
 from langgraph_control.guards.policy import Policy
 from tests.support.postgres import Database, cloned, template

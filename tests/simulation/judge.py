@@ -3,11 +3,11 @@
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from langgraph_control.audit.authority_requests import Edit, WithdrawVote
-from langgraph_control.audit.chain import ZERO, entry_hash
-from langgraph_control.audit.ledger import Settle, Verdict
-from langgraph_control.audit.requests import RunRelease, Vote
-from langgraph_control.audit.rows import Release, RunLease, Voting
+from langgraph_control.audit.asking.authority_requests import Edit, WithdrawVote
+from langgraph_control.audit.asking.ledger import Settle, Verdict
+from langgraph_control.audit.asking.requests import RunRelease, Vote
+from langgraph_control.audit.asking.rows import Release, RunLease, Voting
+from langgraph_control.audit.trail.chain import ZERO, entry_hash
 from langgraph_control.guards.canonical import from_canonical
 from langgraph_control.guards.run_states import RunState
 from langgraph_control.nodes.call import GovernedCall

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import dict_row
 
-from langgraph_control.audit.health import Report
-from langgraph_control.audit.ledger import Settle
-from langgraph_control.audit.requests import RunOpen, RunRelease, RunRenew
-from langgraph_control.audit.rows import RunLease
-from langgraph_control.audit.signal_requests import Systems
-from langgraph_control.audit.statements import statement
-from langgraph_control.audit.wakes import RunTake
+from langgraph_control.audit.asking.health import Report
+from langgraph_control.audit.asking.ledger import Settle
+from langgraph_control.audit.asking.requests import RunOpen, RunRelease, RunRenew
+from langgraph_control.audit.asking.rows import RunLease
+from langgraph_control.audit.asking.signal_requests import Systems
+from langgraph_control.audit.asking.wakes import RunTake
+from langgraph_control.audit.connecting.statements import statement
 from langgraph_control.errors import KeyConflict, WriteRefused
 from langgraph_control.graphs.advance import Drive, Driven, Lease, LookAtThread, advance
 from langgraph_control.guards.checks import Failed

@@ -6,7 +6,7 @@ from functools import partial
 
 from langchain_core.tools import BaseTool, StructuredTool
 
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.nodes import contracts as contracts_module
 from langgraph_control.nodes.action import Action
 from langgraph_control.nodes.contracts import Contract, writes

@@ -8,18 +8,18 @@ from collections import defaultdict
 from typing import Any
 from uuid import UUID
 
-from langgraph_control.audit.authority_requests import Edit, WithdrawVote
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.entries import Entry
-from langgraph_control.audit.entry_schemas import problems
-from langgraph_control.audit.ledger import Answer, Claim, Claimed, Settle
-from langgraph_control.audit.operator_requests import Resolve
-from langgraph_control.audit.rebuild import rebuild
-from langgraph_control.audit.rebuilt import Rebuilt
-from langgraph_control.audit.reconcile import reconcile
-from langgraph_control.audit.requests import RunOpen, RunRelease, Vote
-from langgraph_control.audit.rows import EntryRow, Release, RunLease, Voting
-from langgraph_control.audit.wakes import RunTake
+from langgraph_control.audit.asking.authority_requests import Edit, WithdrawVote
+from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Settle
+from langgraph_control.audit.asking.operator_requests import Resolve
+from langgraph_control.audit.asking.requests import RunOpen, RunRelease, Vote
+from langgraph_control.audit.asking.rows import EntryRow, Release, RunLease, Voting
+from langgraph_control.audit.asking.wakes import RunTake
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.keeping.reconcile import reconcile
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.entry_schemas import problems
+from langgraph_control.audit.trail.rebuild import rebuild
+from langgraph_control.audit.trail.rebuilt import Rebuilt
 from langgraph_control.guards.canonical import from_canonical
 from tests.simulation.scheduler import Simulation
 from tests.simulation.violation import Violation

@@ -12,10 +12,10 @@ import orjson
 import psycopg
 from langchain_core.tools import BaseTool
 
-from langgraph_control.audit.authority_requests import Edit, WithdrawVote
-from langgraph_control.audit.operator_requests import Freeze, Resolution, Resolve, Scope, Unfreeze
-from langgraph_control.audit.requests import Vote
-from langgraph_control.audit.wakes import FindDue
+from langgraph_control.audit.asking.authority_requests import Edit, WithdrawVote
+from langgraph_control.audit.asking.operator_requests import Freeze, Resolution, Resolve, Scope, Unfreeze
+from langgraph_control.audit.asking.requests import Vote
+from langgraph_control.audit.asking.wakes import FindDue
 from langgraph_control.guards.run_states import RunState
 from tests.simulation.aims import Reply
 from tests.simulation.database import EPOCH, Ledger, SimulationDatabase

@@ -15,11 +15,11 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from langgraph_control.audit import offline
-from langgraph_control.audit.bundle import BundleWriter, Scope
-from langgraph_control.audit.chain import ZERO, commitment_to, entry_hash
-from langgraph_control.audit.rows import EntryRow
-from langgraph_control.audit.tree import consistency_proof, inclusion_proof, leaf_data, leaf_hash, node_hash
+from langgraph_control.audit.asking.rows import EntryRow
+from langgraph_control.audit.bundles import offline
+from langgraph_control.audit.bundles.bundle import BundleWriter, Scope
+from langgraph_control.audit.seals.tree import consistency_proof, inclusion_proof, leaf_data, leaf_hash, node_hash
+from langgraph_control.audit.trail.chain import ZERO, commitment_to, entry_hash
 
 ORIGIN = "langgraph-control/00112233445566778899aabbccddeeff"
 POLICY = "version: 1\n"

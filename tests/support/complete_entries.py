@@ -5,9 +5,9 @@ from pathlib import Path
 
 import psycopg
 
-from langgraph_control.audit.entries import Entry
-from langgraph_control.audit.entry_schemas import EVENTS, problems
-from langgraph_control.audit.rows import EntryRow
+from langgraph_control.audit.asking.rows import EntryRow
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.entry_schemas import EVENTS, problems
 from tests.support.postgres import DATA_VARIABLE, Database
 
 __all__ = ["incomplete_entries", "never_written", "note_events"]

@@ -11,7 +11,7 @@ from langchain.agents import create_agent
 from langchain_core.tools import BaseTool
 
 from langgraph_control import Approvals, Control, Policy, Run, reads, writes
-from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.audit.asking.publishing import publish_policy
 from tests.support.postgres import Database
 from tests.support.scripted_model import Answer, ScriptedModel, call, calls
 

@@ -12,8 +12,7 @@ import orjson
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 
-from langgraph_control.audit.drives import RUN_KEY, drive_name
-from langgraph_control.audit.requests import (
+from langgraph_control.audit.asking.requests import (
     PublishPolicy,
     RunAcquire,
     RunActions,
@@ -22,8 +21,9 @@ from langgraph_control.audit.requests import (
     RunRelease,
     Vote,
 )
-from langgraph_control.audit.rows import ActionRow, Release, RunState
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.rows import ActionRow, Release, RunState
+from langgraph_control.audit.connecting.drives import RUN_KEY, drive_name
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.guards.policy import Policy
 from langgraph_control.nodes.contexts import enter_run, leave_run
 from langgraph_control.nodes.contracts import Contract, contract_of

@@ -12,9 +12,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from langgraph_control import Run
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.requests import RunEntries
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.requests import RunEntries
 from langgraph_control.server import serve
 from tests.support.desk import GO, Desk, How
 from tests.support.scripted_model import Answer, ScriptedModel, call, calls

@@ -3,8 +3,8 @@
 import os
 from uuid import UUID, uuid4
 
-from langgraph_control.audit.ledger import Claim, Outcome, Settle
-from langgraph_control.audit.requests import RunOpen
+from langgraph_control.audit.asking.ledger import Claim, Outcome, Settle
+from langgraph_control.audit.asking.requests import RunOpen
 
 LEASE_MS = 600_000
 

@@ -8,9 +8,9 @@ from opentelemetry.metrics import set_meter_provider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from langgraph_control.audit.gauges import Gauging
-from langgraph_control.audit.ledger import Outcome
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.ledger import Outcome
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.telemetry.gauges import Gauging
 from langgraph_control.cli import app
 from tests.support.postgres import Database
 from tests.support.trails import TrailWriter

@@ -17,11 +17,11 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from langgraph_control.audit.logins import add_login
-from langgraph_control.audit.migrate import migrate, migrations
-from langgraph_control.audit.postgres_programs import programs_on_the_path
-from langgraph_control.audit.postgres_server import PostgresServer
-from langgraph_control.audit.queue_schema import set_up_queue
+from langgraph_control.audit.postgres.logins import add_login
+from langgraph_control.audit.postgres.migrate import migrate, migrations
+from langgraph_control.audit.postgres.programs import programs_on_the_path
+from langgraph_control.audit.postgres.queue_schema import set_up_queue
+from langgraph_control.audit.postgres.server import PostgresServer
 
 DATA_VARIABLE = "CONTROL_TEST_DATA"
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from langgraph_control.audit import offline
-from langgraph_control.audit.bundling import chains_since, export_bundle
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.pins import FilePin
-from langgraph_control.audit.rotation import create_key
-from langgraph_control.audit.sealing import Sealer
-from langgraph_control.audit.signers import FileSigner
+from langgraph_control.audit.bundles import offline
+from langgraph_control.audit.bundles.bundling import chains_since, export_bundle
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.seals.pins import FilePin
+from langgraph_control.audit.seals.rotation import create_key
+from langgraph_control.audit.seals.sealing import Sealer
+from langgraph_control.audit.seals.signers import FileSigner
 from tests.support.postgres import Database
 from tests.support.trails import TrailWriter
 

@@ -13,9 +13,9 @@ from uuid import UUID
 
 import psycopg
 
-from langgraph_control.audit.chain import ZERO, entry_hash
-from langgraph_control.audit.signers import FileSigner, key_hash
-from langgraph_control.audit.tree import CompactRange, leaf_data, leaf_hash
+from langgraph_control.audit.seals.signers import FileSigner, key_hash
+from langgraph_control.audit.seals.tree import CompactRange, leaf_data, leaf_hash
+from langgraph_control.audit.trail.chain import ZERO, entry_hash
 from tests.support.sealing import SealedRecord
 
 TENANT: Final = "default"

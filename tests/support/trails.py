@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 import orjson
 import psycopg
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.ledger import Claim, Claimed, Outcome, Settle, Settled
-from langgraph_control.audit.observing import Observe, Observed, Seen
-from langgraph_control.audit.requests import PublishPolicy, RunAcquire, RunOpen, RunRelease, Vote
-from langgraph_control.audit.rows import Release, Released, RunState, Voted
+from langgraph_control.audit.asking.ledger import Claim, Claimed, Outcome, Settle, Settled
+from langgraph_control.audit.asking.observing import Observe, Observed, Seen
+from langgraph_control.audit.asking.requests import PublishPolicy, RunAcquire, RunOpen, RunRelease, Vote
+from langgraph_control.audit.asking.rows import Release, Released, RunState, Voted
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.guards.approvals import REQUESTER, Requirement
 from langgraph_control.guards.canonical import canonical_bytes, observed_bytes
 from tests.support.postgres import PEOPLE, Database

@@ -3,7 +3,7 @@
 import functools
 import os
 
-from langgraph_control.audit.leases import RunLeases
+from langgraph_control.audit.connecting.leases import RunLeases
 from langgraph_control.cli import main
 from langgraph_control.graphs import ledger, sweep
 

@@ -3,7 +3,7 @@
 
 CREATE TYPE control.claim_answer AS (
     answer text,             -- go | stored | wait | park | verify | stop | edit | stale
-    reason text,             -- a stable word: see audit/ledger.py
+    reason text,             -- a stable word: see audit/asking/ledger.py
     state text,              -- of the action
     fence bigint,            -- rises with every lease of this action
     seq bigint,              -- the entry written, if one was

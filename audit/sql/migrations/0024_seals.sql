@@ -80,7 +80,7 @@ CREATE TRIGGER only_added_to BEFORE UPDATE OR DELETE OR TRUNCATE ON control.chec
 CREATE TRIGGER only_added_to BEFORE DELETE OR TRUNCATE ON control.signing_key
     FOR EACH STATEMENT EXECUTE FUNCTION control.refuse_change();
 
--- What a leaf says. The same bytes as leaf_data in audit/tree.py; a test holds both equal.
+-- What a leaf says. The same bytes as leaf_data in audit/seals/tree.py; a test holds both equal.
 CREATE FUNCTION control.leaf_data(p_tenant text, p_run uuid, p_seq bigint, p_head bytea) RETURNS bytea
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 SELECT 'langgraph-control/leaf/v1'::bytea || control.framed(convert_to(p_tenant, 'UTF8')) || uuid_send(p_run) || int8send(p_seq) || p_head

@@ -10,10 +10,10 @@ import orjson
 import typer
 from rich.console import Console
 
-from langgraph_control.audit.approvals import INBOX_LIMIT, Approvals
+from langgraph_control.audit.asking.observing import fallback_texts
+from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState, Voted, Voting
 from langgraph_control.audit.names import approval_name, run_name
-from langgraph_control.audit.observing import fallback_texts
-from langgraph_control.audit.rows import ApprovalRow, ApprovalState, Voted, Voting
+from langgraph_control.audit.people.approvals import INBOX_LIMIT, Approvals
 from langgraph_control.cli.databases import Dsn, Local, Place, database
 from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_error, print_json
 from langgraph_control.cli.record import Json

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import typer
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.erasure import Erased, ErasureScope, Selection, erase, refusal
-from langgraph_control.audit.keeping_sentences import places_text
-from langgraph_control.audit.requests import RunActions
+from langgraph_control.audit.asking.requests import RunActions
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.keeping.erasure import Erased, ErasureScope, Selection, erase, refusal
+from langgraph_control.audit.trail.keeping_sentences import places_text
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, pairs
 from langgraph_control.cli.record import find_run

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id as id_of
 from langgraph_control.audit.whole_file import whole_file
 from langgraph_control.cli.databases import Dsn, Local, database
@@ -16,7 +16,7 @@ from langgraph_control.cli.record import find_run
 from langgraph_control.errors import UnknownRun
 
 if TYPE_CHECKING:
-    from langgraph_control.audit.bundling import Bundled
+    from langgraph_control.audit.bundles.bundling import Bundled
 
 __all__ = ["Out", "WithPayloads", "export_bundle_of", "named_chain"]
 
@@ -50,7 +50,7 @@ def export_bundle_of(
     """
     if [bool(runs), since is not None, every].count(True) != 1:
         raise typer.BadParameter("Give runs, or --since, or --all.")
-    from langgraph_control.audit.bundling import chains_since, export_bundle
+    from langgraph_control.audit.bundles.bundling import chains_since, export_bundle
 
     moment = None if since is None else since.replace(tzinfo=UTC)
     with database("auditor", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:

@@ -7,10 +7,10 @@ from uuid import UUID
 import orjson
 import typer
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.erasure import refusal
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.keeping.erasure import refusal
+from langgraph_control.audit.keeping.requests import HoldLift, Holds, HoldScope, HoldSet
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.retention_requests import HoldLift, Holds, HoldScope, HoldSet
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented, moment, print_json
 from langgraph_control.cli.record import Json, find_run

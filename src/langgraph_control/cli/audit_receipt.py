@@ -5,7 +5,7 @@ from uuid import UUID
 
 import typer
 
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id
 from langgraph_control.audit.whole_file import whole_file
 from langgraph_control.cli.audit_export import Out, WithPayloads, named_chain
@@ -29,7 +29,7 @@ def receipt_of(
 
     It is verified as a bundle is: langgraph-control audit verify.
     """
-    from langgraph_control.audit.bundling import approval_receipt, receipt
+    from langgraph_control.audit.bundles.bundling import approval_receipt, receipt
 
     with database("auditor", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
         if entry.startswith("apr_"):

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.searching import FoundWrite, Search, entries_of, writes_found
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_name, run_name
-from langgraph_control.audit.period import EVENTS, Happening, Period, period
-from langgraph_control.audit.searching import FoundWrite, Search, entries_of, writes_found
-from langgraph_control.audit.sentences import sentence
+from langgraph_control.audit.trail.period import EVENTS, Happening, Period, period
+from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.cli.as_html import as_html
 from langgraph_control.cli.as_markdown import as_markdown
 from langgraph_control.cli.audit_search import write_json

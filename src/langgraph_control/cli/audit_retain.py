@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from langgraph_control.audit.erasure import retain
-from langgraph_control.audit.keeping_sentences import places_text
+from langgraph_control.audit.keeping.erasure import retain
 from langgraph_control.audit.names import run_name
+from langgraph_control.audit.trail.keeping_sentences import places_text
 from langgraph_control.cli.audit_erase import Comment, DryRun, ago, told_instead
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented

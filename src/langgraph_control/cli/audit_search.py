@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.searching import FoundWrite, Search, writes_found
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_name, run_name
 from langgraph_control.audit.printable import printable
-from langgraph_control.audit.searching import FoundWrite, Search, writes_found
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.moments import moment_of
 from langgraph_control.cli.output import console, moment, pairs, print_json

@@ -27,7 +27,7 @@ def verify_bundle(
 
     Exit code 0: proved; 2: nothing can be said; 3: tampered with or damaged; 4: incomplete; 5: proved, but not pinned.
     """
-    from langgraph_control.audit import offline
+    from langgraph_control.audit.bundles import offline
 
     report = offline.verify_file(bundle, keys=key, pins=pin, newer_pins=not older)
     sys.stdout.write(offline.tell(report, as_json=as_json))

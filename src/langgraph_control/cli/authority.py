@@ -8,9 +8,9 @@ from uuid import UUID
 import orjson
 import typer
 
-from langgraph_control.audit.approvals import Approvals
+from langgraph_control.audit.asking.rows import Voting
 from langgraph_control.audit.names import approval_name
-from langgraph_control.audit.rows import Voting
+from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.cli.approvals import As, Comment, print_request, speaking
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_json

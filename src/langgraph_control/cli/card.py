@@ -7,9 +7,9 @@ import orjson
 import typer
 from rich.console import Console
 
-from langgraph_control.audit.approvals import Approvals
-from langgraph_control.audit.evidence import EarlierRequest, EarlierWrite, Evidence, ReadBefore
-from langgraph_control.audit.rows import ApprovalRow
+from langgraph_control.audit.asking.evidence import EarlierRequest, EarlierWrite, Evidence, ReadBefore
+from langgraph_control.audit.asking.rows import ApprovalRow
+from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.cli.approvals import print_request, request_json
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, moment, pairs, print_json

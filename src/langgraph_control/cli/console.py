@@ -62,7 +62,7 @@ def console(
         raise ConsoleRefused(
             "A certificate and its key go together.", todo="Give both --certificate and --key.", code="console_key"
         )
-    from langgraph_control.audit.sign_in import authenticator_from
+    from langgraph_control.audit.people.sign_in import authenticator_from
     from langgraph_control.console.address import Address
     from langgraph_control.console.serving import serve
     from langgraph_control.console.trace_link import TraceLink

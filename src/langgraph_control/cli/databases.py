@@ -9,7 +9,7 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from langgraph_control.audit.logins import LoginRole
+from langgraph_control.audit.postgres.logins import LoginRole
 from langgraph_control.errors import ControlError, DatabaseRefused
 
 __all__ = ["Dsn", "Local", "Place", "database"]
@@ -60,7 +60,7 @@ def database(role: LoginRole, *, dsn: str | None, local: bool) -> Iterator[Place
         yield Place(dsn=given, local=False)
         return
     # Migrating is what takes long to import, and only this path needs it.
-    from langgraph_control.audit.local_server import LocalLogin, LocalServer, data_folder
+    from langgraph_control.audit.postgres.local_server import LocalLogin, LocalServer, data_folder
 
     if not local and not any(data_folder().glob("pg*/PG_VERSION")):
         raise _nowhere(role)

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import orjson
 
+from langgraph_control.audit.asking.searching import PolicyText
 from langgraph_control.audit.names import approval_name
-from langgraph_control.audit.rebuilt import Asked, Change, Rebuilt, Voted
-from langgraph_control.audit.reconstruct import Story
-from langgraph_control.audit.searching import PolicyText
-from langgraph_control.audit.timeline import duration_text
-from langgraph_control.audit.verify import Verification
+from langgraph_control.audit.trail.rebuilt import Asked, Change, Rebuilt, Voted
+from langgraph_control.audit.trail.reconstruct import Story
+from langgraph_control.audit.trail.timeline import duration_text
+from langgraph_control.audit.trail.verify import Verification
 from langgraph_control.guards.canonical import observed_bytes
 
 __all__ = ["Document", "Pairs", "Section", "Table", "Verbatim", "dossier"]

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.requests import NewestRuns
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.requests import NewestRuns
-from langgraph_control.audit.store import Store
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_json
 from langgraph_control.cli.record import find_run
 from langgraph_control.cli.worker import log_lines
 
 if TYPE_CHECKING:
-    from langgraph_control.audit.sinks.requests import SinkState
+    from langgraph_control.audit.telemetry.sinks.requests import SinkState
 
 __all__ = ["SINKS_VARIABLE", "Exporter", "export"]
 
@@ -87,7 +87,7 @@ def _export_runs(dsn: str, run: str | None, exporter: Exporter, endpoint: str | 
     # Only this command needs the SDK and its exporters.
     from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
-    from langgraph_control.audit.export import export_runs, otlp_exporter
+    from langgraph_control.audit.telemetry.export import export_runs, otlp_exporter
 
     to = ConsoleSpanExporter(out=sys.stdout) if exporter is Exporter.CONSOLE else otlp_exporter(endpoint)
     try:
@@ -104,9 +104,9 @@ def _export_runs(dsn: str, run: str | None, exporter: Exporter, endpoint: str | 
 
 
 def _send(store: Store, file: Path | None, endpoint: str | None, *, once: bool) -> None:
-    from langgraph_control.audit.gauges import Gauging
-    from langgraph_control.audit.sinks.exporting import Exporting
-    from langgraph_control.audit.sinks.settings import read_sinks, sink_of_environment
+    from langgraph_control.audit.telemetry.gauges import Gauging
+    from langgraph_control.audit.telemetry.sinks.exporting import Exporting
+    from langgraph_control.audit.telemetry.sinks.settings import read_sinks, sink_of_environment
 
     places = (sink_of_environment(endpoint),) if file is None or endpoint else read_sinks(file)
     log_lines()
@@ -126,7 +126,7 @@ def _send(store: Store, file: Path | None, endpoint: str | None, *, once: bool) 
 
 
 def _look(store: Store, sink: str | None, *, status: bool, dead: bool, as_json: bool) -> None:
-    from langgraph_control.audit.sinks.requests import DeadSpans, RetrySpans, SpanSinks
+    from langgraph_control.audit.telemetry.sinks.requests import DeadSpans, RetrySpans, SpanSinks
 
     out = console()
     if status:

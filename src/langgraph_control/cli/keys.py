@@ -5,8 +5,8 @@ from pathlib import Path
 
 import typer
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.seals import SigningKeys
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.seals.requests import SigningKeys
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, moment, pairs, print_json
 from langgraph_control.cli.record import Json
@@ -28,7 +28,7 @@ def create(*, key: KeyFile = None, dsn: Dsn = None, local: Local = False) -> Non
 
     On the admin login. Where the file is there already, its key is registered; repeated, it changes nothing.
     """
-    from langgraph_control.audit.rotation import create_key
+    from langgraph_control.audit.seals.rotation import create_key
 
     file = _file(key)
     with database("admin", dsn=dsn, local=local) as place:
@@ -44,7 +44,7 @@ def rotate(*, key: KeyFile = None, dsn: Dsn = None, local: Local = False) -> Non
     On the admin login, where the key file is. The tree is signed with both keys once. Broken off, the same command goes
     on. Sealers elsewhere refuse to sign until they are given the new file.
     """
-    from langgraph_control.audit.rotation import rotate_key
+    from langgraph_control.audit.seals.rotation import rotate_key
 
     file = _file(key)
     with database("admin", dsn=dsn, local=local) as place:
@@ -86,6 +86,6 @@ def show(*, dsn: Dsn = None, local: Local = False) -> None:
 
 
 def _file(given: Path | None) -> Path:
-    from langgraph_control.audit.signers import default_key_file
+    from langgraph_control.audit.seals.signers import default_key_file
 
     return given or default_key_file()

@@ -7,8 +7,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from langgraph_control.audit.notices import NoticeSinks, RetryNotices, SinkRow
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.notices import NoticeSinks, RetryNotices, SinkRow
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_json
 from langgraph_control.cli.worker import log_lines

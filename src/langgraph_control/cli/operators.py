@@ -6,10 +6,10 @@ from typing import Annotated, Final
 
 import typer
 
+from langgraph_control.audit.asking.operator_requests import Resolution, Scope
+from langgraph_control.audit.asking.rows import ActionRow
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.operator_requests import Resolution, Scope
-from langgraph_control.audit.operators import Operators
-from langgraph_control.audit.rows import ActionRow
+from langgraph_control.audit.people.operators import Operators
 from langgraph_control.cli.approvals import As
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented, moment

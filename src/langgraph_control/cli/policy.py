@@ -117,7 +117,7 @@ def decisions() -> None:
 @policy.command()
 def publish(file: File, dsn: Dsn = None, local: Local = False) -> None:
     """Make a policy the one that holds: its roles, their members and its floors. On the admin login."""
-    from langgraph_control.audit.publishing import publish_policy
+    from langgraph_control.audit.asking.publishing import publish_policy
 
     found = _read(file)
     with database("admin", dsn=dsn, local=local) as place:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from langgraph_control.audit.names import question_id, question_name, run_name
-from langgraph_control.audit.operators import Operators
+from langgraph_control.audit.people.operators import Operators
 from langgraph_control.cli.approvals import As
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented, moment

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.differences import Difference
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.keeping.differences import Difference
+from langgraph_control.audit.keeping.reconcile import Outside, Reconciled, nothing_outside, reconcile_rest
+from langgraph_control.audit.keeping.reconcile import reconcile as compare
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.printable import printable
-from langgraph_control.audit.reconcile import Outside, Reconciled, nothing_outside, reconcile_rest
-from langgraph_control.audit.reconcile import reconcile as compare
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.moments import moment_of
 from langgraph_control.cli.output import console, print_error, print_json

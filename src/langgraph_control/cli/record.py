@@ -13,21 +13,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.asking.questions import OpenQuestions
+from langgraph_control.audit.asking.requests import FindRun, RunActions
+from langgraph_control.audit.asking.rows import RunRow
+from langgraph_control.audit.asking.sagas import RunSagas, SagaPart
+from langgraph_control.audit.asking.searching import FindPolicies
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import question_name, run_name
 from langgraph_control.audit.names import run_id as id_of
 from langgraph_control.audit.printable import printable
-from langgraph_control.audit.questions import OpenQuestions
-from langgraph_control.audit.rebuild import rebuild
-from langgraph_control.audit.reconstruct import Story, reconstruct
-from langgraph_control.audit.requests import FindRun, RunActions
-from langgraph_control.audit.rows import RunRow
-from langgraph_control.audit.sagas import RunSagas, SagaPart
-from langgraph_control.audit.searching import FindPolicies
-from langgraph_control.audit.timeline import Line, timeline
-from langgraph_control.audit.tones import Tone
-from langgraph_control.audit.verify import verify_run
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.rebuild import rebuild
+from langgraph_control.audit.trail.reconstruct import Story, reconstruct
+from langgraph_control.audit.trail.timeline import Line, timeline
+from langgraph_control.audit.trail.tones import Tone
+from langgraph_control.audit.trail.verify import verify_run
 from langgraph_control.cli.as_html import as_html
 from langgraph_control.cli.as_markdown import as_markdown
 from langgraph_control.cli.databases import Dsn, Local, database

@@ -1,7 +1,7 @@
 """``declare-restored`` and ``accept-restore``: stopping writes after a restore, and letting them go on."""
 
-from langgraph_control.audit.operators import Operators
-from langgraph_control.audit.restored import declare_restored
+from langgraph_control.audit.keeping.restored import declare_restored
+from langgraph_control.audit.people.operators import Operators
 from langgraph_control.cli.approvals import As
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.operators import Comment

@@ -13,7 +13,7 @@ from langgraph_control.cli.worker import log_lines
 from langgraph_control.errors import SealRefused
 
 if TYPE_CHECKING:
-    from langgraph_control.audit.sealing import SealRound
+    from langgraph_control.audit.seals.sealing import SealRound
 
 __all__ = ["KeyFile", "seal"]
 
@@ -50,8 +50,8 @@ def seal(
     On the auditor's login, or the agent's. Any number may run; they take turns, and no run waits for them. Make the key
     first: langgraph-control keys create.
     """
-    from langgraph_control.audit.sealing import Sealer
-    from langgraph_control.audit.signers import FileSigner, default_key_file
+    from langgraph_control.audit.seals.sealing import Sealer
+    from langgraph_control.audit.seals.signers import FileSigner, default_key_file
     from langgraph_control.graphs.pins import pins_named
 
     signer, pins = FileSigner(key or default_key_file()), pins_named(pin or [])

@@ -5,7 +5,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from langgraph_control.audit.logins import LoginRole, add_login
+from langgraph_control.audit.postgres.logins import LoginRole, add_login
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, pairs
 from langgraph_control.errors import DatabaseRefused
@@ -29,7 +29,7 @@ def migrate_database(
 
     On the admin login. Safe to repeat, and from several places at once.
     """
-    from langgraph_control.audit.migrate import migrate
+    from langgraph_control.audit.postgres.migrate import migrate
 
     with database("admin", dsn=dsn, local=local) as place:
         applied = migrate(place.dsn, tenant=tenant)
@@ -77,9 +77,9 @@ def doctor(dsn: Dsn = None, local: Local = False) -> None:
 
     Whether it can be reached, has this release's schema, and what this login may act as.
     """
-    from langgraph_control.audit.database_errors import naming_errors
-    from langgraph_control.audit.migrate import check_schema
-    from langgraph_control.audit.statements import REQUIRED_FUNCTIONS
+    from langgraph_control.audit.connecting.database_errors import naming_errors
+    from langgraph_control.audit.connecting.statements import REQUIRED_FUNCTIONS
+    from langgraph_control.audit.postgres.migrate import check_schema
 
     with (
         database("agent", dsn=dsn, local=local) as place,

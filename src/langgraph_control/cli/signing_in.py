@@ -7,8 +7,8 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from langgraph_control.audit.identity import Authenticator, NotAuthenticated
-from langgraph_control.audit.sign_in import authenticator_from
+from langgraph_control.audit.people.identity import Authenticator, NotAuthenticated
+from langgraph_control.audit.people.sign_in import authenticator_from
 
 __all__ = ["AUTH_VARIABLE", "TOKEN_VARIABLE", "Auth", "SignIn", "sign_in"]
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.requests import NewestRuns
+from langgraph_control.audit.asking.rows import RunRow
+from langgraph_control.audit.asking.wakes import RunWake, Wake
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.requests import NewestRuns
-from langgraph_control.audit.rows import RunRow
-from langgraph_control.audit.wakes import RunWake, Wake
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_json
 from langgraph_control.cli.record import STATE_STYLES, Json, RunArgument, find_run, run_json

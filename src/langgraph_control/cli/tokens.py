@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from langgraph_control.audit.token_edits import ID_DIGITS, add_token, revoke_token
-from langgraph_control.audit.token_file import TokenEntry, read_tokens
+from langgraph_control.audit.people.token_edits import ID_DIGITS, add_token, revoke_token
+from langgraph_control.audit.people.token_file import TokenEntry, read_tokens
 from langgraph_control.cli.output import console, heading, moment, pairs, print_json
 from langgraph_control.cli.record import Json
 from langgraph_control.errors import SignInError

@@ -7,13 +7,13 @@ from uuid import UUID
 
 import typer
 
-from langgraph_control.audit import meter_names as metrics
-from langgraph_control.audit import span_names as names
-from langgraph_control.audit.connection import LedgerConnection
-from langgraph_control.audit.meters import count
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id as id_of
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.verify import Verification, verify_all, verify_run, verify_tenant
+from langgraph_control.audit.telemetry import meter_names as metrics
+from langgraph_control.audit.telemetry import span_names as names
+from langgraph_control.audit.telemetry.meters import count
+from langgraph_control.audit.trail.verify import Verification, verify_all, verify_run, verify_tenant
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, moment, print_error, print_json
 from langgraph_control.cli.record import Json, find_run, unknown_run

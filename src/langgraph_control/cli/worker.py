@@ -16,7 +16,7 @@ import typer
 from langgraph_control.errors import WorkerRefused
 
 if TYPE_CHECKING:
-    from langgraph_control.audit.sinks.sink import SpanSink
+    from langgraph_control.audit.telemetry.sinks.sink import SpanSink
     from langgraph_control.graphs.ledger import Ledger
     from langgraph_control.graphs.notices.settings import NotifySettings
     from langgraph_control.graphs.wake_queue import WakeQueue
@@ -146,7 +146,7 @@ async def _work(
     sealing: tuple[Path, tuple[str, ...]] | None,
     sinks: "tuple[SpanSink, ...]",
 ) -> None:
-    from langgraph_control.audit.gauges import Gauging
+    from langgraph_control.audit.telemetry.gauges import Gauging
     from langgraph_control.graphs.worker import Worker
 
     store = next(iter(ledgers.values())).store()
@@ -185,7 +185,7 @@ async def _work(
 @contextlib.contextmanager
 def _telling(dsn: str, settings: "NotifySettings") -> Iterator[None]:
     """Tell people beside the work, over connections of its own: neither waits for the other."""
-    from langgraph_control.audit.store import Store
+    from langgraph_control.audit.connecting.store import Store
     from langgraph_control.graphs.notices.notifier import Notifier
 
     store = Store(dsn, application_name="langgraph-control worker notices")
@@ -199,8 +199,8 @@ def _telling(dsn: str, settings: "NotifySettings") -> Iterator[None]:
 @contextlib.contextmanager
 def _sealing(dsn: str, key: Path, pins: tuple[str, ...]) -> Iterator[None]:
     """Seal beside the work, over a connection of its own: neither waits for the other."""
-    from langgraph_control.audit.sealing import Sealer
-    from langgraph_control.audit.signers import FileSigner
+    from langgraph_control.audit.seals.sealing import Sealer
+    from langgraph_control.audit.seals.signers import FileSigner
     from langgraph_control.graphs.pins import pins_named
 
     with Sealer(dsn, FileSigner(key), pins_named(pins)):
@@ -210,7 +210,7 @@ def _sealing(dsn: str, key: Path, pins: tuple[str, ...]) -> Iterator[None]:
 def _sinks(file: Path | None) -> "tuple[SpanSink, ...]":
     if file is None:
         return ()
-    from langgraph_control.audit.sinks.settings import read_sinks
+    from langgraph_control.audit.telemetry.sinks.settings import read_sinks
 
     return read_sinks(file)
 
@@ -218,8 +218,8 @@ def _sinks(file: Path | None) -> "tuple[SpanSink, ...]":
 @contextlib.contextmanager
 def _exporting(dsn: str, sinks: "tuple[SpanSink, ...]") -> Iterator[None]:
     """Send spans beside the work, over connections of its own."""
-    from langgraph_control.audit.sinks.exporting import Exporting
-    from langgraph_control.audit.store import Store
+    from langgraph_control.audit.connecting.store import Store
+    from langgraph_control.audit.telemetry.sinks.exporting import Exporting
 
     store = Store(dsn, application_name="langgraph-control worker spans")
     try:

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from starlette.responses import Response
 
-from langgraph_control.audit.connection import LedgerConnection
+from langgraph_control.audit.asking.operator_requests import Resolution, Scope
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.operator_requests import Resolution, Scope
-from langgraph_control.audit.operators import refusal
-from langgraph_control.audit.verify import verify_all
+from langgraph_control.audit.people.operators import refusal
+from langgraph_control.audit.trail.verify import verify_all
 from langgraph_control.console.pages import found_run
 from langgraph_control.console.visiting import Visit, acting
 from langgraph_control.console.words import comment_of

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from langgraph_control.audit.approvals import REFUSALS
+from langgraph_control.audit.asking.observing import fallback_texts
+from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState
 from langgraph_control.audit.names import approval_name, run_name
-from langgraph_control.audit.observing import fallback_texts
-from langgraph_control.audit.rows import ApprovalRow, ApprovalState
-from langgraph_control.audit.timeline import duration_text
+from langgraph_control.audit.people.approvals import REFUSALS
+from langgraph_control.audit.trail.timeline import duration_text
 from langgraph_control.console.presenting import value_text
 from langgraph_control.guards.visible import visible
 

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote_plus
 
-from langgraph_control.audit.entries import Entry
+from langgraph_control.audit.asking.requests import FindApproval, FindRun, RunActions, RunEntries
+from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState
 from langgraph_control.audit.names import approval_name
-from langgraph_control.audit.requests import FindApproval, FindRun, RunActions, RunEntries
-from langgraph_control.audit.rows import ApprovalRow, ApprovalState
+from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.console.cards import Change, called_with, parsed_card
 from langgraph_control.console.presenting import value_text
 from langgraph_control.console.visiting import Console

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from typing import Final
 
-from langgraph_control.audit.identity import Authenticator, Identity
-from langgraph_control.audit.store import Store
-from langgraph_control.audit.waiting import RolesOf
+from langgraph_control.audit.asking.waiting import RolesOf
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.people.identity import Authenticator, Identity
 from langgraph_control.console.sessions import Session, Sessions
 from langgraph_control.errors import NotAuthenticated
 

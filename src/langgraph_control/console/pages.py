@@ -8,21 +8,21 @@ from uuid import UUID
 
 from starlette.responses import Response
 
-from langgraph_control.audit.approvals import REFUSALS
-from langgraph_control.audit.authority_requests import Reviews
-from langgraph_control.audit.entries import Entry
-from langgraph_control.audit.evidence import FindEvidence
+from langgraph_control.audit.asking.authority_requests import Reviews
+from langgraph_control.audit.asking.evidence import FindEvidence
+from langgraph_control.audit.asking.operator_requests import Brakes, Scope
+from langgraph_control.audit.asking.questions import OpenQuestions
+from langgraph_control.audit.asking.requests import FindApproval, FindRun, NewestRuns, RunActions, RunEntries
+from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState, EntryRow, RunRow, RunState
+from langgraph_control.audit.asking.sagas import RunSagas
+from langgraph_control.audit.asking.waiting import Decided, Refused, UnderWay, VoteRow, Votes, Waiting, groups_of
 from langgraph_control.audit.names import approval_id, approval_name, run_name
 from langgraph_control.audit.names import run_id as id_of
-from langgraph_control.audit.operator_requests import Brakes, Scope
-from langgraph_control.audit.questions import OpenQuestions
-from langgraph_control.audit.reconstruct import reconstruct
-from langgraph_control.audit.requests import FindApproval, FindRun, NewestRuns, RunActions, RunEntries
-from langgraph_control.audit.rows import ApprovalRow, ApprovalState, EntryRow, RunRow, RunState
-from langgraph_control.audit.sagas import RunSagas
-from langgraph_control.audit.timeline import timeline
-from langgraph_control.audit.verify import verify_chain
-from langgraph_control.audit.waiting import Decided, Refused, UnderWay, VoteRow, Votes, Waiting, groups_of
+from langgraph_control.audit.people.approvals import REFUSALS
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.reconstruct import reconstruct
+from langgraph_control.audit.trail.timeline import timeline
+from langgraph_control.audit.trail.verify import verify_chain
 from langgraph_control.console.cards import card_of, why_not
 from langgraph_control.console.changing import changed_since, editables, edits_of, successor
 from langgraph_control.console.paths import path_of

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from langgraph_control.audit.entries import Entry
-from langgraph_control.audit.reconstruct import Step
-from langgraph_control.audit.tones import Tone
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.reconstruct import Step
+from langgraph_control.audit.trail.tones import Tone
 
 __all__ = ["Path", "Stop", "path_of"]
 

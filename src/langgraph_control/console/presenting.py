@@ -9,7 +9,7 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from langgraph_control.audit.timeline import duration_text
+from langgraph_control.audit.trail.timeline import duration_text
 from langgraph_control.guards.visible import FOLD_CHARS, Mark, Piece, visible
 
 __all__ = ["LINE_CHARS", "age", "asset", "environment", "line", "moment", "shown", "value_text"]

@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from langgraph_control.audit.store import Store
-from langgraph_control.audit.waiting import Pulse, ReadPulse
+from langgraph_control.audit.asking.waiting import Pulse, ReadPulse
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import ControlError
 
 __all__ = ["LISTENERS_MAX", "Beat", "Heart"]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Final
 
-from langgraph_control.audit.identity import Identity
+from langgraph_control.audit.people.identity import Identity
 
 __all__ = ["SESSION_HOURS", "Session", "Sessions"]
 

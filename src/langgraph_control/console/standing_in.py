@@ -5,7 +5,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
-from langgraph_control.audit.authority_requests import Delegations
+from langgraph_control.audit.asking.authority_requests import Delegations
 from langgraph_control.console.visiting import Visit, acting, page
 from langgraph_control.console.words import comment_of
 from langgraph_control.errors import ApprovalRefused

@@ -9,8 +9,8 @@ from typing import Final
 from anyio.from_thread import run as on_the_loop
 from starlette.responses import Response
 
-from langgraph_control.audit.rows import ApprovalRow, Voted, Voting
-from langgraph_control.audit.waiting import Refused, groups_of
+from langgraph_control.audit.asking.rows import ApprovalRow, Voted, Voting
+from langgraph_control.audit.asking.waiting import Refused, groups_of
 from langgraph_control.console.cards import Card, card_of, why_not
 from langgraph_control.console.pages import found_request
 from langgraph_control.console.visiting import Visit, acting, page

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from langgraph_control.audit.span_ids import trace_id
+from langgraph_control.audit.telemetry.span_ids import trace_id
 from langgraph_control.errors import ConsoleRefused
 from langgraph_control.nodes.contract_checks import template_fields
 from langgraph_control.nodes.links import is_link

@@ -11,11 +11,11 @@ from typing import Any, Final, TypeAlias, TypeVar
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from langgraph_control.audit.approvals import Approvals
-from langgraph_control.audit.identity import Authenticator
-from langgraph_control.audit.ledger import Request as LedgerRequest
-from langgraph_control.audit.operators import Operators
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.asking.ledger import Request as LedgerRequest
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.people.approvals import Approvals
+from langgraph_control.audit.people.identity import Authenticator
+from langgraph_control.audit.people.operators import Operators
 from langgraph_control.console.address import Address
 from langgraph_control.console.door import PATIENCE_SECONDS, Door
 from langgraph_control.console.guarding import FORM

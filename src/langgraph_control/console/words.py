@@ -10,8 +10,8 @@ from typing import Final, Literal
 from anyio.from_thread import run as on_the_loop
 from starlette.responses import Response
 
+from langgraph_control.audit.asking.rows import ApprovalRow, Voting
 from langgraph_control.audit.names import approval_name
-from langgraph_control.audit.rows import ApprovalRow, Voting
 from langgraph_control.console.changing import changes
 from langgraph_control.console.pages import found_request
 from langgraph_control.console.visiting import Visit, acting

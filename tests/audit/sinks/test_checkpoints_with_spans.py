@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from langgraph_control.audit import offline
-from langgraph_control.audit import span_names as names
-from langgraph_control.audit.pins import pinned_notes
-from langgraph_control.audit.sinks.following import Following, Stepped
-from langgraph_control.audit.sinks.otlp import OtlpSink
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.bundles import offline
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.seals.pins import pinned_notes
+from langgraph_control.audit.telemetry import span_names as names
+from langgraph_control.audit.telemetry.sinks.following import Following, Stepped
+from langgraph_control.audit.telemetry.sinks.otlp import OtlpSink
 from langgraph_control.otel import export_run
 from tests.support.collector import collector
 from tests.support.postgres import Database

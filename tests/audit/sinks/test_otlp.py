@@ -4,8 +4,8 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
-from langgraph_control.audit.sinks.otlp import OtlpSink
-from langgraph_control.audit.sinks.sink import Answer, Verdict
+from langgraph_control.audit.telemetry.sinks.otlp import OtlpSink
+from langgraph_control.audit.telemetry.sinks.sink import Answer, Verdict
 from tests.support.collector import collector
 
 SPAN = ReadableSpan("one", SpanContext(1, 2, is_remote=False), start_time=1, end_time=2)

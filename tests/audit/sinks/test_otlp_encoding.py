@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from langgraph_control.audit.sinks.otlp_encoding import request_bytes
+from langgraph_control.audit.telemetry.sinks.otlp_encoding import request_bytes
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 NUMBERS = st.integers(-(2**63), 2**63 - 1)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from langgraph_control.audit.sinks.exporters import ExporterSink
-from langgraph_control.audit.sinks.otlp import OtlpSink
-from langgraph_control.audit.sinks.settings import read_sinks, sink_of_environment
+from langgraph_control.audit.telemetry.sinks.exporters import ExporterSink
+from langgraph_control.audit.telemetry.sinks.otlp import OtlpSink
+from langgraph_control.audit.telemetry.sinks.settings import read_sinks, sink_of_environment
 from langgraph_control.errors import ExportRefused
 
 FILE = """\

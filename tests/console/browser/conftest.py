@@ -16,7 +16,7 @@ from langchain.agents import create_agent
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from langgraph_control import Control, Policy, Run, writes
-from langgraph_control.audit.publishing import publish_policy
+from langgraph_control.audit.asking.publishing import publish_policy
 from tests.console.conftest import People, Served, served
 from tests.support.desk import GO, new_trigger
 from tests.support.postgres import Database

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from langgraph_control.audit.store import Store
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.graphs.notices.notifier import Notifier
 from langgraph_control.graphs.notices.webhook import Webhook
 from langgraph_control.guards.notices import NoticeEvent

@@ -14,13 +14,13 @@ import psycopg
 import pytest
 
 from langgraph_control import Approvals, Policy
-from langgraph_control.audit.checkpoints import SignedCheckpoint
+from langgraph_control.audit.asking.notices import NoticeSinks, NoticeState, RetryNotices, SettleNotice, TakeNotice
+from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.names import approval_name
-from langgraph_control.audit.notices import NoticeSinks, NoticeState, RetryNotices, SettleNotice, TakeNotice
-from langgraph_control.audit.publishing import publish_policy
-from langgraph_control.audit.rotation import create_key
-from langgraph_control.audit.sealing import Sealer
-from langgraph_control.audit.signers import FileSigner
+from langgraph_control.audit.seals.checkpoints import SignedCheckpoint
+from langgraph_control.audit.seals.rotation import create_key
+from langgraph_control.audit.seals.sealing import Sealer
+from langgraph_control.audit.seals.signers import FileSigner
 from langgraph_control.guards.notices import NoticeEvent
 from tests.graphs.notices.conftest import Hook, Notifying
 from tests.support.receivers import Receiver, receiver
@@ -258,7 +258,7 @@ def test_a_sender_that_is_killed(trail: TrailWriter, place: Receiver, hook: Hook
     asked(trail)
     program = (
         "import sys\n"
-        "from langgraph_control.audit.store import Store\n"
+        "from langgraph_control.audit.connecting.store import Store\n"
         "from langgraph_control.graphs.notices.notifier import Notifier\n"
         "from langgraph_control.graphs.notices.webhook import Webhook\n"
         "from langgraph_control.guards.notices import NoticeEvent\n"

@@ -1,0 +1,225 @@
+"""Requests about what changes nothing: reads, and the steps of a run that may go in circles.
+
+A read goes on record before anyone sees what it gave. What a run did lately, and which of its reads were answered by a
+fallback, is kept beside it and handed to whoever drives the run next.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, ClassVar, Final
+from uuid import UUID
+
+from langgraph_control.audit.asking.requests import FieldsAreParameters
+from langgraph_control.guards.loops import Step
+
+__all__ = ["Fallback", "KeepStep", "Observe", "Observed", "ObservedAs", "Recall", "Seen", "fallback_texts"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """A tool whose read was answered by a fallback in this run.
+
+    Args:
+        tool: its name.
+        system: the system that did not answer; None where the contract names none.
+        at: when last, by the database's clock.
+    """
+
+    tool: str
+    system: str | None
+    at: datetime
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return it as cards and bodies carry it."""
+        return {"tool": self.tool, "system": self.system, "at": self.at.isoformat(timespec="seconds")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """What earlier drives of a run knew.
+
+    Args:
+        steps: its newest steps that changed nothing, oldest first.
+        writes: how many writes it has begun.
+        fallbacks: what was answered by a fallback, the newest first.
+    """
+
+    steps: tuple[Step, ...] = ()
+    writes: int = 0
+    fallbacks: tuple[Fallback, ...] = ()
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any] | None) -> "Recall":
+        """Read what ``control.recall`` gives.
+
+        Args:
+            stored: as it came; None for a run without any.
+        """
+        if stored is None:
+            return cls()
+        steps = tuple(
+            Step(
+                origin=bytes.fromhex(origin),
+                scope=bytes.fromhex(scope),
+                turn=bytes.fromhex(turn),
+                call=bytes.fromhex(call),
+                result=bytes.fromhex(result),
+                at=_moment(at),
+                writes=writes,
+            )
+            for origin, scope, turn, call, result, at, writes in stored["steps"] or ()
+        )
+        return cls(steps=steps, writes=stored["writes"], fallbacks=_fallbacks(stored["fallbacks"]))
+
+
+class Seen(StrEnum):
+    """What came of a read."""
+
+    SUCCEEDED = "succeeded"  # the system answered
+    FAILED = "failed"  # it did not, and the caller is told so
+    FALLBACK = "fallback"  # it did not, and something stands in for its answer
+    WAITS = "waits"  # it did not, and the run had rather wait
+    STOPPED = "stopped"  # it was not called: the same call has had the same answer too often
+
+
+class ObservedAs(StrEnum):
+    """How a read was taken."""
+
+    OBSERVED = "observed"  # it is on record and may be shown; one that would wait has waited long enough
+    WAITS = "waits"  # it is on record, and to be tried again later
+    CALLS_USED_UP = "calls_used_up"  # the run has made as many tool calls as it may; nothing is on record
+    STALE = "stale"  # this worker no longer owns the run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """The answer to :class:`Observe`.
+
+    Args:
+        answer: how it was taken.
+        writes: how many writes the run has begun.
+        fallbacks: what was answered by a fallback in this run, this read included.
+    """
+
+    answer: ObservedAs
+    writes: int = 0
+    fallbacks: tuple[Fallback, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observe(FieldsAreParameters):
+    """Record a read before the model sees what it gave.
+
+    Args:
+        run_id: the run that read.
+        token: its fencing token.
+        tool: the tool's name.
+        system: the system of record.
+        outcome: what came of it.
+        loop: what it says of the run, one of :class:`~langgraph_control.guards.loops.Loop`; None for nothing.
+        origin: which call of which task, 32 bytes: the same when the task runs again.
+        scope: the conversation that made it; this and the next four are None where no model made it.
+        turn: the model's message that asked for it.
+        call: equal for equal tools and arguments.
+        result: equal for equal answers.
+        at: by the worker's clock.
+        calls_max: how many tool calls the run may make.
+        attempts_max: how often one that waits may be tried.
+        give_up_ms: since its first failure; then it has failed.
+        retry_ms_max: how long the run may wait for retries, all its calls together.
+        wait_ms: how long it would wait now; 0 where it does not.
+        body: the entry's body, canonical bytes.
+        payload: its arguments, canonical bytes.
+    """
+
+    statement: ClassVar[str] = "observe"
+
+    run_id: UUID
+    token: int
+    tool: str
+    system: str | None
+    outcome: Seen
+    loop: str | None
+    origin: bytes
+    scope: bytes | None
+    turn: bytes | None
+    call: bytes | None
+    result: bytes | None
+    at: datetime | None
+    calls_max: int
+    attempts_max: int
+    give_up_ms: int
+    retry_ms_max: int
+    wait_ms: int
+    body: bytes
+    payload: bytes | None
+
+    def read(self, rows: Sequence[Mapping[str, Any]]) -> Observed:
+        """Return the answer as a value."""
+        row = rows[0]
+        return Observed(
+            answer=ObservedAs(row["answer"]), writes=row["writes"] or 0, fallbacks=_fallbacks(row["fallbacks"])
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepStep(FieldsAreParameters):
+    """Keep a refused write among the run's steps. Answered with how many writes it has begun; None for a stale token.
+
+    Args:
+        run_id: the run.
+        token: its fencing token.
+        tool: the tool's name.
+        loop: as for :class:`Observe`.
+        origin: likewise.
+        scope: likewise.
+        turn: likewise.
+        call: likewise.
+        result: likewise.
+        at: likewise.
+        body: the entry's body, canonical bytes; there is one only where ``loop`` says something.
+    """
+
+    statement: ClassVar[str] = "step"
+
+    run_id: UUID
+    token: int
+    tool: str
+    loop: str | None
+    origin: bytes
+    scope: bytes
+    turn: bytes
+    call: bytes
+    result: bytes
+    at: datetime
+    body: bytes
+
+    def read(self, rows: Sequence[Mapping[str, Any]]) -> int | None:
+        """Return the answer as a value."""
+        writes: int | None = rows[0]["writes"]
+        return writes
+
+
+def fallback_texts(stored: object) -> Iterator[str]:
+    """Yield what cards and bodies say of fallbacks, one text each. Total: what cannot be read is left out.
+
+    Args:
+        stored: the list, as it was stored.
+    """
+    for one in stored if isinstance(stored, list) else ():
+        if isinstance(one, Mapping) and isinstance(one.get("tool"), str):
+            system = f" ({one['system']})" if isinstance(one.get("system"), str) else ""
+            at = f", {one['at']}" if isinstance(one.get("at"), str) else ""
+            yield f"{one['tool']}{system}{at}"
+
+
+def _fallbacks(stored: Sequence[Mapping[str, Any]] | None) -> tuple[Fallback, ...]:
+    return tuple(Fallback(tool=one["tool"], system=one["system"], at=_moment(one["at"])) for one in stored or ())
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,326 @@
+"""Making bundles from the ledger: of runs, of all there is since a moment, of everything; and receipts for one entry.
+
+A bundle is made as of the newest checkpoint there was when it was begun: leaves that were sealed since are left out,
+entries that were appended since are chained in it and not sealed.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from importlib.metadata import version
+from itertools import chain as one_after_the_other
+from typing import BinaryIO, Final, Protocol, TypeVar
+from uuid import UUID
+
+from langgraph_control.audit.asking.ledger import Request
+from langgraph_control.audit.asking.requests import RunEntries
+from langgraph_control.audit.asking.rows import EntryRow
+from langgraph_control.audit.bundles.bundle import BundleWriter, Scope
+from langgraph_control.audit.bundles.requests import ApprovalEntries, ChainsMoved, FindBundleTenant, PolicyTexts, Whose
+from langgraph_control.audit.keeping.requests import FindDropped
+from langgraph_control.audit.seals.checkpoints import NotACheckpointError, SignedCheckpoint, VerifierKey
+from langgraph_control.audit.seals.requests import CheckpointRow, Checkpoints, LeafRow, Leaves, SigningKeys, with_nodes
+from langgraph_control.audit.seals.tree import consistency_proof, inclusion_proof
+from langgraph_control.audit.trail.chain import ZERO
+from langgraph_control.errors import ControlError
+
+__all__ = ["Ask", "Bundled", "approval_receipt", "chains_since", "export_bundle", "receipt"]
+
+PAGE: Final = 500
+LEAVES_PAGE: Final = 5000
+POLICIES_PAGE: Final = 100
+CHECKPOINTS: Final = 16
+"""So many of the newest checkpoints go along. With the whole tree every pin can be compared without any."""
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+POLICY_NAMED: Final = re.compile(rb'"policy": ?"([0-9a-f]{64})"')
+
+T = TypeVar("T")
+
+
+class Ask(Protocol):
+    """Carries out a request to the ledger: ``LedgerConnection.ask``, ``Store.call``."""
+
+    def __call__(self, request: Request[T], /) -> T:
+        """Return the answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundled:
+    """What an export wrote.
+
+    Args:
+        chains: how many chains.
+        entries: how many entries.
+        unsealed: entries of them that no checkpoint covers yet.
+        size: of the tree it was made of, in leaves; 0 where nothing was sealed.
+        lines: how many lines.
+    """
+
+    chains: int
+    entries: int
+    unsealed: int
+    size: int
+    lines: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seal:
+    """A checkpoint that a bundle is made of."""
+
+    size: int
+    note: str
+
+
+def chains_since(ask: Ask, since: datetime | None) -> Iterator[UUID]:
+    """Yield the ids of all chains, or of those that got an entry since a moment.
+
+    Args:
+        ask: carries out requests.
+        since: with a time zone; None for all.
+    """
+    after: UUID | None = None
+    while page := ask(ChainsMoved(after=after, limit=PAGE)):
+        for chain, newest in page:
+            if since is None or newest is None or newest >= since:
+                yield chain
+        after = page[-1][0]
+
+
+def export_bundle(
+    ask: Ask,
+    file: BinaryIO,
+    chains: Iterable[UUID],
+    *,
+    scope: Scope,
+    since: datetime | None = None,
+    payloads: bool = False,
+    sealed_only: bool = False,
+    progress: Callable[[int, int], None] = lambda _chains, _entries: None,
+) -> Bundled:
+    """Write the chains with the whole tree, and return what was written.
+
+    Args:
+        ask: carries out requests, on a login that may read.
+        file: where to; it is left open.
+        chains: which; each once.
+        scope: what that is.
+        since: the moment, where the scope is ``since``.
+        payloads: whether arguments and before-images go along. The hashes need them not, and who verifies that nothing
+            was changed need not see them.
+        sealed_only: leave out entries that no checkpoint covers yet.
+        progress: told now and then how many chains and entries were written.
+
+    Raises:
+        TrailUnavailable: the ledger cannot be read; the file is not whole.
+    """
+    whose, writer = ask(FindBundleTenant()), BundleWriter(file)
+    keys = [row.verifier() for row in ask(SigningKeys())]
+    seals = _seals(ask, keys)
+    size = seals[0].size if seals else 0
+    _begin(writer, whose, scope=scope, since=since, leaves=True, payloads=payloads)
+    _write_seals(ask, writer, keys, seals)
+    written: set[bytes] = set()
+    policies: set[str] = set()
+    entries = unsealed = 0
+    own = (whose.own_chain,) if len(keys) > 1 and scope != "all" else ()  # what links the keys to each other
+    for chain in one_after_the_other(own, chains):
+        if chain.bytes in written:
+            continue
+        written.add(chain.bytes)
+        leaves = [leaf for leaf in _leaves_of(ask, chain) if leaf.index < size]
+        cut = ask(FindDropped(run_id=chain))
+        writer.run(chain, after=cut.seq if cut else 0, previous=cut.head if cut else ZERO)
+        for leaf in leaves:
+            _write_head(ask, writer, leaf, size)
+        sealed = leaves[-1].seq if leaves else 0
+        for row in _entries(ask, chain, up_to=sealed if sealed_only else None):
+            writer.entry(row, payload=payloads)
+            policies.update(named.decode() for named in POLICY_NAMED.findall(row.body))
+            entries, unsealed = entries + 1, unsealed + (row.seq > sealed)
+            if entries % PAGE == 0:
+                progress(len(written), entries)
+    for leaf in _leaves(ask, size):
+        if leaf.run_id.bytes not in written:
+            writer.leaf(index=leaf.index, chain=leaf.run_id, seq=leaf.seq, head=leaf.head)
+    _write_policies(ask, writer, policies)
+    progress(len(written), entries)
+    return Bundled(chains=len(written), entries=entries, unsealed=unsealed, size=size, lines=writer.end())
+
+
+def receipt(ask: Ask, file: BinaryIO, chain: UUID, seq: int, *, last: int | None = None, payloads: bool = False) -> int:
+    """Write the receipt of an entry: the chain from it to the next sealed head, the proof of that, and checkpoints.
+
+    Args:
+        ask: carries out requests.
+        file: where to; it is left open.
+        chain: the run, or the tenant's own chain.
+        seq: the entry's place.
+        last: a later entry that the sealed head has to cover, too.
+        payloads: whether arguments and before-images go along.
+
+    Returns:
+        The place of the sealed head.
+
+    Raises:
+        ControlError: there is no such entry (``entry_unknown``), or no checkpoint covers it yet (``receipt_unsealed``).
+        TrailUnavailable: the ledger cannot be read.
+    """
+    rows = {row.seq: row.hash for row in ask(RunEntries(run_id=chain, after=max(0, seq - 2), limit=2))}
+    cut = ask(FindDropped(run_id=chain))
+    hashes = {0: ZERO, **({cut.seq: cut.head} if cut else {}), **rows}
+    if seq not in rows or seq - 1 not in hashes:
+        raise ControlError(
+            "There is no such entry.", todo="langgraph-control show RUN numbers a run's entries.", code="entry_unknown"
+        )
+    whose, keys = ask(FindBundleTenant()), [row.verifier() for row in ask(SigningKeys())]
+    seals = _seals(ask, keys)
+    size = seals[0].size if seals else 0
+    leaf = next((one for one in _leaves_of(ask, chain) if one.seq >= (last or seq) and one.index < size), None)
+    if leaf is None:
+        raise ControlError(
+            "No checkpoint covers that entry yet.",
+            safe="It is on record and chained.",
+            todo="Ask again when it was sealed: langgraph-control seal, or the worker that seals.",
+            code="receipt_unsealed",
+        )
+    writer = BundleWriter(file)
+    _begin(writer, whose, scope="receipt", since=None, leaves=False, payloads=payloads)
+    first = _valid(ask(Checkpoints(from_size=leaf.index + 1, limit=PAGE)), keys)[:1]
+    _write_seals(ask, writer, keys, _ordered([*seals, *first]))
+    writer.run(chain, after=seq - 1, previous=hashes[seq - 1])
+    _write_head(ask, writer, leaf, size)
+    policies: set[str] = set()
+    for row in _entries(ask, chain, after=seq - 1, up_to=leaf.seq):
+        writer.entry(row, payload=payloads)
+        policies.update(named.decode() for named in POLICY_NAMED.findall(row.body))
+    _write_policies(ask, writer, policies)
+    writer.end()
+    return leaf.seq
+
+
+def approval_receipt(ask: Ask, file: BinaryIO, approval: UUID, *, payloads: bool = False) -> int:
+    """Write the receipt of a request for approval: from its first entry to a sealed head behind its last one.
+
+    Args:
+        ask: carries out requests.
+        file: where to; it is left open.
+        approval: the request.
+        payloads: whether arguments and before-images go along.
+
+    Returns:
+        The place of the sealed head.
+
+    Raises:
+        ControlError: there is no such request (``entry_unknown``), or no checkpoint covers it yet
+            (``receipt_unsealed``).
+        TrailUnavailable: the ledger cannot be read.
+    """
+    found = ask(ApprovalEntries(approval_id=approval))
+    if found is None:
+        raise ControlError(
+            "There is no entry about such a request.", todo="List them: langgraph-control inbox.", code="entry_unknown"
+        )
+    chain, first, last = found
+    return receipt(ask, file, chain, first, last=last, payloads=payloads)
+
+
+def _begin(
+    writer: BundleWriter, whose: Whose, *, scope: Scope, since: datetime | None, leaves: bool, payloads: bool
+) -> None:
+    writer.header(
+        origin=whose.origin,
+        tenant=whose.tenant,
+        scope=scope,
+        since=None if since is None else (since - EPOCH) // timedelta(microseconds=1),
+        leaves=leaves,
+        payloads=payloads,
+        made_at=int(time.time() * 1_000_000),
+        made_by=version("langgraph-control"),
+    )
+
+
+def _seals(ask: Ask, keys: list[VerifierKey]) -> list[_Seal]:
+    """The newest checkpoints, and those that two keys signed, from large to small.
+
+    Whoever may seal can store a note with a signature that is none; such a one is passed over.
+    """
+    rows = _valid(ask(Checkpoints(from_size=None, limit=CHECKPOINTS)), keys)
+    if len(keys) > 1:
+        after = 0
+        while page := ask(Checkpoints(from_size=after, limit=PAGE)):
+            rows += [row for row in _valid(page, keys) if len(SignedCheckpoint.parse(row.note).signatures) > 1]
+            after = page[-1].size + 1
+    return _ordered(rows)
+
+
+def _valid(rows: Iterable[CheckpointRow], keys: list[VerifierKey]) -> list[_Seal]:
+    return [_Seal(size=row.size, note=row.note) for row in rows if _signed(row.note, keys)]
+
+
+def _signed(note: str, keys: list[VerifierKey]) -> bool:
+    try:
+        return bool(SignedCheckpoint.parse(note).signed_by(keys))
+    except NotACheckpointError:
+        return False
+
+
+def _ordered(seals: Iterable[_Seal]) -> list[_Seal]:
+    return sorted({seal.size: seal for seal in seals}.values(), key=lambda seal: -seal.size)
+
+
+def _write_seals(ask: Ask, writer: BundleWriter, keys: list[VerifierKey], seals: list[_Seal]) -> None:
+    for key in keys:
+        writer.key(str(key))
+    for seal in seals:
+        try:
+            proof = with_nodes(partial(consistency_proof, seal.size, seals[0].size), ask)
+        except KeyError:
+            continue  # the tree was damaged; the verifier is not convinced without a proof, and says what is missing
+        writer.checkpoint(seal.note, proof)
+
+
+def _write_head(ask: Ask, writer: BundleWriter, leaf: LeafRow, size: int) -> None:
+    try:
+        proof = with_nodes(partial(inclusion_proof, leaf.index, size), ask)
+    except KeyError:
+        proof = None
+    writer.head(index=leaf.index, seq=leaf.seq, head=leaf.head, proof=proof)
+
+
+def _write_policies(ask: Ask, writer: BundleWriter, hashes: set[str]) -> None:
+    wanted = sorted(hashes)
+    for begin in range(0, len(wanted), POLICIES_PAGE):
+        for digest, text in ask(PolicyTexts(hashes=wanted[begin : begin + POLICIES_PAGE])):
+            writer.policy(digest, text)
+
+
+def _entries(ask: Ask, chain: UUID, *, after: int = 0, up_to: int | None) -> Iterator[EntryRow]:
+    while page := ask(RunEntries(run_id=chain, after=after, limit=PAGE)):
+        for row in page:
+            if up_to is not None and row.seq > up_to:
+                return
+            yield row
+        after = page[-1].seq
+
+
+def _leaves_of(ask: Ask, chain: UUID) -> Iterator[LeafRow]:
+    return _paged(lambda index: ask(Leaves(run_id=chain, from_index=index, limit=LEAVES_PAGE)))
+
+
+def _leaves(ask: Ask, size: int) -> Iterator[LeafRow]:
+    for leaf in _paged(lambda index: ask(Leaves(run_id=None, from_index=index, limit=LEAVES_PAGE))):
+        if leaf.index >= size:
+            return
+        yield leaf
+
+
+def _paged(read: Callable[[int], tuple[LeafRow, ...]]) -> Iterator[LeafRow]:
+    index = 0
+    while page := read(index):
+        yield from page
+        index = max(leaf.index for leaf in page) + 1

@@ -1,0 +1,1 @@
+"""Erasing, holding, dropping, restoring, and whether all is still there."""

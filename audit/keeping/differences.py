@@ -1,0 +1,297 @@
+"""The ledger against its entries, and both against what was found outside: every difference by name. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from langgraph_control.audit.asking.ledger_rows import LedgerAction, LedgerRequest, LedgerRun, Standing
+from langgraph_control.audit.asking.rows import EntryRow
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.follows import possible_states
+from langgraph_control.audit.trail.rebuild import rebuild
+from langgraph_control.audit.trail.rebuilt import Asked, Rebuilt
+from langgraph_control.audit.trail.verify import verify_chain
+
+__all__ = ["Difference", "Kind", "Seen", "Thread", "differences"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Kind(StrEnum):
+    """What differs."""
+
+    CHAIN_BROKEN = "chain_broken"  # entries are missing, or were changed
+    RUN_MISSING = "run_missing"  # entries of a run that the ledger does not have
+    START_MISSING = "start_missing"  # a run whose entries do not begin with its start
+    RUN_DIFFERS = "run_differs"  # the run's row says something else than the entry that started it
+    RUN_STATE_DIFFERS = "run_state_differs"  # the run stands elsewhere than its entries leave it
+    ACTION_WITHOUT_ENTRY = "action_without_entry"  # no entry speaks of it
+    ENTRY_WITHOUT_ACTION = "entry_without_action"  # entries speak of an action that the ledger does not have
+    ACTION_STATE_DIFFERS = "action_state_differs"  # it stands elsewhere than its entries leave it
+    ATTEMPT_WITHOUT_ENTRY = "attempt_without_entry"  # a try that no entry began
+    REQUEST_WITHOUT_ENTRY = "request_without_entry"  # a request that no entry opened
+    ENTRY_WITHOUT_REQUEST = "entry_without_request"  # an entry opened a request that the ledger does not have
+    REQUEST_STATE_DIFFERS = (
+        "request_state_differs"  # granted or denied, and the entries do not say so; or the other way
+    )
+    VOTE_WITHOUT_ENTRY = "vote_without_entry"  # a vote that no entry records
+    ENTRY_WITHOUT_VOTE = "entry_without_vote"  # a recorded vote that the ledger does not have
+    EFFECT_WITHOUT_ENTRY = (
+        "effect_without_entry"  # the system of record has it, and the record says that it was not done
+    )
+    ENTRY_WITHOUT_EFFECT = "entry_without_effect"  # the record says that it was done, and the system does not have it
+    CHECKPOINT_OPEN = "checkpoint_open"  # the run is done, and its thread's newest checkpoint is not
+    CHECKPOINT_MISSING = "checkpoint_missing"  # an unfinished run has begun writes, and its thread has no checkpoint
+    CHECKPOINT_WITHOUT_ENTRY = "checkpoint_without_entry"  # the thread tells of a write that no entry speaks of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One thing that does not follow from another.
+
+    Args:
+        kind: what differs.
+        what: in words, without payloads.
+        run_id: the run.
+        tool: the tool's name; None where it is about none.
+        key: the action, likewise.
+    """
+
+    kind: Kind
+    what: str
+    run_id: UUID
+    tool: str | None = None
+    key: str | None = None
+
+
+class Seen(StrEnum):
+    """What the system of record said of an action when it was asked."""
+
+    THERE = "there"  # the effect is there
+    ABSENT = "absent"  # it certainly is not
+    UNCLEAR = "unclear"  # the hook cannot tell, or failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """What a run's thread says.
+
+    Args:
+        exists: it has a checkpoint.
+        pending: its newest one is not the end.
+        own: nothing but this run ever ran on it.
+        wrote: names of governed writes that it has an answer of.
+    """
+
+    exists: bool
+    pending: bool
+    own: bool
+    wrote: frozenset[str] = frozenset()
+
+
+def differences(
+    standing: Standing,
+    chains: Mapping[UUID, Sequence[EntryRow]],
+    *,
+    seen: Mapping[str, Seen] | None = None,
+    threads: Mapping[UUID, Thread] | None = None,
+) -> tuple[Difference, ...]:
+    """Return everything that differs about one business request.
+
+    Args:
+        standing: what the ledger says.
+        chains: the entries of each of its runs, in order.
+        seen: action key → what the system of record said; nothing for actions that nobody asked about.
+        threads: run → what its thread says, likewise.
+    """
+    entries = {run_id: [Entry.of(row) for row in rows] for run_id, rows in chains.items()}
+    told = {run_id: rebuild(chain) for run_id, chain in entries.items()}
+    found: list[Difference] = []
+    for run in standing.runs:
+        found += _run(run, chains.get(run.run_id, ()), told.get(run.run_id))
+    found += _actions(standing, entries)
+    found += _requests(standing, told)
+    for action in standing.actions:
+        found += _effect(action, (seen or {}).get(action.key.hex()), standing)
+    for run in standing.runs:
+        found += _thread(run, told.get(run.run_id), (threads or {}).get(run.run_id))
+    return tuple(found)
+
+
+# --- runs ---
+
+
+def _run(run: LedgerRun, rows: Sequence[EntryRow], told: Rebuilt | None) -> Iterator[Difference]:
+    if run.entries is None or run.head is None:
+        yield _of(run, Kind.RUN_STATE_DIFFERS, "the row that says where it stands is gone")
+        return
+    chain = verify_chain(run.run_id, rows, head=run.head, entries=run.entries)
+    if chain.broken is not None:
+        yield _of(run, Kind.CHAIN_BROKEN, str(chain.broken))
+    if told is None or not rows:
+        return
+    first = Entry.of(rows[0])
+    if rows[0].seq == 1 and "run.started" in first.events:
+        yield from _whose(run, first)
+    else:
+        yield _of(run, Kind.START_MISSING, "its entries do not begin with its start")
+    if (told.state, told.reason) != (run.state, run.reason):
+        said = f"it is {_stands(run.state, run.reason)}, and its entries leave it {_stands(told.state, told.reason)}"
+        yield _of(run, Kind.RUN_STATE_DIFFERS, said)
+    ends = [row.seq for row in rows if "run.finished" in Entry.of(row).events]
+    if told.counted is not None and ends[-1:] != [told.counted]:
+        yield _of(run, Kind.CHAIN_BROKEN, f"its end counts {told.counted} entries, and is entry {ends[-1]}")
+
+
+def _whose(run: LedgerRun, first: Entry) -> Iterator[Difference]:
+    deadline = None if run.deadline is None else (run.deadline - _EPOCH) // timedelta(microseconds=1)
+    rows = {
+        "trigger": run.trigger,
+        "intent": run.intent,
+        "graph": run.graph,
+        "thread": run.thread_id,
+        "actor": run.actor,
+        "on_behalf_of": run.on_behalf_of,
+        "deadline": deadline,
+    }
+    for name, value in rows.items():
+        if first.facts.get(name) != value:
+            yield _of(run, Kind.RUN_DIFFERS, f"its row has another {name} than the entry that started it")
+
+
+def _stands(state: str | None, reason: str | None) -> str:
+    return f"{state} ({reason})" if reason else str(state)
+
+
+def _of(run: LedgerRun, kind: Kind, what: str) -> Difference:
+    return Difference(kind=kind, what=what, run_id=run.run_id)
+
+
+# --- actions ---
+
+
+def _actions(standing: Standing, entries: Mapping[UUID, list[Entry]]) -> Iterator[Difference]:
+    known = {action.key.hex(): action for action in standing.actions}
+    about: dict[str, dict[UUID, list[Entry]]] = {key: {} for key in known}
+    for run_id, chain in entries.items():
+        for entry in chain:
+            for key in _keys(entry):
+                if key not in about:
+                    about[key] = {}
+                    yield Difference(
+                        kind=Kind.ENTRY_WITHOUT_ACTION,
+                        what=f"entry {entry.seq} is the first to speak of it, and the ledger has no such action",
+                        run_id=run_id,
+                        tool=entry.fact("tool"),
+                        key=key,
+                    )
+                about[key].setdefault(run_id, []).append(entry)
+    for key, action in known.items():
+        yield from _action(action, about[key])
+
+
+def _keys(entry: Entry) -> Iterable[str]:
+    key = entry.fact("key")
+    if key is not None:
+        yield key
+    denied = entry.facts.get("denied")
+    if "run.cancelled" in entry.events and isinstance(denied, list):
+        yield from (str(one) for one in denied if one != key)
+
+
+def _action(action: LedgerAction, about: Mapping[UUID, list[Entry]]) -> Iterator[Difference]:
+    entries = [entry for chain in about.values() for entry in chain]
+    if not entries:
+        yield _concerning(action, Kind.ACTION_WITHOUT_ENTRY, f"it is {action.state}, and no entry speaks of it")
+        return
+    begun = {entry.fact("attempt") for entry in entries if "action.attempt_started" in entry.events}
+    if action.execution_id is not None and str(action.execution_id) not in begun:
+        yield _concerning(action, Kind.ATTEMPT_WITHOUT_ENTRY, "its newest attempt was begun by no entry")
+    states = possible_states(about, action.key.hex())
+    if action.state not in states:
+        left = " or ".join(sorted(states)) or "nowhere"
+        yield _concerning(
+            action, Kind.ACTION_STATE_DIFFERS, f"it is {action.state}, and its entries leave it at {left}"
+        )
+
+
+def _concerning(action: LedgerAction, kind: Kind, what: str) -> Difference:
+    return Difference(kind=kind, what=what, run_id=action.run_id, tool=action.tool, key=action.key.hex())
+
+
+# --- requests ---
+
+
+def _requests(standing: Standing, told: Mapping[UUID, Rebuilt]) -> Iterator[Difference]:
+    opened: dict[str, Asked] = {}
+    ended: dict[str, set[str]] = {}
+    for run in told.values():
+        for one in run.requests:
+            ended.setdefault(one.approval, set()).add(one.outcome)
+            if one.since is not None:
+                opened[one.approval] = one
+    known = {str(request.approval_id): request for request in standing.requests}
+    for run_id, run in told.items():
+        for one in run.requests:
+            if one.since is not None and one.approval not in known:
+                what = "an entry opened a request for it that the ledger does not have"
+                yield Difference(kind=Kind.ENTRY_WITHOUT_REQUEST, what=what, run_id=run_id, tool=one.tool, key=one.key)
+    for name, request in known.items():
+        asked = opened.get(name)
+        if asked is None:
+            yield _asked(request, Kind.REQUEST_WITHOUT_ENTRY, "no entry opened this request")
+        else:
+            yield from _request(request, asked, ended[name])
+
+
+def _request(request: LedgerRequest, asked: Asked, ended: set[str]) -> Iterator[Difference]:
+    rejected = {vote.person for vote in asked.votes if vote.counted and vote.decision == "reject"}
+    for person in sorted(set(request.yes) - asked.yes | set(request.no) - rejected):
+        yield _asked(request, Kind.VOTE_WITHOUT_ENTRY, f"no entry records the vote of {person}")
+    for person in sorted(asked.yes - set(request.yes) | rejected - set(request.no)):
+        yield _asked(request, Kind.ENTRY_WITHOUT_VOTE, f"the ledger has lost the vote of {person}")
+    if request.state in {"granted", "used"} and not ended & {"granted", "used"}:
+        yield _asked(request, Kind.REQUEST_STATE_DIFFERS, f"it is {request.state}, and no entry granted it")
+    if request.state == "denied" and "denied" not in ended:
+        yield _asked(request, Kind.REQUEST_STATE_DIFFERS, "it is denied, and no entry denied it")
+    if asked.outcome == "denied" and request.state not in {"denied", "superseded"}:
+        yield _asked(request, Kind.REQUEST_STATE_DIFFERS, f"it is {request.state}, and an entry denied it")
+
+
+def _asked(request: LedgerRequest, kind: Kind, what: str) -> Difference:
+    return Difference(kind=kind, what=what, run_id=request.run_id, tool=request.tool, key=request.key.hex())
+
+
+# --- outside ---
+
+_NOT_DONE: Final = frozenset({"ready", "failed", "denied", "needs_approval"})
+
+
+def _effect(action: LedgerAction, seen: Seen | None, standing: Standing) -> Iterator[Difference]:
+    taken_back = any(other.undoes == action.key and other.state == "succeeded" for other in standing.actions)
+    if action.state == "succeeded" and seen is Seen.ABSENT and not taken_back:
+        yield _concerning(action, Kind.ENTRY_WITHOUT_EFFECT, "it is recorded as done, and its system does not have it")
+    if action.state in _NOT_DONE and seen is Seen.THERE:
+        what = f"its system has it, and it is recorded as {action.state}"
+        yield _concerning(action, Kind.EFFECT_WITHOUT_ENTRY, what)
+
+
+def _thread(run: LedgerRun, told: Rebuilt | None, thread: Thread | None) -> Iterator[Difference]:
+    if thread is None or told is None:
+        return
+    if run.state == "done" and run.reason != "cancelled" and thread.own and thread.pending:
+        yield _of(run, Kind.CHECKPOINT_OPEN, "it is done, and the newest checkpoint of its thread is not its end")
+    begun = any(change.attempts for change in told.changes)
+    if run.state != "done" and begun and not thread.exists:
+        yield _of(run, Kind.CHECKPOINT_MISSING, "it has begun writes, and its thread has no checkpoint")
+    told_of = {change.tool for change in told.changes}
+    for tool in sorted(thread.wrote - told_of) if thread.own else ():
+        yield Difference(
+            kind=Kind.CHECKPOINT_WITHOUT_ENTRY,
+            what="its thread has an answer of this write, and no entry of the run speaks of it",
+            run_id=run.run_id,
+            tool=tool,
+        )

@@ -1,0 +1,1 @@
+"""People: how they are recognised, and what they say."""

@@ -1,0 +1,407 @@
+"""What waits for a person's word, and that word: the approver's side, on a login of its own."""
+
+import asyncio
+import io
+import os
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypedDict, Unpack
+from uuid import UUID
+
+import orjson
+
+from langgraph_control.audit.asking.authority_requests import (
+    Delegate,
+    Delegation,
+    Delegations,
+    Edit,
+    Review,
+    Reviews,
+    RevokeDelegation,
+    WithdrawVote,
+)
+from langgraph_control.audit.asking.evidence import Evidence, FindEvidence
+from langgraph_control.audit.asking.requests import FindApproval, Inbox, Vote
+from langgraph_control.audit.asking.rows import ApprovalRow, Voted, Voting
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.names import approval_id
+from langgraph_control.audit.people.identity import Authenticator, recognised
+from langgraph_control.audit.people.vote_refusals import REFUSALS
+from langgraph_control.errors import ApprovalRefused, ArgumentError, DatabaseRefused
+from langgraph_control.guards.approvals import REJECTIONS
+from langgraph_control.guards.canonical import canonical_bytes
+from langgraph_control.guards.redaction import REDACTED
+
+__all__ = ["APPROVER_DSN_VARIABLE", "INBOX_LIMIT", "REFUSALS", "Approvals"]
+
+APPROVER_DSN_VARIABLE: Final = "LANGGRAPH_CONTROL_APPROVER_DSN"
+INBOX_LIMIT: Final = 100
+
+
+class Said(TypedDict, total=False):
+    """What every word on a request takes.
+
+    Args:
+        comment: why, for the record; with a no, for the model, too.
+        as_: the person who speaks; only with the development server's approver login.
+        credential: what the authenticator recognises the person by; where there is one, it is needed.
+    """
+
+    comment: str | None
+    as_: str | None
+    credential: str | None
+
+
+class Approvals:
+    """Requests for approval, and people's words on them.
+
+    Who speaks is whom the admin published for this database login; or, in a service that authenticates people itself,
+    whom the authenticator recognises by their credential. Such a service has a login that may name persons, and each
+    word's identity is on record, never the credential.
+
+    Nothing is opened before the first call. Use it in a ``with`` or ``async with`` block, or close it. Whatever takes
+    :class:`Said` may raise ``NotAuthenticated`` (the credential is not accepted, or none was given; nothing was asked
+    of the ledger), ``ApprovalRefused`` (the word does not count; its code and text say why, and that is on record), and
+    ``TrailUnavailable``, ``DatabaseRefused`` or ``SchemaMismatch`` (the ledger could not be asked).
+
+    Args:
+        dsn: an approver login's connection string; by default ``LANGGRAPH_CONTROL_APPROVER_DSN``.
+        authenticator: recognises people by a credential; every word then needs one.
+
+    Raises:
+        DatabaseRefused: no DSN was given, or it cannot be read.
+    """
+
+    def __init__(self, dsn: str | None = None, *, authenticator: Authenticator | None = None) -> None:
+        given = dsn or os.environ.get(APPROVER_DSN_VARIABLE)
+        if not given:
+            raise DatabaseRefused(
+                "No approver's DSN was given.",
+                todo=f"Set {APPROVER_DSN_VARIABLE}, or write Approvals(dsn).",
+                code="dsn_missing",
+            )
+        self._authenticator = authenticator
+        self._store = Store(given, application_name="langgraph-control approvals", connections_max=2)
+
+    def inbox(self, limit: int = INBOX_LIMIT) -> tuple[ApprovalRow, ...]:
+        """Return the open requests, oldest first.
+
+        Args:
+            limit: at most so many.
+        """
+        return self._store.call(Inbox(limit=limit))
+
+    async def ainbox(self, limit: int = INBOX_LIMIT) -> tuple[ApprovalRow, ...]:
+        """Do what :meth:`inbox` does, on any event loop."""
+        return await self._store.acall(Inbox(limit=limit))
+
+    def get(self, name: str | UUID) -> ApprovalRow:
+        """Return one request, open or closed.
+
+        Args:
+            name: ``apr_…``.
+
+        Raises:
+            ApprovalRefused: there is none of that name.
+        """
+        return _known(self._store.call(FindApproval(approval_id=approval_id(name))))
+
+    async def aget(self, name: str | UUID) -> ApprovalRow:
+        """Do what :meth:`get` does, on any event loop."""
+        return _known(await self._store.acall(FindApproval(approval_id=approval_id(name))))
+
+    def evidence(self, name: str | UUID) -> Evidence:
+        """Return what was known when a request was opened, as the ledger found it; nothing for one that is not there.
+
+        Args:
+            name: ``apr_…``.
+        """
+        return self._store.call(FindEvidence(approval_id=approval_id(name)))
+
+    async def aevidence(self, name: str | UUID) -> Evidence:
+        """Do what :meth:`evidence` does, on any event loop."""
+        return await self._store.acall(FindEvidence(approval_id=approval_id(name)))
+
+    def receipt(self, name: str | UUID, *, payloads: bool = False) -> bytes:
+        """Return the proof of what was asked and answered about a request: a file for ``audit verify``.
+
+        Args:
+            name: ``apr_…``.
+            payloads: whether arguments and before-images go along.
+
+        Raises:
+            ControlError: there is no such request (``entry_unknown``), or no checkpoint covers the newest entry about
+                it yet (``receipt_unsealed``): ask again when it was sealed.
+        """
+        # Only who asks for one needs what makes them.
+        from langgraph_control.audit.bundles.bundling import approval_receipt
+
+        file = io.BytesIO()
+        approval_receipt(self._store.call, file, approval_id(name), payloads=payloads)
+        return file.getvalue()
+
+    async def areceipt(self, name: str | UUID, *, payloads: bool = False) -> bytes:
+        """Do what :meth:`receipt` does, on any event loop."""
+        return await asyncio.to_thread(self.receipt, name, payloads=payloads)
+
+    # --- one's word ---
+
+    def approve(self, name: str | UUID, **said: Unpack[Said]) -> Voted:
+        """Say yes to exactly what the request shows.
+
+        Args:
+            name: ``apr_…``.
+            **said: see :class:`Said`.
+
+        Returns:
+            Whether that was enough (``granted``), or more people are needed (``open``).
+        """
+        return _counted(self._store.call(self._vote(name, "approve", said)))
+
+    async def aapprove(self, name: str | UUID, **said: Unpack[Said]) -> Voted:
+        """Do what :meth:`approve` does, on any event loop."""
+        return _counted(await self._store.acall(await asyncio.to_thread(self._vote, name, "approve", said)))
+
+    def reject(self, name: str | UUID, *, code: str | None = None, **said: Unpack[Said]) -> Voted:
+        """Say no. The request is closed, and the model is told, with reason and comment.
+
+        Args:
+            name: ``apr_…``.
+            code: why, as a word the model can act on: one of ``guards.approvals.REJECTIONS``.
+            **said: see :class:`Said`.
+
+        Raises:
+            ArgumentError: no such code; nothing was sent.
+        """
+        return _counted(self._store.call(self._vote(name, "reject", said, code=code)))
+
+    async def areject(self, name: str | UUID, *, code: str | None = None, **said: Unpack[Said]) -> Voted:
+        """Do what :meth:`reject` does, on any event loop."""
+        return _counted(await self._store.acall(await asyncio.to_thread(self._vote, name, "reject", said, code)))
+
+    def break_glass(self, name: str | UUID, **said: Unpack[Said]) -> Voted:
+        """Say yes alone, in an emergency, where the policy lets one do so. It is on record as that, and is reviewed.
+
+        Args:
+            name: ``apr_…``.
+            **said: see :class:`Said`; the comment is needed.
+        """
+        return _counted(self._store.call(self._vote(name, "break_glass", said)))
+
+    async def abreak_glass(self, name: str | UUID, **said: Unpack[Said]) -> Voted:
+        """Do what :meth:`break_glass` does, on any event loop."""
+        return _counted(await self._store.acall(await asyncio.to_thread(self._vote, name, "break_glass", said)))
+
+    def withdraw(self, name: str | UUID, **said: Unpack[Said]) -> Voted:
+        """Take one's yes back, as long as nothing was done with it.
+
+        Args:
+            name: ``apr_…``.
+            **said: see :class:`Said`.
+
+        Returns:
+            Whether it is still granted without it, or open again.
+        """
+        return _counted(self._store.call(self._withdrawal(name, said)))
+
+    async def awithdraw(self, name: str | UUID, **said: Unpack[Said]) -> Voted:
+        """Do what :meth:`withdraw` does, on any event loop."""
+        return _counted(await self._store.acall(await asyncio.to_thread(self._withdrawal, name, said)))
+
+    def edit(self, name: str | UUID, changes: Mapping[str, Any], **said: Unpack[Said]) -> Voted:
+        """Say with which arguments instead.
+
+        The run's next try checks them against the tool's schema, decides about them by the policy and asks for approval
+        of exactly them: a new request, which shows what changed. What does not fit is refused and on record; the
+        request stays as it was.
+
+        Args:
+            name: ``apr_…``.
+            changes: argument → new value; those that are not named stay. What identifies the change cannot be changed.
+            **said: see :class:`Said`.
+
+        Raises:
+            ArgumentError: the changes are none, no JSON, or of what the record keeps out; nothing was sent.
+        """
+        return _counted(self._store.call(self._edit(name, changes, said)))
+
+    async def aedit(self, name: str | UUID, changes: Mapping[str, Any], **said: Unpack[Said]) -> Voted:
+        """Do what :meth:`edit` does, on any event loop."""
+        return _counted(await self._store.acall(await asyncio.to_thread(self._edit, name, changes, said)))
+
+    # --- standing in for each other ---
+
+    def delegate(self, to: str, *, until: datetime, role: str | None = None, **said: Unpack[Said]) -> UUID:
+        """Let somebody vote in one's roles, or in one of them, until a date.
+
+        Args:
+            to: the person, as the policy's roles name people.
+            until: the end, with a time zone; within a year.
+            role: in which role; None for all one has.
+            **said: see :class:`Said`.
+
+        Returns:
+            The delegation's id, by which it can be revoked.
+
+        Raises:
+            ArgumentError: the end has no time zone.
+        """
+        request = self._delegation(to, until, role, said)
+        _heeded(self._store.call(request))
+        return request.delegation_id
+
+    async def adelegate(self, to: str, *, until: datetime, role: str | None = None, **said: Unpack[Said]) -> UUID:
+        """Do what :meth:`delegate` does, on any event loop."""
+        request = await asyncio.to_thread(self._delegation, to, until, role, said)
+        _heeded(await self._store.acall(request))
+        return request.delegation_id
+
+    def revoke(self, delegation: UUID, **said: Unpack[Said]) -> None:
+        """End a delegation one gave. Votes given under it that nothing was done with yet do not count any more.
+
+        Args:
+            delegation: its id.
+            **said: see :class:`Said`.
+        """
+        _heeded(self._store.call(self._revocation(delegation, said)))
+
+    async def arevoke(self, delegation: UUID, **said: Unpack[Said]) -> None:
+        """Do what :meth:`revoke` does, on any event loop."""
+        _heeded(await self._store.acall(await asyncio.to_thread(self._revocation, delegation, said)))
+
+    def delegations(self) -> tuple[Delegation, ...]:
+        """Return who stands in for whom now."""
+        return self._store.call(Delegations())
+
+    async def adelegations(self) -> tuple[Delegation, ...]:
+        """Do what :meth:`delegations` does, on any event loop."""
+        return await self._store.acall(Delegations())
+
+    # --- looking at emergencies afterwards ---
+
+    def reviews(self, limit: int = INBOX_LIMIT) -> tuple[ApprovalRow, ...]:
+        """Return what one person decided alone and nobody has looked at since, oldest first.
+
+        Args:
+            limit: at most so many.
+        """
+        return self._store.call(Reviews(limit=limit))
+
+    async def areviews(self, limit: int = INBOX_LIMIT) -> tuple[ApprovalRow, ...]:
+        """Do what :meth:`reviews` does, on any event loop."""
+        return await self._store.acall(Reviews(limit=limit))
+
+    def review(self, name: str | UUID, verdict: Literal["accepted", "objected"], **said: Unpack[Said]) -> None:
+        """Say afterwards whether it was right to decide alone. It changes nothing that was done.
+
+        Args:
+            name: ``apr_…``.
+            verdict: whether it was.
+            **said: see :class:`Said`; an objection needs a comment.
+        """
+        _heeded(self._store.call(self._review(name, verdict, said)))
+
+    async def areview(self, name: str | UUID, verdict: Literal["accepted", "objected"], **said: Unpack[Said]) -> None:
+        """Do what :meth:`review` does, on any event loop."""
+        _heeded(await self._store.acall(await asyncio.to_thread(self._review, name, verdict, said)))
+
+    def close(self) -> None:
+        """Close the connections. Safe to repeat."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    # --- what is sent ---
+
+    def _spoken(self, said: Said) -> dict[str, Any]:
+        """What every word carries: who says it, how that is known, and why."""
+        comment, person = said.get("comment"), said.get("as_")
+        identity = recognised(self._authenticator, said.get("credential"), as_=person)
+        body = orjson.dumps({} if comment is None else {"comment": comment})
+        return {"comment": comment, "person": person, "identity": identity, "body": body}
+
+    def _vote(
+        self,
+        name: str | UUID,
+        decision: Literal["approve", "reject", "break_glass"],
+        said: Said,
+        code: str | None = None,
+    ) -> Vote:
+        if code is not None and code not in REJECTIONS:
+            raise ArgumentError(f"There is no such reason. Reasons are: {', '.join(REJECTIONS)}.", code="unknown_code")
+        return Vote(approval_id=approval_id(name), decision=decision, code=code, **self._spoken(said))
+
+    def _withdrawal(self, name: str | UUID, said: Said) -> WithdrawVote:
+        return WithdrawVote(approval_id=approval_id(name), **self._spoken(said))
+
+    def _edit(self, name: str | UUID, changes: Mapping[str, Any], said: Said) -> Edit:
+        if not changes or not all(isinstance(argument, str) for argument in changes):
+            raise ArgumentError("An edit names at least one argument and its new value.", code="edit_empty")
+        hidden = [argument for argument in changes if argument in _hidden(self.get(name))]
+        if hidden:
+            # An edit is stored; what the contract keeps out of the record must not get there by one.
+            raise ArgumentError(
+                f"The record keeps {', '.join(hidden)} out, so an edit of it cannot be kept either.",
+                todo="Reject the request, and have the agent ask again with what is right.",
+                code="edit_redacted",
+            )
+        return Edit(
+            approval_id=approval_id(name),
+            changes=canonical_bytes(dict(changes), at="changes").decode(),
+            **self._spoken(said),
+        )
+
+    def _delegation(self, to: str, until: datetime, role: str | None, said: Said) -> Delegate:
+        if until.tzinfo is None:
+            raise ArgumentError("A delegation's end needs a time zone.", code="until_naive")
+        return Delegate(delegation_id=uuid.uuid4(), to_person=to, role=role, until=until, **self._spoken(said))
+
+    def _revocation(self, delegation: UUID, said: Said) -> RevokeDelegation:
+        return RevokeDelegation(delegation_id=delegation, **self._spoken(said))
+
+    def _review(self, name: str | UUID, verdict: Literal["accepted", "objected"], said: Said) -> Review:
+        return Review(approval_id=approval_id(name), verdict=verdict, **self._spoken(said))
+
+
+def _hidden(row: ApprovalRow) -> set[str]:
+    """The arguments of which a card does not show all."""
+    shown = orjson.loads(row.card)["what"]["arguments"] if row.card else {}
+    return {argument for argument, value in shown.items() if REDACTED.encode() in orjson.dumps(value)}
+
+
+def _known(row: ApprovalRow | None) -> ApprovalRow:
+    if row is None:
+        raise _refused("unknown_request")
+    return row
+
+
+def _counted(voted: Voted) -> Voted:
+    if voted.answer is Voting.REFUSED:
+        raise _refused(voted.reason or "closed")
+    return voted
+
+
+def _heeded(refused: str | None) -> None:
+    if refused is not None:
+        raise _refused(refused)
+
+
+def _refused(reason: str) -> ApprovalRefused:
+    what, todo = REFUSALS.get(reason, ("It was refused.", "Look at the request again."))
+    return ApprovalRefused(what, safe="It does not count.", todo=todo, code=reason)

@@ -1,0 +1,1 @@
+"""Postgres itself: found, started, set up, migrated, and whose logins it has."""

@@ -1,0 +1,1 @@
+"""The tree over the heads of chains: grown, signed, pinned."""

@@ -1,0 +1,236 @@
+"""The sealer: has the tree grow, signs what it has become, and gives that to pins. Nothing a run does waits for it.
+
+Each step is safe to break off after: leaves without a checkpoint get one with the next round, and a checkpoint that may
+not have reached a pin is given to it again.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.seals.checkpoints import (
+    Checkpoint,
+    NotACheckpointError,
+    SignedCheckpoint,
+    VerifierKey,
+    sign,
+)
+from langgraph_control.audit.seals.pins import Pin
+from langgraph_control.audit.seals.requests import (
+    AddCheckpoint,
+    Added,
+    Checkpoints,
+    Seal,
+    Sealing,
+    SigningKeys,
+    with_nodes,
+)
+from langgraph_control.audit.seals.signers import Signer
+from langgraph_control.audit.seals.tree import consistency_proof, verify_consistency
+from langgraph_control.errors import ControlError, SealRefused
+
+__all__ = ["EVERY_SECONDS", "LEAVES", "SealRound", "Sealer"]
+
+EVERY_SECONDS: Final = 10.0
+LEAVES: Final = 10_000
+JOIN_SECONDS: Final = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealRound:
+    """What one round came to.
+
+    Args:
+        sealed: leaves added.
+        busy: somebody else was sealing; what there was to pin was pinned all the same.
+        checkpoint: the newest one signed with a key of this tree; None: there is none.
+        unpinned: what kept it from pins, by pin; none: every pin has it.
+    """
+
+    sealed: int
+    busy: bool
+    checkpoint: str | None
+    unpinned: tuple[tuple[str, str], ...]
+
+
+class Sealer:
+    """Seals one tenant's chains, once or for as long as it is entered. Any number may be at it; they take turns.
+
+    Args:
+        dsn: of an agent's, the auditor's or the admin's login.
+        signer: whose key signs; the one that is registered as the present one.
+        pins: where checkpoints are kept outside the database.
+        every_seconds: how long it waits between rounds.
+        leaves: a checkpoint is signed at the latest after so many leaves, from 1 to 100000.
+        beside: who signs, too: the keys before, while a key is changed.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        signer: Signer,
+        pins: Sequence[Pin] = (),
+        *,
+        every_seconds: float = EVERY_SECONDS,
+        leaves: int = LEAVES,
+        beside: Sequence[Signer] = (),
+    ) -> None:
+        self._store = Store(dsn, application_name="langgraph-control seal", connections_max=1)
+        self._signers = (signer, *beside)
+        self._pins = tuple(pins)
+        self._every_seconds = every_seconds
+        self._leaves = leaves
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._last: Checkpoint | None = None
+        self._pinned: dict[int, str] = {}
+        self._said: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        """Begin sealing in a thread."""
+        self._thread = threading.Thread(target=self._keep_on, name="sealer", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Begin no other round. One that does not end in a few seconds is broken off; nothing is lost by that."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(JOIN_SECONDS)
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. Harmless when repeated."""
+        self._store.close()
+
+    def once(self) -> SealRound:
+        """Seal all there is, sign, and pin.
+
+        Raises:
+            SealRefused: the key is not the present one, or the tree does not go on from what was signed before.
+            TrailUnavailable, DatabaseRefused, SchemaMismatch: the ledger cannot be asked.
+        """
+        sealed, busy = 0, False
+        while True:
+            answer = self._store.call(Seal(limit=self._leaves))
+            if answer.origin is None or answer.size is None or answer.root is None:
+                busy = True
+                break
+            sealed += answer.sealed or 0
+            self._sign(Checkpoint(origin=answer.origin, size=answer.size, root=answer.root))
+            if answer.answer is Sealing.SEALED or self._stop.is_set():
+                break
+        note = self._newest()
+        return SealRound(sealed=sealed, busy=busy, checkpoint=note, unpinned=() if note is None else self._pin(note))
+
+    def _sign(self, tree: Checkpoint) -> None:
+        kept = self._store.call(Checkpoints())
+        if tree.size == 0 or (kept and kept[0].size >= tree.size) or not self._goes_on(tree):
+            return
+        added = self._store.call(AddCheckpoint(size=tree.size, note=sign(tree, self._signers)))
+        if added is Added.KEY:
+            raise SealRefused(
+                f"The key {self._signers[0].name()} is not the one that signs for this tree now.",
+                safe="The tree has grown; it was not signed.",
+                todo="Seal with the present key, which langgraph-control keys list names.",
+                code="key_not_current",
+            )
+        if added is Added.WRONG:
+            raise _rewritten()
+        self._last = tree
+
+    def _goes_on(self, tree: Checkpoint) -> bool:
+        """Return whether to sign a tree; one that does not begin with what was signed before is refused.
+
+        Another sealer may have signed a larger one since this one grew: then there is nothing left to sign.
+        """
+        last = self._last
+        if last is None:
+            note = self._newest()
+            last = None if note is None else SignedCheckpoint.parse(note).checkpoint
+            if last is not None and last.origin == tree.origin and last.size >= tree.size:
+                return False
+        if last is None:
+            return True
+        if last.origin != tree.origin or last.size > tree.size:
+            raise _rewritten()
+        try:
+            proof = with_nodes(partial(consistency_proof, last.size, tree.size), self._store.call)
+        except KeyError:
+            raise _rewritten() from None
+        if not verify_consistency(old_size=last.size, size=tree.size, old_root=last.root, root=tree.root, proof=proof):
+            raise _rewritten()
+        return True
+
+    def _newest(self) -> str | None:
+        """Return the newest checkpoint that a key of this tree signed: whoever can store one can store rubbish."""
+        own = VerifierKey(name=self._signers[0].name(), public=self._signers[0].public_key())
+        keys = {own, *(row.verifier() for row in self._store.call(SigningKeys()))}
+        for row in self._store.call(Checkpoints(limit=10)):
+            try:
+                if SignedCheckpoint.parse(row.note).signed_by(keys):
+                    return row.note
+            except NotACheckpointError as error:
+                self._say("checkpoint", f"the checkpoint of size {row.size} is {error}; it is passed over")
+        return None
+
+    def _pin(self, note: str) -> tuple[tuple[str, str], ...]:
+        failed: list[tuple[str, str]] = []
+        for place, pin in enumerate(self._pins):
+            if self._pinned.get(place) == note:
+                continue
+            try:
+                pin.pin(note)
+            except ControlError as error:
+                failed.append((str(pin), str(error)))
+            except Exception as error:  # noqa: BLE001 - a pin is anybody's code, and must not end sealing
+                failed.append((str(pin), type(error).__name__))
+            else:
+                self._pinned[place] = note
+                self._say(str(pin), "")
+        for name, what in failed:
+            self._say(name, what)
+        return tuple(failed)
+
+    def _keep_on(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                done = self.once()
+            except ControlError as error:
+                self._say("sealer", str(error))
+            except Exception as error:  # noqa: BLE001 - a signer is anybody's code; the next round may find it well
+                self._say("sealer", type(error).__name__)
+            else:
+                self._say("sealer", "")
+                if done.sealed:
+                    logger.info("sealed %d heads of chains", done.sealed)
+            self._stop.wait(max(0.0, self._every_seconds - (time.monotonic() - began)))
+
+    def _say(self, name: str, what: str) -> None:
+        """Log what is wrong once, and once that it is well again."""
+        before = self._said.get(name, "")
+        self._said[name] = what
+        if what and what != before:
+            logger.warning("%s: %s", name, what)
+        elif before and not what:
+            logger.info("%s: well again", name)
+
+
+def _rewritten() -> SealRefused:
+    return SealRefused(
+        "The tree does not go on from what was signed before: leaves are gone or were changed.",
+        safe="Nothing was signed. Pinned checkpoints tell what was there.",
+        todo="Was the database restored? Else treat it as tampering: langgraph-control audit verify with the pins.",
+        code="tree_rewritten",
+    )

@@ -1,0 +1,1 @@
+"""Spans and metrics, made from the record."""

@@ -1,0 +1,1 @@
+"""Entries, and what is told from them alone: chains, stories, reports."""
