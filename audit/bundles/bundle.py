@@ -84,6 +84,17 @@ class BundleWriter:
         """
         self._write({"checkpoint": {"note": note, "consistency": [one.hex() for one in consistency]}})
 
+    def dropped(self, *, place: int, chain: UUID, seq: int, head: bytes) -> None:
+        """Write where retention cut a chain, ordered by place and chain.
+
+        Args:
+            place: the entry of the tenant's own chain that says so.
+            chain: the chain.
+            seq: its last entry that was dropped.
+            head: that entry's hash.
+        """
+        self._write({"dropped": [place, str(chain), seq, head.hex()]})
+
     def run(self, chain: UUID, *, after: int = 0, previous: bytes = ZERO) -> None:
         """Begin a chain.
 

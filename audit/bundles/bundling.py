@@ -12,41 +12,33 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from itertools import chain as one_after_the_other
-from typing import BinaryIO, Final, Protocol, TypeVar
+from typing import BinaryIO, Final
 from uuid import UUID
 
-from langgraph_control.audit.asking.ledger import Request
 from langgraph_control.audit.asking.requests import RunEntries
 from langgraph_control.audit.asking.rows import EntryRow
 from langgraph_control.audit.bundles.bundle import BundleWriter, Scope
 from langgraph_control.audit.bundles.requests import ApprovalEntries, ChainsMoved, FindBundleTenant, PolicyTexts, Whose
-from langgraph_control.audit.keeping.requests import FindDropped
+from langgraph_control.audit.connecting.connection import Ask
+from langgraph_control.audit.keeping.dropped import dropped_heads
+from langgraph_control.audit.keeping.requests import DroppedPlaces, FindDropped
 from langgraph_control.audit.seals.checkpoints import NotACheckpointError, SignedCheckpoint, VerifierKey
 from langgraph_control.audit.seals.requests import CheckpointRow, Checkpoints, LeafRow, Leaves, SigningKeys, with_nodes
 from langgraph_control.audit.seals.tree import consistency_proof, inclusion_proof
 from langgraph_control.audit.trail.chain import ZERO
 from langgraph_control.errors import ControlError
 
-__all__ = ["Ask", "Bundled", "approval_receipt", "chains_since", "export_bundle", "receipt"]
+__all__ = ["Bundled", "approval_receipt", "chains_since", "export_bundle", "receipt"]
 
 PAGE: Final = 500
 LEAVES_PAGE: Final = 5000
+CHAINS_PAGE: Final = 5000
 POLICIES_PAGE: Final = 100
 CHECKPOINTS: Final = 16
 """So many of the newest checkpoints go along. With the whole tree every pin can be compared without any."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 POLICY_NAMED: Final = re.compile(rb'"policy": ?"([0-9a-f]{64})"')
-
-T = TypeVar("T")
-
-
-class Ask(Protocol):
-    """Carries out a request to the ledger: ``LedgerConnection.ask``, ``Store.call``."""
-
-    def __call__(self, request: Request[T], /) -> T:
-        """Return the answer."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +116,17 @@ def export_bundle(
     size = seals[0].size if seals else 0
     _begin(writer, whose, scope=scope, since=since, leaves=True, payloads=payloads)
     _write_seals(ask, writer, keys, seals)
+    named = None if scope == "all" else list(chains)
+    places = _places(ask, named)
+    for place in places:
+        for head in dropped_heads(ask, place):
+            writer.dropped(place=place, chain=head.run_id, seq=head.seq, head=head.head)
     written: set[bytes] = set()
     policies: set[str] = set()
     entries = unsealed = 0
-    own = (whose.own_chain,) if len(keys) > 1 and scope != "all" else ()  # what links the keys to each other
-    for chain in one_after_the_other(own, chains):
+    # What links the keys to each other, and says what was dropped.
+    own = (whose.own_chain,) if (len(keys) > 1 or places) and scope != "all" else ()
+    for chain in one_after_the_other(own, chains if named is None else named):
         if chain.bytes in written:
             continue
         written.add(chain.bytes)
@@ -227,6 +225,14 @@ def approval_receipt(ask: Ask, file: BinaryIO, approval: UUID, *, payloads: bool
         )
     chain, first, last = found
     return receipt(ask, file, chain, first, last=last, payloads=payloads)
+
+
+def _places(ask: Ask, chains: list[UUID] | None) -> list[int]:
+    """The entries of the tenant's own chain that say what was dropped: of these chains, or of all."""
+    if chains is None:
+        return sorted(ask(DroppedPlaces()))
+    parts = (chains[begin : begin + CHAINS_PAGE] for begin in range(0, len(chains), CHAINS_PAGE))
+    return sorted({place for part in parts for place in ask(DroppedPlaces(runs=part))})
 
 
 def _begin(

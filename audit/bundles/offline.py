@@ -10,6 +10,7 @@ A bundle is lines of JSON, each in one canonical form, so that no byte of it can
     {"bundle":1, …}         what it is: origin and tenant, and what was exported
     {"key":…}               the signing keys that the log has had; none is trusted for standing here
     {"checkpoint":{…}}      signed tree heads, the newest first; the others with the proof that it extends them
+    {"dropped":[…]}         where retention cut chains: the heads that the tenant's own chain names by one hash a month
     {"run":{…}}             a chain begins: of a run, or of what belongs to no run
     {"head":{…}}            leaves of the tree: the chain had this head when it was so long; with a proof of inclusion
     {"entry":{…}}           its entries, byte for byte, each hashed with the one before it
@@ -25,6 +26,7 @@ What is proved, and by what:
 3. Where the whole tree is there: no other version of the chain was ever sealed, and no leaf is missing.
 4. Nobody, not even who holds the signing key, has changed it since it was pinned: the tree extends the signed tree
    heads that were kept outside the database (``--pin``).
+5. What is not here because it was too old was dropped on record: an entry that is sealed names the heads it left.
 
 Exit codes: 0 all of it is proved; 2 nothing can be said: no bundle, another origin, another version; 3 tampered or
 damaged; 4 incomplete: something is missing, not sealed yet, or older than a pin; 5 proved, but not pinned: who holds
@@ -71,11 +73,12 @@ __all__ = [
 VERSION: Final = 1
 
 # A bundle may be of any length, for it is read line by line. What is kept of it is bounded: 32 bytes for each leaf of
-# the tree, 16 for each chain, some hundred for each policy, key, checkpoint and pin.
+# the tree, 16 for each chain, some hundred for each policy, key, checkpoint, pin and chain that retention cut.
 LINE_BYTES_MAX: Final = 8 * 1024 * 1024
 LEAVES_MAX: Final = 1 << 25
 CHAINS_MAX: Final = 10_000_000
 HEADS_MAX: Final = 1_000_000  # of one chain
+DROPPED_MAX: Final = 4_000_000
 POLICIES_MAX: Final = 100_000
 KEYS_MAX: Final = 1_000
 CHECKPOINTS_MAX: Final = 100_000
@@ -503,7 +506,17 @@ _RUN: Final = frozenset({"after", "id", "previous"})
 _HEAD: Final = frozenset({"head", "index", "proof", "seq"})
 _END: Final = frozenset({"lines", "sha256"})
 _POLICY_NAMED: Final = re.compile(rb'"policy": ?"([0-9a-f]{64})"')
-_STAGES: Final = {"key": 1, "checkpoint": 2, "run": 3, "head": 3, "entry": 3, "leaf": 4, "policy": 5, "end": 6}
+_STAGES: Final = {
+    "key": 1,
+    "checkpoint": 2,
+    "dropped": 3,
+    "run": 4,
+    "head": 4,
+    "entry": 4,
+    "leaf": 5,
+    "policy": 6,
+    "end": 7,
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -576,6 +589,12 @@ class _Verification:
         self.finished = self.payloads = self.payloads_missing = self.others = 0
         self.unsealed: list[str] = []
         self.unsealed_entries = 0
+        self.dropped: dict[bytes, tuple[int, bytes]] = {}  # chain → where retention cut it last
+        self.dropped_heads: dict[int, Any] = {}  # place in the tenant's own chain → the hash over the heads it names
+        self.dropped_newest = (0, b"")
+        self.retentions: list[tuple[int, str]] = []  # place in the tenant's own chain, and the hash it gives
+        self.retentions_sealed: dict[int, str] = {}
+        self.dropped_entries = self.dropped_chains = 0  # of what is missing here and was dropped
         self.gone: list[str] = []  # chains whose first entries are not here, the first of them named
         self.gone_entries = 0
         self.incomplete: list[str] = []
@@ -585,6 +604,7 @@ class _Verification:
         self.kinds: Mapping[str, Callable[[object], None]] = {
             "key": self.take_key,
             "checkpoint": self.take_checkpoint,
+            "dropped": self.take_dropped,
             "run": self.take_run,
             "head": self.take_head,
             "entry": self.take_entry,
@@ -699,6 +719,21 @@ class _Verification:
         self.checkpoints.append(checkpoint)
         self.limit(self.checkpoints, CHECKPOINTS_MAX, "checkpoints")
 
+    def take_dropped(self, value: object) -> None:
+        """Where retention cut a chain. It counts if an entry of the tenant's own chain has the hash over all such."""
+        if not self.header["leaves"] or type(value) is not list or len(value) != 4:  # noqa: PLR2004
+            raise ValueError("what was dropped is place, chain, last entry and its head, and no part of a receipt")
+        place, chain, seq, head = _number(value[0]), _uuid(value[1]), _number(value[2]), _hash(value[3])
+        if (place, chain.bytes) <= self.dropped_newest:
+            raise ValueError("what was dropped is ordered by place and chain, each once")
+        if chain == tenant_chain(self.tenant):
+            raise self.tampered(f"{self.named(chain)} is never shortened, and entries of it are said to be dropped")
+        self.dropped_newest = place, chain.bytes
+        self.dropped_heads.setdefault(place, hashlib.sha256()).update(chain.bytes + seq.to_bytes(8) + head)
+        if seq > self.dropped.get(chain.bytes, (0, b""))[0]:
+            self.dropped[chain.bytes] = seq, head
+        self.limit(self.dropped, DROPPED_MAX, "chains that were cut")
+
     def take_run(self, value: object) -> None:
         """A chain begins; the one before it is over."""
         if self.chain is None:
@@ -709,7 +744,7 @@ class _Verification:
         if previous != NO_HASH and not after:
             raise self.tampered(f"{self.named(chain)} does not begin with its first entry")
         if after and self.header["scope"] != "receipt":
-            self.note_gone(chain, after)
+            self.note_gone(chain, after, previous)
         if chain.bytes in self.chains:
             raise self.tampered(f"{self.named(chain)} is there twice")
         self.chains.add(chain.bytes)
@@ -792,6 +827,8 @@ class _Verification:
             self.check_finished(chain, facts)
         elif b'"key.rotated"' in facts:
             self.note_rotation(chain, facts)
+        elif b'"entries.dropped"' in facts:
+            self.note_retention(chain, facts)
         for named in _POLICY_NAMED.findall(body):
             if named not in self.policies_named:
                 self.policies_named.add(named)
@@ -811,8 +848,7 @@ class _Verification:
         self.others += 1
         if self.header["scope"] == "all" and len(self.incomplete) < NAMED_MAX:
             self.incomplete.append(
-                f"{self.named(chain)} was sealed with {seq} entries in leaf {index}, and is not in the bundle:"
-                " deleted, or past its time of retention"
+                f"{self.named(chain)} was sealed with {seq} entries in leaf {index}, and is not in the bundle: deleted"
             )
         self.fill(index, leaf_hash(self.tenant, chain, seq, head))
 
@@ -856,11 +892,21 @@ class _Verification:
         # A rotation counts once it is sealed; the first leaf that covers it is not needed, any later one will do.
         self.rotations_sealed += [(chain.leaf, key) for seq, key in self.rotations if seq <= chain.sealed]
         self.rotations = []
+        self.retentions_sealed |= {seq: heads for seq, heads in self.retentions if seq <= chain.sealed}
+        self.retentions = []
 
-    def note_gone(self, chain: uuid.UUID, after: int) -> None:
+    def note_gone(self, chain: uuid.UUID, after: int, previous: bytes) -> None:
         """A chain goes on from the head of entries that are not here. Retention does that; a hand can, too."""
         if chain == tenant_chain(self.tenant):
             raise self.tampered(f"{self.named(chain)} does not begin with its first entry, and is never shortened")
+        seq, head = self.dropped.get(chain.bytes, (0, b""))
+        if seq == after and head != previous:
+            raise self.tampered(
+                f"{self.named(chain)} goes on after entry {after} from another head than retention left it"
+            )
+        if seq == after:
+            self.dropped_entries, self.dropped_chains = self.dropped_entries + after, self.dropped_chains + 1
+            return
         self.gone_entries += after
         if len(self.gone) < NAMED_MAX:
             self.gone.append(f"{self.named(chain)} up to entry {after}")
@@ -896,6 +942,36 @@ class _Verification:
         name, public = _text(told.get("name")), _hash(told.get("public"))
         self.rotations.append((chain.seq, Key(name=name, key_hash=key_hash_of(name, public), public=public)))
         self.limit(self.rotations, KEYS_MAX, "rotations")
+
+    def note_retention(self, chain: _Chain, facts: bytes) -> None:
+        """Note what an entry says of heads that retention left."""
+        told = _object(facts)
+        if chain.id != tenant_chain(self.tenant) or "entries.dropped" not in (told.get("events") or ()):
+            return
+        self.retentions.append((chain.seq, _hash(told.get("heads")).hex()))
+        self.limit(self.retentions, POLICIES_MAX, "months that were dropped")
+
+    def check_dropped(self) -> None:
+        """Hold the heads that were dropped against the entries that say so."""
+        unsaid = []
+        for place, heads in self.dropped_heads.items():
+            said = self.retentions_sealed.get(place)
+            if said is None:
+                unsaid.append(place)
+            elif said != heads.hexdigest():
+                raise self.tampered(
+                    f"entry {place} of the tenant's own chain says what was dropped, and it is not what is said here"
+                )
+        if unsaid:
+            self.incomplete.append(
+                f"no sealed entry of the tenant's own chain says what is missing as dropped by its entry {unsaid[0]}"
+            )
+        elif self.dropped_chains:
+            self.proved.append(
+                f"{_counted(self.dropped_entries, 'entry')} of {_counted(self.dropped_chains, 'chain')} that are not"
+                " here were dropped by retention, and the chains go on from the heads they left: sealed entries of the"
+                " tenant's own chain (entries.dropped) say so, by whom and why"
+            )
 
     def check_signed(self) -> None:
         """At least one checkpoint has to be signed by a key that was given."""
@@ -935,6 +1011,7 @@ class _Verification:
         self.check_signed()
         linked = self.check_tree()
         self.check_keys()
+        self.check_dropped()
         pinned = self.check_pins(linked)
         self.conclude()
         outcome = Outcome.INCOMPLETE if self.incomplete else Outcome.OK if pinned else Outcome.UNPINNED
@@ -1079,8 +1156,7 @@ class _Verification:
             more = "" if len(self.gone) < NAMED_MAX else " and others"
             self.incomplete.append(
                 f"{_counted(self.gone_entries, 'entry')} {'is' if self.gone_entries == 1 else 'are'} not here:"
-                f" {', '.join(self.gone)}{more}. The record goes on from the heads they left. Where retention"
-                " dropped them, the chain of what belongs to no run says so (entries.dropped); else a hand did it"
+                f" {', '.join(self.gone)}{more}. No entry says that retention dropped them"
             )
         sealed, unsealed = self.entries - self.unsealed_entries, self.unsealed_entries
         if self.checkpoints and sealed:

@@ -6,7 +6,7 @@ Agents do not use it: theirs belong to the I/O thread (:mod:`langgraph_control.a
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, LiteralString, Self, TypeAlias, TypeVar
+from typing import Any, Final, LiteralString, Protocol, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -20,13 +20,21 @@ from langgraph_control.audit.connecting.database_errors import naming_errors, pl
 from langgraph_control.audit.connecting.statements import statement
 from langgraph_control.errors import DatabaseRefused
 
-__all__ = ["LedgerConnection"]
+__all__ = ["Ask", "LedgerConnection"]
 
 DictConnection: TypeAlias = psycopg.Connection[DictRow]
 
 PAGE_ENTRIES: Final = 500
 
 T = TypeVar("T")
+
+
+class Ask(Protocol):
+    """Carries out a request to the ledger: ``LedgerConnection.ask``, ``Store.call``."""
+
+    def __call__(self, request: Request[T], /) -> T:
+        """Return the answer."""
+        ...
 
 
 class LedgerConnection:

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from langgraph_control.audit.asking.rows import EntryRow
-from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.connecting.connection import Ask, LedgerConnection
 from langgraph_control.audit.keeping.requests import DroppedHead, DroppedHeads, DroppedPlaces
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.findings import Broken
 
-__all__ = ["heads_digest", "wrong_heads"]
+__all__ = ["dropped_heads", "heads_digest", "wrong_heads"]
 
 PAGE: Final = 5000
 
@@ -37,7 +37,7 @@ def wrong_heads(connection: LedgerConnection, rows: Iterable[EntryRow]) -> Broke
     named = connection.ask(DroppedPlaces())
     stated = {row.seq: Entry.of(row).fact("heads") for row in rows if "entries.dropped" in Entry.of(row).events}
     for place, heads in stated.items():
-        if heads_digest(_heads(connection, place)).hex() != heads:
+        if heads_digest(dropped_heads(connection.ask, place)).hex() != heads:
             return Broken(seq=place, what="the heads of what it says was dropped are not those that are kept")
     unsaid = sorted(named - set(stated))
     return (
@@ -47,8 +47,14 @@ def wrong_heads(connection: LedgerConnection, rows: Iterable[EntryRow]) -> Broke
     )
 
 
-def _heads(connection: LedgerConnection, place: int) -> Iterator[DroppedHead]:
-    page = connection.ask(DroppedHeads(place=place, after=None, limit=PAGE))
+def dropped_heads(ask: Ask, place: int) -> Iterator[DroppedHead]:
+    """Yield the heads that one entry of the tenant's own chain stands for, in the order in which it hashes them.
+
+    Args:
+        ask: carries out requests.
+        place: the entry.
+    """
+    page = ask(DroppedHeads(place=place, after=None, limit=PAGE))
     while page:
         yield from page
-        page = connection.ask(DroppedHeads(place=place, after=page[-1].run_id, limit=PAGE))
+        page = ask(DroppedHeads(place=place, after=page[-1].run_id, limit=PAGE))

@@ -188,9 +188,15 @@ class DroppedHeads(FieldsAreParameters):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DroppedPlaces(FieldsAreParameters):
-    """Read which entries of the tenant's chain dropped heads name."""
+    """Read which entries of the tenant's chain dropped heads name.
+
+    Args:
+        runs: heads of these; None for all.
+    """
 
     statement: ClassVar[str] = "dropped_places"
+
+    runs: list[UUID] | None = None
 
     def read(self, rows: Rows) -> frozenset[int]:
         """Return the answer as a value."""

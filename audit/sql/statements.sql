@@ -401,7 +401,7 @@ SELECT * FROM control.dropped_heads_v1(%(place)s::bigint, %(after)s::uuid, %(lim
 
 -- name: dropped_places
 -- The entries that dropped heads name.
-SELECT place FROM control.dropped_places_v1() AS t (place);
+SELECT place FROM control.dropped_places_v1(%(runs)s::uuid[]) AS t (place);
 
 -- name: months
 -- Make the partitions of the months ahead.

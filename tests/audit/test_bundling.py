@@ -1,6 +1,7 @@
 """Bundles and receipts made from a real ledger: they verify, and say what they are."""
 
 import io
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.audit.seals.rotation import rotate_key
 from langgraph_control.audit.whole_file import whole_file
 from langgraph_control.errors import ControlError
+from tests.support.bundles import rewritten
 from tests.support.postgres import Database
 from tests.support.sealing import SealedRecord
 from tests.support.trails import POLICY, TrailWriter
@@ -59,17 +61,60 @@ def test_one_run_is_proved(record: SealedRecord) -> None:
     assert record.verified(bundle, pinned=False).outcome is Outcome.UNPINNED
 
 
-def test_what_retention_dropped_is_missing_and_no_tampering(record: SealedRecord) -> None:
-    """Months that went as a whole are named as not there, and told apart from what was tampered with."""
+@pytest.fixture
+def retained(record: SealedRecord) -> SealedRecord:
+    """The same, its months dropped, and that sealed and pinned."""
     later = datetime.now(UTC) + timedelta(days=75)
     gone = list(retain(record.database.admin, later, comment="over", told=b'"gone"'))
     assert {month.kept_for for month in gone} == {None}
     record.seal()
-    for bundle in (record.bundle(), record.bundle([record.runs[0]])):
-        report = record.verified(bundle)
-        assert report.outcome is Outcome.INCOMPLETE
-        assert any(f"run_{record.runs[0].hex} up to entry 9" in what for what in report.found)
-        assert any("entries.dropped" in what for what in report.found)
+    return record
+
+
+def test_what_retention_dropped_is_proved_to_be_that(retained: SealedRecord) -> None:
+    """Months that went as a whole leave a record that is proved: a sealed entry names the heads they left."""
+    for bundle, entries, chains in ((retained.bundle(), 18, 2), (retained.bundle([retained.runs[0]]), 9, 1)):
+        report = retained.verified(bundle)
+        assert (report.outcome, report.found) == (Outcome.OK, ())
+        chain = "chain" if chains == 1 else "chains"
+        said = f"{entries} entries of {chains} {chain} that are not here were dropped by retention"
+        assert any(said in what for what in report.proved)
+
+
+def test_what_was_dropped_counts_once_that_is_sealed(record: SealedRecord) -> None:
+    """As long as no checkpoint covers the entry that says so, what is missing is missing."""
+    list(retain(record.database.admin, datetime.now(UTC) + timedelta(days=75), comment="over", told=b'"gone"'))
+    report = record.verified(record.bundle(sealed_only=True))
+    assert report.outcome is Outcome.INCOMPLETE
+    assert any("no sealed entry of the tenant's own chain says" in what for what in report.found)
+
+
+def test_what_is_said_to_be_dropped_is_what_the_entry_says(retained: SealedRecord) -> None:
+    """Heads that are changed, left out, added, moved or not there at all are found."""
+    bundle = retained.bundle()
+    places = [place for place, one in enumerate(map(orjson.loads, bundle.splitlines())) if "dropped" in one]
+
+    def verified(change: Callable[[list[dict[str, Any]], int], object]) -> tuple[Outcome, str]:
+        report = retained.verified(rewritten(bundle, lambda records: change(records, places[-1])))
+        return report.outcome, " ".join(report.found)
+
+    def other_head(records: list[dict[str, Any]], at: int) -> None:
+        run = next(one for one in records if one.get("run", {}).get("id") == records[at]["dropped"][1])
+        records[at]["dropped"][3] = run["run"]["previous"] = "ab" * 32
+
+    for change in (
+        lambda records, at: records.pop(at),
+        lambda records, at: records[at]["dropped"].__setitem__(2, 8),
+        lambda records, at: records[at]["dropped"].__setitem__(3, "ab" * 32),
+        lambda records, at: records.insert(at + 1, {"dropped": [1000, *records[at]["dropped"][1:]]}),
+        lambda records, at: records.insert(at - 1, records.pop(at)),
+        lambda records, at: records.insert(at, records[at]),
+        other_head,
+    ):
+        outcome, what = verified(change)
+        assert outcome in (Outcome.TAMPERED, Outcome.INCOMPLETE), what
+    outcome, what = verified(lambda records, _: records.__delitem__(slice(places[0], places[-1] + 1)))
+    assert (outcome, "No entry says that retention dropped them" in what) == (Outcome.INCOMPLETE, True)
 
 
 def split_at(record: SealedRecord, run: UUID, seq: int, *, head: str | None = None) -> None:
@@ -91,7 +136,7 @@ def test_a_chain_goes_on_from_the_head_that_retention_left(record: SealedRecord)
     split_at(record, run, 4)
     report = record.verified(record.bundle([run]))
     assert report.outcome is Outcome.INCOMPLETE
-    assert report.entries == 5
+    assert report.entries == 5 + 2  # and those of the tenant's own chain
     file = io.BytesIO()
     with LedgerConnection(record.database.auditor) as auditor:
         assert receipt(auditor.ask, file, run, 5) == 9

@@ -171,10 +171,11 @@ SELECT d.run_id, d.seq, d.head FROM control.dropped d
       AND d.run_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000') ORDER BY d.run_id LIMIT p_limit
 $$;
 
--- The places of the tenant's own chain that dropped heads name; an entry has to stand at each.
-CREATE FUNCTION control.dropped_places_v1() RETURNS SETOF bigint
+-- The places of the tenant's own chain that dropped heads name, of some chains or of all; an entry has to stand at each.
+CREATE FUNCTION control.dropped_places_v1(p_runs uuid[]) RETURNS SETOF bigint
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-SELECT DISTINCT d.place FROM control.dropped d WHERE d.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant ORDER BY 1
+SELECT DISTINCT d.place FROM control.dropped d WHERE d.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant
+    AND (p_runs IS NULL OR d.run_id = ANY (p_runs)) ORDER BY 1
 $$;
 
 REVOKE ALL ON control.dropped FROM PUBLIC;
