@@ -10,21 +10,25 @@ from langgraph_control.audit.asking.ledger import Claimed, Outcome, Reason, Sett
 from langgraph_control.guards.classification import classify
 from langgraph_control.guards.failures import Failure, Fault, Sent, Verdict
 from langgraph_control.guards.lifecycle import Kind, State
+from langgraph_control.guards.retries import backoff_seconds
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action, Done, NotDone, Unknown
 from langgraph_control.nodes.call import GovernedCall, View
+from langgraph_control.nodes.deciding import Bounds
 from langgraph_control.nodes.hopeless import noted
 from langgraph_control.nodes.reading_back import Confirmation, confirm, tell_waiters
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused
 from langgraph_control.nodes.texts import said
 
-__all__ = ["attempt", "not_again"]
+__all__ = ["attempt", "not_again", "pause_seconds"]
 
 LIMITED_SECONDS: Final = 1.0
 """How long everybody stays away from a system that says "too many requests" and not for how long."""
 
 FAILURE_CHARS_MAX: Final = 200
+
+_TRIED_AGAIN: Final = frozenset({Outcome.NOT_DONE, Outcome.LOSE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ class _Came:
 
 
 def attempt(
-    call: GovernedCall, view: View, claimed: Claimed, ticket: ask.Ticket
+    call: GovernedCall, view: View, claimed: Claimed, bounds: Bounds, ticket: ask.Ticket
 ) -> Generator[Any, Any, Delivered | Refused | Later | Abandoned]:
     """Have the effect once and settle what came of it.
 
@@ -49,6 +53,7 @@ def attempt(
         call: the write.
         view: the target as it was when the claim was made.
         claimed: the claim that said go.
+        bounds: what the policy says of retries.
         ticket: the try it was made with.
     """
     args, before = call.stored(claimed.payload)
@@ -63,7 +68,9 @@ def attempt(
         action=action, args=args, not_after=ticket.started + timeout, transaction=call.kind is Kind.TRANSACTION
     )
     came = yield from _judge(call, action, answer, ticket)
-    settled = yield _settle(call, ticket, came, attempt=claimed.attempts)
+    wanted = (came.failure and came.failure.retry_after_seconds) or 0.0
+    pause = pause_seconds(wanted, claimed, bounds, ticket) if came.outcome in _TRIED_AGAIN else 0.0
+    settled = yield _settle(call, ticket, came, attempt=claimed.attempts, pause=pause)
     yield from tell_waiters(call, settled)
     if call.contract.system is not None and not isinstance(answer, ask.NotSent | ask.Cancelled):
         yield _noted(call, call.contract.system, came, probe=claimed.reason == Reason.PROBE)
@@ -192,7 +199,25 @@ def _with_result(action: Action, value: Any) -> Action:
     )
 
 
-def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came, *, attempt: int) -> Settle:
+def pause_seconds(wanted: float, claimed: Claimed, bounds: Bounds, ticket: ask.Ticket) -> float:
+    """Return how long to wait before another attempt.
+
+    Args:
+        wanted: what the other side asked for, in seconds.
+        claimed: the claim of the attempt that failed.
+        bounds: what the policy says of retries.
+        ticket: of that attempt; its chance is drawn once.
+    """
+    backoff = backoff_seconds(
+        max(1, claimed.attempts),
+        base=bounds.retries.base_seconds,
+        cap=bounds.retries.cap_seconds,
+        unit_random=ticket.chance,
+    )
+    return max(wanted, backoff)
+
+
+def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came, *, attempt: int, pause: float = 0.0) -> Settle:
     has_result = came.outcome in (Outcome.SUCCEED, Outcome.CONTRADICT)
     failure = came.failure
     return Settle(
@@ -207,6 +232,7 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came, *, attempt: int
         call_id=call.call_id,
         xid=came.xid,
         ended=came.ended,
+        pause_ms=int(pause * 1000),
         body=call.outcome_body(
             confirmation=None if came.confirmation is Confirmation.UNASKED else came.confirmation.value,
             error=failure.error if failure else None,

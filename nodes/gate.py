@@ -12,11 +12,10 @@ from typing import Any, Final, TypeAlias
 from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Reason
 from langgraph_control.audit.names import question_name
 from langgraph_control.guards.decisions import Decision, Verb
-from langgraph_control.guards.retries import backoff_seconds
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT
 from langgraph_control.nodes.asking import told_answer, with_answer
-from langgraph_control.nodes.attempt import attempt, not_again
+from langgraph_control.nodes.attempt import attempt, not_again, pause_seconds
 from langgraph_control.nodes.call import TARGET_CHARS_MAX, GovernedCall, View, as_record
 from langgraph_control.nodes.card import card_bytes, named_target, parked_card
 from langgraph_control.nodes.checking import checked, names_of_checks
@@ -81,12 +80,12 @@ def perform(call: GovernedCall) -> Gate:
                 waited = 0.0
             later = None
             continue
-        step = yield from _go_on(call, view, decision, claimed, ticket, waited=waited, hopeless=hopeless)
+        step = yield from _go_on(call, view, decision, claimed, ticket, bounds=bounds, waited=waited, hopeless=hopeless)
         later = None
         if not isinstance(step, Later):
             return told_edit(call, told_answer(call, step, asked))
         hopeless = step.hopeless
-        pause = _pause(step, claimed, bounds, ticket)
+        pause = pause_seconds(step.seconds, claimed, bounds, ticket) if claimed.answer is Answer.GO else step.seconds
         if waited + pause <= PATIENCE_SECONDS:
             yield ask.Sleep(seconds=pause)
             waited += pause
@@ -106,6 +105,7 @@ def _go_on(
     claimed: Claimed,
     ticket: ask.Ticket,
     *,
+    bounds: Bounds,
     waited: float,
     hopeless: str | None,
 ) -> Generator[Any, Any, Delivered | Refused | TakenOver | Abandoned | Later]:
@@ -113,7 +113,7 @@ def _go_on(
         case Answer.GO:
             if hopeless is not None:
                 return (yield from not_again(call, claimed, ticket, hopeless))
-            return (yield from attempt(call, view, claimed, ticket))
+            return (yield from attempt(call, view, claimed, bounds, ticket))
         case Answer.VERIFY:
             return (yield from find_out(call, view, claimed, ticket))
         case Answer.WAIT:
@@ -220,22 +220,12 @@ def _claim(
     )
 
 
-def _pause(step: Later, claimed: Claimed, bounds: Bounds, ticket: ask.Ticket) -> float:
-    if claimed.answer is not Answer.GO:
-        return step.seconds
-    backoff = backoff_seconds(
-        max(1, claimed.attempts),
-        base=bounds.retries.base_seconds,
-        cap=bounds.retries.cap_seconds,
-        unit_random=ticket.chance,
-    )
-    return max(step.seconds, backoff)
-
-
 def _brake_seconds(claimed: Claimed, ticket: ask.Ticket) -> float:
     """How long what holds this call back lasts by itself, a little longer for some than for others; 0: nobody knows."""
     if claimed.reason == Reason.LIMIT_REACHED:
         return claimed.wait_ms / 1000 or ROOM_SECONDS
+    if claimed.reason == Reason.RETRY_LATER and claimed.wait_ms:
+        return claimed.wait_ms / 1000 + 0.01
     return (claimed.wait_ms / 1000 + 0.01) * (1 + ticket.chance / 5) if claimed.reason in _BRAKES else 0.0
 
 

@@ -304,6 +304,7 @@ class Settle:
         body: the entry's body, canonical bytes.
         payload: what may have to be erased later, canonical bytes; None where there is none.
         ended: the call is over. False: it was broken off, and a thread of its own may go on and send later.
+        pause_ms: where there will be another attempt, for how long none begins, whoever asks.
     """
 
     statement: ClassVar[str] = "settle"
@@ -321,6 +322,7 @@ class Settle:
     body: bytes = b"{}"
     payload: bytes | None = None
     ended: bool = True
+    pause_ms: int = 0
 
     def parameters(self) -> Mapping[str, Any]:
         """Return the statement's parameters by name."""
@@ -336,6 +338,7 @@ class Settle:
             "call_id": self.call_id,
             "xid": self.xid,
             "ended": self.ended,
+            "pause_ms": self.pause_ms,
             "body": self.body,
             "payload": self.payload,
         }

@@ -17,7 +17,7 @@ SELECT * FROM control.claim_v1(
 -- Say what came of an attempt.
 SELECT * FROM control.settle_v1(
     %(run_id)s::uuid, %(attempt)s::uuid, %(key)s::bytea, %(outcome)s::text, %(events)s::text[], %(result)s::bytea, %(error)s::text,
-    %(failure)s::text, %(call_id)s::text, %(xid)s::text, %(ended)s::boolean, %(body)s::bytea, %(payload)s::bytea);
+    %(failure)s::text, %(call_id)s::text, %(xid)s::text, %(ended)s::boolean, %(pause_ms)s::bigint, %(body)s::bytea, %(payload)s::bytea);
 
 -- name: claims
 -- Several claims in one commit, in the order given; each is the same function's answer.
@@ -41,10 +41,11 @@ ORDER BY place;
 -- Several settles in one commit, in the order given.
 SELECT answer.* FROM unnest(
     %(run_id)s::uuid[], %(attempt)s::uuid[], %(key)s::bytea[], %(outcome)s::text[], %(events)s::text[], %(result)s::bytea[],
-    %(error)s::text[], %(failure)s::text[], %(call_id)s::text[], %(xid)s::text[], %(ended)s::boolean[], %(body)s::bytea[], %(payload)s::bytea[]
-) WITH ORDINALITY AS said (run_id, attempt, key, outcome, events, result, error, failure, call_id, xid, ended, body, payload, place)
+    %(error)s::text[], %(failure)s::text[], %(call_id)s::text[], %(xid)s::text[], %(ended)s::boolean[], %(pause_ms)s::bigint[],
+    %(body)s::bytea[], %(payload)s::bytea[]
+) WITH ORDINALITY AS said (run_id, attempt, key, outcome, events, result, error, failure, call_id, xid, ended, pause_ms, body, payload, place)
 CROSS JOIN LATERAL control.settle_v1(
-    run_id, attempt, key, outcome, string_to_array(events, ','), result, error, failure, call_id, xid, ended, body, payload) AS answer
+    run_id, attempt, key, outcome, string_to_array(events, ','), result, error, failure, call_id, xid, ended, pause_ms, body, payload) AS answer
 ORDER BY place;
 
 -- name: saga

@@ -258,6 +258,7 @@ FORMS: Final[tuple[Form, ...]] = (
             "answer": one_of("settled", "late", "contradiction"),
             "state": STATE,
             "fence?": COUNT,
+            "pause_ms?": COUNT,
         },
         body={
             "confirmation?": TEXT,

@@ -198,8 +198,8 @@ def test_another_tenants_login_cannot_act_on_a_run(desk_database: Database, wait
         assert answer("SELECT control.run_renew_v1(ARRAY[%(run)s::uuid], ARRAY[1::bigint], 1000)") is None
         with pytest.raises(psycopg.Error) as refused:
             answer(
-                "SELECT control.settle_v1(%(run)s, %(zero)s, '', 'succeed', '{}', '', NULL, NULL, NULL, NULL, true, '',"
-                " NULL)"
+                "SELECT control.settle_v1(%(run)s, %(zero)s, '', 'succeed', '{}', '', NULL, NULL, NULL, NULL, true, 0,"
+                " '', NULL)"
             )
         assert refused.value.sqlstate == "LC002"
     assert unharmed(desk_database, waiting)

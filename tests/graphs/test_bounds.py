@@ -1,7 +1,9 @@
 """How often and how long something is tried, by the policy: over restarts, over runs, and for all workers."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -125,6 +127,52 @@ def test_attempts_are_counted_over_runs(shop: Callable[..., Shop]) -> None:
     run = bank.run("o1")
     assert (run.state, run.reason) == (RunState.NEEDS_HUMAN, "needs_human")
     assert bank.sent == ["o1"] * 2
+
+
+def test_a_pause_holds_for_whoever_drives_the_run(shop: Callable[..., Shop]) -> None:
+    """However often a run is driven before its time, what failed is not sent again before its pause is over."""
+    bank = shop("retries: {default: {base: 100h, cap: 100h, give_up_after: 900h}}\n")
+    bank.body = refused
+    run = bank.run("o1", trigger="mail/1", intent="ticket/1")
+    for _ in range(4):
+        again = bank.control.resume(run.id)
+        assert (again.state, again.reason, again.wake_at is None) == (RunState.RETRYING, "retry_later", False)
+    elsewhere = bank.run("o1", trigger="mail/2", intent="ticket/1")
+    assert (elsewhere.id == run.id, elsewhere.state, elsewhere.reason) == (False, RunState.RETRYING, "retry_later")
+    assert bank.sent == ["o1"]
+
+
+def test_no_pause_puts_giving_up_off(shop: Callable[..., Shop]) -> None:
+    """However long a system wants to be left alone, the owner has the write when the policy says so."""
+    bank = shop("retries: {default: {give_up_after: 30s}}\n")
+    bank.body = limited(3600)
+    waiting = bank.run("o1")
+    assert waiting.state is RunState.RETRYING
+    assert waiting.wake_at is not None
+    assert waiting.wake_at <= datetime.now(UTC) + timedelta(seconds=31)
+
+
+def test_giving_up_is_not_put_off_by_a_brake(shop: Callable[..., Shop]) -> None:
+    """Where the whole system is to be left alone, too, a write is its owner's once its own time is over."""
+    bank = shop("retries: {default: {give_up_after: 2s}}\n")
+    bank.body = limited(3600)
+    run = bank.run("o1")
+    assert (run.state, run.reason) == (RunState.NEEDS_HUMAN, "needs_human")
+    assert bank.sent == ["o1"]
+
+
+def test_the_time_for_retries_is_the_runs(shop: Callable[..., Shop]) -> None:
+    """A run that has waited for retries as long as the policy lets it is for people, whichever of its writes it was."""
+    bank = shop("retries: {default: {attempts: 50, same_failure: 40, base: 100h, cap: 100h}}\ncaps: {retry_time: 2s}\n")
+    bank.body = refused
+    run = bank.run("o1")
+    assert run.state is RunState.RETRYING
+    assert run.wake_at is not None
+    assert run.wake_at <= datetime.now(UTC) + timedelta(seconds=3)
+    time.sleep(2.1)
+    run = bank.control.resume(run.id)
+    assert (run.state, run.reason) == (RunState.NEEDS_HUMAN, "retry_time_used_up")
+    assert bank.sent == ["o1"]
 
 
 def test_a_rate_limit_holds_for_everybody(shop: Callable[..., Shop]) -> None:

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph_control.audit.asking.authority_requests import Edit, WithdrawVote
 from langgraph_control.audit.asking.ledger import Settle, Verdict
-from langgraph_control.audit.asking.requests import RunRelease, Vote
+from langgraph_control.audit.asking.requests import FindRun, RunRelease, Vote
 from langgraph_control.audit.asking.rows import Release, RunLease, Voting
+from langgraph_control.audit.names import run_name
 from langgraph_control.audit.trail.chain import ZERO, entry_hash
 from langgraph_control.guards.canonical import from_canonical
-from langgraph_control.guards.run_states import RunState
+from langgraph_control.guards.run_states import RunState, next_step
 from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.steps import Delivered
 from tests.simulation.database import EPOCH
@@ -103,11 +104,10 @@ class Judge:
             raise Violation(f"{person} changed what was asked")
 
     def _asked_people(self, approval: "UUID") -> set[str]:
-        """Whose word counts: finance's; support's where finance did not answer, also for less than that."""
+        """Whose word counts: finance's; support's where finance did not answer, and for less than that from then on."""
         rows = self.simulation.database.rows(
-            "WITH RECURSIVE line AS (SELECT * FROM control.approval WHERE approval_id = %s"
-            " UNION ALL SELECT a.* FROM control.approval a JOIN line ON a.approval_id = line.supersedes)"
-            " SELECT approval_id, escalated, card FROM line",
+            "SELECT o.approval_id, o.escalated, o.card FROM control.approval a JOIN control.approval o"
+            " ON o.tenant = a.tenant AND o.key = a.key AND o.requested_at <= a.requested_at WHERE a.approval_id = %s",
             approval,
         )
         (first,) = (row for row in rows if row["approval_id"] == approval)
@@ -147,11 +147,13 @@ class Judge:
         self._begun_on_record()
         self._nothing_begun_while_frozen()
         self._nothing_begun_too_late()
+        self._nothing_begun_before_its_pause_is_over()
         self._approved(effects)
         self._as_people_changed_it(effects)
         self._acknowledged_kept(actions)
         self._done_is_done(actions, effects)
         self._nothing_open(runs, actions)
+        self._somebodys_turn(runs)
         judge_sagas(self.simulation, runs, self.chains)
 
     def _actions(self) -> list[dict[str, Any]]:
@@ -257,6 +259,20 @@ class Judge:
             if entry["at"] > deadline and tool not in UNDO_TOOLS.values():
                 raise Violation(f"an attempt of {tool} began after the deadline")
 
+    def _nothing_begun_before_its_pause_is_over(self) -> None:
+        """What failed is waited for as long as its settle says, whoever drives the run meanwhile, and however often."""
+        until: dict[str, float] = {}
+        entries = (entry for chain in self.chains.values() for entry in chain)
+        for entry in sorted(entries, key=lambda entry: (entry["facts"]["at"], entry["seq"])):
+            facts = entry["facts"]
+            key, at = facts.get("key"), facts["at"]
+            if "action.attempt_started" in facts["events"] and at < until.get(key, 0) - 1:
+                raise Violation(f"{facts['tool']}: an attempt began before the pause after the last one was over")
+            if "pause_ms" in facts:
+                until[key] = at + 1000 * facts["pause_ms"]
+            elif "action.resolved" in facts["events"] or ("outcome" in facts and facts["answer"] == "settled"):
+                until.pop(key, None)
+
     def _attempts(self) -> list[dict[str, Any]]:
         entries = [entry for chain in self.chains.values() for entry in chain]
         return [entry for entry in entries if "action.attempt_started" in entry["facts"]["events"]]
@@ -302,6 +318,17 @@ class Judge:
         ]
         if left:
             raise Violation(f"a run is done while something of it is open: {left}")
+
+    def _somebodys_turn(self, runs: list[dict[str, Any]]) -> None:
+        """A run that is not done says why, whose turn it is, and what the next step is."""
+        for run in runs:
+            row = self.simulation.send(self.simulation.connection(), FindRun(run_id=run["run_id"]))
+            assert row is not None
+            if row.state in (RunState.DONE, "running"):
+                continue
+            step = row.next_step or (next_step(row.reason, run_name(row.run_id)) if row.reason else "")
+            if not (row.reason and row.owner and step):
+                raise Violation(f"a run is {row.state} with reason {row.reason!r}, owner {row.owner!r}, step {step!r}")
 
     def _chains(self, runs: list[dict[str, Any]]) -> None:
         for run in runs:

@@ -50,7 +50,10 @@ MUTANTS: tuple[Mutant, ...] = (
             GATE: (
                 (
                     "                waited = 0.0\n            later = None\n            continue",
-                    "                return (yield from attempt(call, view, claimed, ticket))\n            continue",
+                    (
+                        "                return (yield from attempt(call, view, claimed, bounds, ticket))\n"
+                        "            continue"
+                    ),
                 ),
             )
         },
@@ -59,6 +62,11 @@ MUTANTS: tuple[Mutant, ...] = (
         name="leave the wake-ups to the user's own question",
         layer="gate",
         python={GATE: (("    yield ask.ReplayWakes(key=call.key.hex())\n", ""),)},
+    ),
+    Mutant(
+        name="begin another attempt before the pause is over",
+        layer="SQL",
+        sql={"claim_any": (("ELSIF a.not_before > v_now THEN", "ELSIF false THEN"),)},
     ),
     Mutant(
         name="retry on unknown",

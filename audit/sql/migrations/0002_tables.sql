@@ -194,6 +194,7 @@ CREATE TABLE control.action (
     last_answer text NOT NULL,
     result bytea,
     error text,
+    not_before timestamptz,              -- no other attempt begins earlier: how long the last one's failure is to be waited for
     erased_at timestamptz,               -- what it stored was erased, and no later call has stored anything since
     PRIMARY KEY (tenant, key)
 ) WITH (fillfactor = 50);

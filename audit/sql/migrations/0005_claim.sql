@@ -331,6 +331,8 @@ DECLARE
     v_brake control.brake;
     v_probe boolean := false;
     v_over text;
+    v_pause_ms bigint;
+    v_last_try timestamptz;
     v_requirement jsonb;
     v_now timestamptz;
     v_fresh boolean;
@@ -632,9 +634,16 @@ BEGIN
                 END IF;
             END IF;
         END IF;
+        -- How long a failure is waited for: until its pause is over, or there will be no other attempt.
+        v_last_try := least(coalesce(a.first_at, a.first_sent) + p_give_up_ms * interval '1 ms',
+            CASE WHEN v_undoes IS NULL THEN v_now + (p_retry_ms_max - s.retrying_ms) * interval '1 ms' END);
+        IF a.not_before > v_now THEN
+            v_pause_ms := greatest(1, ceil(extract(epoch FROM least(a.not_before, v_last_try) - v_now) * 1000));
+        END IF;
         IF v_out.answer IS NULL AND p_verb IN ('ask', 'escalate', 'retry_later', 'verify_first') THEN
             v_out.answer := 'park';
             v_out.reason := p_verb;
+            v_out.wait_ms := CASE WHEN p_verb = 'retry_later' THEN v_pause_ms END;
         END IF;
         -- What is refused is refused at once; what may be done waits for what holds it back.
         IF v_out.answer IS NULL THEN
@@ -643,19 +652,20 @@ BEGIN
                 v_brake := NULL;
                 v_probe := true;
             END IF;
-            IF v_brake.cause IS NOT NULL THEN
+            v_over := CASE WHEN a.attempts >= p_attempts_max THEN 'attempts_used_up'
+                           WHEN a.same_failures >= p_same_max THEN 'same_failure'
+                           WHEN coalesce(a.first_at, a.first_sent) + p_give_up_ms * interval '1 ms' <= v_now THEN 'gave_up' END;
+            IF v_brake.cause IN ('freeze', 'restored') OR (v_brake.cause IS NOT NULL AND v_over IS NULL) THEN
                 v_out.answer := 'park';
                 v_out.reason := CASE v_brake.cause WHEN 'freeze' THEN 'frozen' WHEN 'restored' THEN 'frozen' WHEN 'rate_limit' THEN 'rate_limited' ELSE 'system_down' END;
-                v_out.wait_ms := CASE WHEN v_brake.cause NOT IN ('freeze', 'restored') THEN ceil(extract(epoch FROM v_brake.until - v_now) * 1000) END;
+                v_out.wait_ms := CASE WHEN v_brake.cause NOT IN ('freeze', 'restored')
+                    THEN greatest(1, ceil(extract(epoch FROM least(v_brake.until, v_last_try) - v_now) * 1000)) END;
             ELSIF v_ended IS NOT NULL THEN
                 v_out.answer := 'park';
                 v_out.reason := v_ended;
             END IF;
         END IF;
         IF v_out.answer IS NULL THEN
-            v_over := CASE WHEN a.attempts >= p_attempts_max THEN 'attempts_used_up'
-                           WHEN a.same_failures >= p_same_max THEN 'same_failure'
-                           WHEN coalesce(a.first_at, a.first_sent) + p_give_up_ms * interval '1 ms' <= v_now THEN 'gave_up' END;
             IF v_over IS NOT NULL AND a.state = 'failed' THEN
                 v_out.answer := 'stop';  -- provably not done, and not worth a repeat: the model is told
                 v_out.reason := 'attempts_used_up';
@@ -669,6 +679,10 @@ BEGIN
                 a.state := control.must_step(a.state, 'give_up', v_kind);
                 v_out.answer := 'park';
                 v_out.reason := 'needs_human';
+            ELSIF a.not_before > v_now THEN
+                v_out.answer := 'park';
+                v_out.reason := 'retry_later';
+                v_out.wait_ms := v_pause_ms;
             END IF;
         END IF;
         IF v_out.answer IS NULL THEN

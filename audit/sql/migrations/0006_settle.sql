@@ -22,7 +22,7 @@ $$;
 -- Every case of a settle. The ordinary one has a shorter way, and comes here whenever it is not quite that.
 CREATE FUNCTION control.settle_any(
     p_run uuid, p_attempt uuid, p_key bytea, p_outcome text, p_events text[], p_result bytea, p_error text, p_failure text, p_call text,
-    p_xid text, p_ended boolean,
+    p_xid text, p_ended boolean, p_pause_ms bigint,
     p_body bytea, p_payload bytea
 ) RETURNS control.settle_answer
     LANGUAGE plpgsql AS $$
@@ -38,7 +38,7 @@ DECLARE
 BEGIN
     IF (p_outcome IN ('succeed', 'not_done', 'fail', 'lose', 'found', 'absent', 'undetermined', 'contradict')
         AND p_events <@ ARRAY['effect.verified', 'effect.mismatch'] AND p_attempt IS NOT NULL AND p_ended IS NOT NULL
-        AND coalesce(length(p_failure), 0) <= 256 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        AND coalesce(length(p_failure), 0) <= 256 AND p_pause_ms BETWEEN 0 AND 31622400000 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'an outcome that is none' USING ERRCODE = 'LC002';
     END IF;
     PERFORM 1 FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain' FOR UPDATE;
@@ -97,6 +97,7 @@ BEGIN
                 sent_by = CASE WHEN v_outcome = 'lose' AND p_ended THEN v_now ELSE sent_by END,
                 result = coalesce(p_result, result), error = p_error,
                 call_id = CASE WHEN a.state = 'failed' THEN p_call END, last_answer = '',
+                not_before = CASE WHEN p_pause_ms > 0 AND v_outcome IN ('not_done', 'lose') THEN v_now + p_pause_ms * interval '1 ms' END,
                 -- The same failure again and again is not worth another try. Reading back says nothing of it.
                 last_failure = CASE WHEN p_outcome IN ('absent', 'undetermined') THEN last_failure ELSE p_failure END,
                 same_failures = CASE WHEN p_outcome IN ('absent', 'undetermined') THEN same_failures
@@ -118,7 +119,9 @@ BEGIN
     v_out.state := a.state;
     v_out.seq := control.append(v_tenant, p_run, v_now, v_events,
         jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'attempt', p_attempt,
-            'outcome', v_outcome, 'answer', v_out.answer, 'state', a.state, 'fence', a.fence), p_body, p_payload);
+            'outcome', v_outcome, 'answer', v_out.answer, 'state', a.state, 'fence', a.fence)
+            || CASE WHEN p_pause_ms > 0 AND v_out.answer = 'settled' AND v_outcome IN ('not_done', 'lose')
+                    THEN jsonb_build_object('pause_ms', p_pause_ms) ELSE '{}' END, p_body, p_payload);
     -- Not knowing more than before is no news to anyone.
     IF a.waited AND v_outcome <> 'undetermined' THEN
         PERFORM control.wake(v_tenant, p_key);

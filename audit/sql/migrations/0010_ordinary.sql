@@ -86,7 +86,7 @@ $$;
 
 CREATE FUNCTION control.settle_v1(
     p_run uuid, p_attempt uuid, p_key bytea, p_outcome text, p_events text[], p_result bytea, p_error text, p_failure text, p_call text,
-    p_xid text, p_ended boolean,
+    p_xid text, p_ended boolean, p_pause_ms bigint,
     p_body bytea, p_payload bytea
 ) RETURNS control.settle_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
@@ -103,7 +103,7 @@ BEGIN
         FROM control.login l JOIN control.action a ON a.tenant = l.tenant AND a.key = p_key
         WHERE l.login = session_user AND l.role = 'agent'
           AND a.attempt_id = p_attempt AND a.state = 'executing' AND NOT a.waited AND a.undoes IS NULL
-          AND p_outcome = 'succeed' AND p_xid IS NULL AND p_payload IS NULL AND p_ended IS NOT NULL
+          AND p_outcome = 'succeed' AND p_xid IS NULL AND p_payload IS NULL AND p_ended IS NOT NULL AND p_pause_ms = 0
           AND p_events <@ ARRAY['effect.verified', 'effect.mismatch'] AND length(p_body) <= control.body_bytes_max();
     IF FOUND THEN
         v_facts := format('{"at":%s,"events":%s,"login":%s,"tool":%s,"key":"%s","attempt":"%s","outcome":"succeed","answer":"settled",'
@@ -128,7 +128,8 @@ BEGIN
             RAISE EXCEPTION 'this action has changed meanwhile' USING ERRCODE = 'serialization_failure';
         END IF;
     END IF;
-    RETURN control.settle_any(p_run, p_attempt, p_key, p_outcome, p_events, p_result, p_error, p_failure, p_call, p_xid, p_ended, p_body, p_payload);
+    RETURN control.settle_any(p_run, p_attempt, p_key, p_outcome, p_events, p_result, p_error, p_failure, p_call, p_xid, p_ended, p_pause_ms,
+        p_body, p_payload);
 END
 $$;
 

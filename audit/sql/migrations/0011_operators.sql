@@ -114,7 +114,7 @@ BEGIN
             attempts = CASE WHEN a.state = 'ready' THEN 0 ELSE attempts END, first_at = CASE WHEN a.state <> 'ready' THEN first_at END,
             first_sent = CASE WHEN a.state <> 'ready' THEN first_sent END,
             same_failures = 0, last_failure = NULL, charged = charged AND a.state <> 'ready', settled_attempt = coalesce(attempt_id, settled_attempt),
-            lease_until = v_now, last_answer = '', call_id = NULL,
+            lease_until = v_now, last_answer = '', call_id = NULL, not_before = NULL,
             result = CASE WHEN a.state = 'succeeded' THEN coalesce(p_result, result) ELSE result END,
             error = CASE WHEN a.state = 'abandoned' THEN p_comment END
         WHERE tenant = l.tenant AND key = p_key;
