@@ -6,12 +6,12 @@ A policy in ``mode: observe`` lets its tools run, so publishing it publishes flo
 cannot do that: its own file decides what it asserts, and the published floor holds against it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Final
+from typing import Any, Final
 
-from langgraph_control.guards.approvals import Requirement, stricter
+from langgraph_control.guards.approvals import Escalation, Requirement, stricter
 from langgraph_control.guards.policy import Policy
 from langgraph_control.guards.rules import Rule, Then
 
@@ -33,6 +33,8 @@ class Floor:
             anyone approve: nobody is in no roles, so the comparison fails by itself.
         not_by: who may not vote on any request, because every rule that asks says so.
         break_glass: every role of which some rule lets one person decide alone in an emergency, sorted.
+        always: ``quorum``, role by role, and ``comment_required``: what every request needs, because of rules about the
+            tool alone; None where there is no such rule.
     """
 
     tool: str
@@ -41,6 +43,7 @@ class Floor:
     quorum: int
     not_by: tuple[str, ...] = ()
     break_glass: tuple[str, ...] = ()
+    always: Mapping[str, Any] | None = None
 
 
 def floors(policy: Policy) -> tuple[Floor, ...]:
@@ -93,7 +96,14 @@ def _floor(policy: Policy, tool: str) -> Floor:
         if asking
         else (),
         break_glass=tuple(sorted({role for requirement in asking for role in requirement.break_glass})),
+        always=None if always is None or policy.observes else _always(always),
     )
+
+
+def _always(requirement: Requirement) -> dict[str, Any]:
+    """What holds for every request; where others are asked in the end, it is their number alone."""
+    quorum = {} if isinstance(requirement.on_expiry, Escalation) else dict(requirement.quorum)
+    return {"quorum": quorum, "comment_required": requirement.comment_required}
 
 
 def _joined(rules: Iterable[Rule]) -> Requirement | None:

@@ -157,7 +157,9 @@ def entry_hash(prefix: bytes, *, seq: int, previous: bytes, facts: bytes, commit
 
 def tenant_chain(tenant: str) -> uuid.UUID:
     """Return the id of the chain for what belongs to no run: policies published, signing keys rotated."""
-    return uuid.UUID(bytes=hashlib.sha256(TENANT_TAG + tenant.encode()).digest()[:16])
+    digest = bytearray(hashlib.sha256(TENANT_TAG + tenant.encode()).digest()[:16])
+    digest[6] = 0x80 | digest[6] & 0x0F  # version 8: no run's id is
+    return uuid.UUID(bytes=bytes(digest))
 
 
 def leaf_hash(tenant: str, chain: uuid.UUID, seq: int, head: bytes) -> bytes:

@@ -95,7 +95,9 @@ def entry_trace_id(run_id: UUID, seq: int) -> int:
 
 @lru_cache(maxsize=64)
 def _tenant_chain(tenant: str) -> UUID:
-    return UUID(bytes=hashlib.sha256(f"langgraph-control/tenant/{tenant}".encode()).digest()[:16])
+    digest = bytearray(hashlib.sha256(f"langgraph-control/tenant/{tenant}".encode()).digest()[:16])
+    digest[6] = 0x80 | digest[6] & 0x0F  # version 8, which no run's id is of
+    return UUID(bytes=bytes(digest))
 
 
 def is_tenant_chain(run_id: UUID, tenant: str) -> bool:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from langgraph_control import Policy
-from langgraph_control.audit.asking.authority_requests import Edit
+from langgraph_control.audit.asking.authority_requests import Edit, EditTaken
 from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Outcome
 from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.requests import FindRun, Inbox, NewestRuns, RunEntries, RunRelease, Vote
@@ -227,6 +227,18 @@ def test_a_change_of_something_else_is_in_no_claim(office: Office) -> None:
     assert answer is not None
     assert answer.answer is Answer.EDIT
     assert answer.edit_no is not None
+    # Before it is said what became of it, nothing is: whoever changed it would not be known to have made it.
+    assert office.again(changed, edit_no=answer.edit_no) is None
+    taken = EditTaken(
+        run_id=changed.run_id,
+        token=changed.token,
+        edit_no=answer.edit_no,
+        became=changed.args_hash,
+        problem=None,
+        body=b"{}",
+    )
+    assert office.agent.ask(taken)
+    assert office.again(changed, edit_no=answer.edit_no, args_hash=b"\x01" * 32) is None
     assert office.again(changed, edit_no=answer.edit_no) is not None
     for number in (answer.edit_no, answer.edit_no + 1, -1, 0):
         assert office.again(other, edit_no=number) is None

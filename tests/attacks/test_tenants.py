@@ -142,6 +142,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "each": 10,
     "edit": None,
     "ended": True,
+    "pause_ms": 0,
     "error": None,
     "error_rate": 0.5,
     "event": "requested",

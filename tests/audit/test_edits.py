@@ -366,6 +366,31 @@ def test_what_is_kept_out_of_the_record_is_not_edited(desk: Desk, ana: Approvals
     assert desk.done == ["o1:500:DE02"]
 
 
+@pytest.mark.parametrize("changes", [[{"reason": "words of ana"}], [{"amount": "300"}, {"reason": "words of ana"}]])
+def test_people_change_the_words_too(desk: Desk, ana: Approvals, bo: Approvals, changes: list[dict[str, str]]) -> None:
+    """What a person wrote in the place of the model's free text is asked about as that, and is what is sent."""
+
+    @writes(key="order_id", impact="money", explain="reason")
+    def refund(order_id: str, amount: Decimal, reason: str) -> str:
+        """Refund an order."""
+        desk.done.append(f"{order_id}:{amount}:{reason}")
+        return "refunded"
+
+    asked = calls(call("refund", order_id="o1", amount="500", reason="words of the model"))
+    agent = create_agent(ScriptedModel(script=(asked, "done")), desk.control.govern([refund]))
+    graph, trigger = desk.control.bind(agent, name="words"), new_trigger()
+    run = desk.control.run(graph, GO, trigger=trigger, actor="bot")
+    for change in changes:
+        ana.edit(run.approvals[0], change)
+        run = desk.control.run(graph, GO, trigger=trigger, actor="bot")
+    (name,) = run.approvals
+    assert b"words of ana" in bo.get(name).card
+    bo.approve(name)
+    assert str(desk.control.run(graph, GO, trigger=trigger, actor="bot")) == "done"
+    amount = "300" if len(changes) > 1 else "500"
+    assert desk.done == [f"o1:{amount}:words of ana"]
+
+
 def test_a_result_of_any_form_says_what_was_changed() -> None:
     """Text, data, messages and commands all carry the line to the model."""
     assert with_note("ok", "Changed.") == "Changed.\nok"

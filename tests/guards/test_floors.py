@@ -1,6 +1,7 @@
 """Floors: no decision is ever looser than what the admin published."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -138,7 +139,8 @@ HEAD = "version: 1\nroles: {finance: [a, b, c], support: [d]}\nrules:\n"
 )
 def test_a_floor_follows_from_the_rules(lines: str, floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what no assertion of the agent can change raises a floor."""
-    assert floor_of(Policy.parse(HEAD + lines, source="p.yaml"), "pay") == floor
+    found = floor_of(Policy.parse(HEAD + lines, source="p.yaml"), "pay")
+    assert replace(found, always=None) == floor
 
 
 @given(policies)
@@ -146,10 +148,34 @@ def test_a_policy_that_observes_publishes_no_must(policy: Policy) -> None:
     """What is published to be observed asks for nothing; who may vote on requests that are open stays the same."""
     observing, enforcing = (replace(policy, mode=mode) for mode in (Mode.OBSERVE, Mode.ENFORCE))
     assert not any(floor.must for floor in floors(observing))
-    assert [replace(floor, must=False) for floor in floors(enforcing)] == list(floors(observing))
+    assert [replace(floor, must=False, always=None) for floor in floors(enforcing)] == list(floors(observing))
 
 
 def test_nobody_in_no_roles_ever_meets_a_floor() -> None:
     """A floor without roles fails by arithmetic, whoever votes."""
     floor = floor_of(Policy.parse("version: 1\nrules: [{tool: pay, then: deny}]", source="p.yaml"), "pay")
     assert not holds(floor, set(PEOPLE), {person: set(ROLES) for person in PEOPLE})
+
+
+@pytest.mark.parametrize(
+    ("lines", "always"),
+    [
+        ("  - {tool: pay, when: {amount: {gt: 5, lte: 9}}, then: approve, by: finance}", None),
+        ("  - {tool: pay, then: deny}", None),
+        (
+            "  - {tool: pay, then: approve, by: {finance: 1, support: 1}, comment: required}",
+            {"quorum": {"finance": 1, "support": 1}, "comment_required": True},
+        ),
+        (
+            "  - {tool: pay, then: approve, by: {finance: 2}}\n  - {tool: pay, then: approve, by: {support: 1}}",
+            {"quorum": {"finance": 2, "support": 1}, "comment_required": False},
+        ),
+        (
+            "  - {tool: pay, then: approve, by: finance, on_expiry: {escalate_to: support, within: 1h}}",
+            {"quorum": {}, "comment_required": False},
+        ),
+    ],
+)
+def test_what_every_request_needs(lines: str, always: dict[str, Any] | None) -> None:
+    """Role by role what rules about the tool alone ask for; where others are asked in the end, only their number."""
+    assert floor_of(Policy.parse(HEAD + lines, source="p.yaml"), "pay").always == always

@@ -37,6 +37,12 @@ class Mutant:
     removed: tuple[str, ...] = ()
 
 
+# It looks before it has the run's row, and once more when it has.
+SHORT_WAY_HEEDS_NO_FREEZE = (
+    ("AND NOT EXISTS (SELECT FROM control.brake b WHERE b.tenant = l.tenant)", ""),
+    ("WHERE NOT EXISTS (SELECT FROM control.brake b WHERE b.tenant = v_tenant)", "WHERE true"),
+)
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="go ahead while another worker holds the action",
@@ -144,14 +150,19 @@ MUTANTS: tuple[Mutant, ...] = (
         name="heed no freeze",
         layer="SQL claim",
         sql={
-            "claim_any": (("IF v_brake.cause IS NOT NULL THEN", "IF v_brake.cause <> 'freeze' THEN"),),
-            "claim_v1": (("AND NOT EXISTS (SELECT FROM control.brake b WHERE b.tenant = l.tenant)", ""),),
+            "claim_any": (
+                (
+                    "IF v_brake.cause IN ('freeze', 'restored') OR (v_brake.cause IS NOT NULL AND v_over IS NULL) THEN",
+                    "IF v_brake.cause <> 'freeze' AND v_over IS NULL THEN",
+                ),
+            ),
+            "claim_v1": SHORT_WAY_HEEDS_NO_FREEZE,
         },
     ),
     Mutant(
         name="heed no freeze on the short way",
         layer="SQL claim",
-        sql={"claim_v1": (("AND NOT EXISTS (SELECT FROM control.brake b WHERE b.tenant = l.tenant)", ""),)},
+        sql={"claim_v1": SHORT_WAY_HEEDS_NO_FREEZE},
     ),
     Mutant(
         name="take a live lease away",
@@ -202,14 +213,7 @@ MUTANTS: tuple[Mutant, ...] = (
         python={
             ATTEMPT: (("    args, before = call.stored(claimed.payload)", "    args, before = dict(call.args), None"),)
         },
-        sql={
-            "check_grant": (
-                (
-                    "IF ap.scope = p_scope OR (p_keeps_digest AND ap.digest = p_digest) THEN",
-                    "IF ap.scope IS NOT NULL THEN",
-                ),
-            )
-        },
+        sql={"check_grant": (("    IF v_same THEN", "    IF ap.scope IS NOT NULL THEN"),)},
         removed=("the gate runs what people saw",),
     ),
     Mutant(

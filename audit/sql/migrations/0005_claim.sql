@@ -33,7 +33,7 @@ WITH floor AS (
     SELECT ARRAY(SELECT jsonb_array_elements_text(p_requirement -> 'not_by')) || coalesce((SELECT not_by FROM floor), '{}') AS not_by
 ), yes AS (
     -- People as they are now: a vote of somebody who lost the login, the group or the role no longer counts.
-    SELECT v.person, v.decision, CASE WHEN v.delegation IS NULL
+    SELECT v.person, v.decision, v.comment, CASE WHEN v.delegation IS NULL
             THEN control.roles_of(p_tenant, v.person, CASE WHEN v.identity IS NULL THEN l.groups ELSE v.groups END)
             ELSE (SELECT control.roles_given(d) FROM control.delegation d WHERE d.delegation_id = v.delegation) END AS roles
     FROM control.vote v JOIN control.login l ON l.login = v.login AND l.tenant = p_tenant AND l.role = 'approver'
@@ -43,10 +43,16 @@ WITH floor AS (
       AND control.kept_out(p_approval, v.person, (SELECT not_by FROM words), p_run) IS NULL
       AND (v.delegator IS NULL OR control.kept_out(p_approval, v.delegator, (SELECT not_by FROM words), p_run) IS NULL)
 ), asked AS (
-    SELECT key AS role, value::integer AS people FROM jsonb_each_text(p_requirement -> 'quorum')
+    -- What the caller says is required, and at least what every call of the tool needs.
+    SELECT role, max(people) AS people FROM (
+        SELECT key AS role, value::integer AS people FROM jsonb_each_text(p_requirement -> 'quorum')
+        UNION ALL SELECT key, value::integer FROM floor CROSS JOIN LATERAL jsonb_each_text(floor.always -> 'quorum')) each
+    GROUP BY role
 ), counted AS (
     SELECT y.person, y.roles FROM yes y
     WHERE y.roles && ARRAY(SELECT role FROM asked)
+      AND (y.comment ~ '\S' OR NOT (coalesce((p_requirement ->> 'comment_required')::boolean, false)
+                                     OR coalesce((SELECT (floor.always ->> 'comment_required')::boolean FROM floor), false)))
       -- A floor that names no role means nobody, not anybody; but where it lets the write run unasked, whoever asks more may say whom.
       AND (NOT EXISTS (SELECT 1 FROM floor WHERE must OR cardinality(roles) > 0) OR y.roles && (SELECT floor.roles FROM floor))
 )
@@ -56,7 +62,8 @@ SELECT EXISTS (SELECT 1 FROM asked)
         (SELECT sum(people) FROM asked), coalesce((SELECT quorum FROM floor), 0))
     -- Or one person of those who may in an emergency, by the rule and by what is published.
     OR EXISTS (SELECT FROM yes WHERE decision = 'break_glass' AND roles && (SELECT break_glass FROM floor)
-               AND roles && ARRAY(SELECT jsonb_array_elements_text(p_requirement -> 'break_glass')))
+               AND roles && ARRAY(SELECT jsonb_array_elements_text(p_requirement -> 'break_glass'))
+               AND control.kept_out(p_approval, person, ARRAY['requester'], p_run) IS NULL)
 $$;
 
 -- Close a request that was neither used nor decided.
@@ -113,6 +120,7 @@ CREATE FUNCTION control.check_grant(
 DECLARE
     ap control.approval;
     v_requirement jsonb;
+    v_same boolean;
     v_out control.grant_check;
 BEGIN
     v_out.events := '{}';
@@ -123,13 +131,16 @@ BEGIN
         ap := control.escalate(ap.approval_id, p_now);
         v_out.events := ARRAY['approval.escalated'];
     END IF;
+    -- The same change in other words is the same request, unless people wrote the words, or are yet to be shown any.
+    v_same := p_keeps_digest AND ap.digest = p_digest OR ap.scope = p_scope AND (ap.digest = p_digest
+        OR p_keeps_digest OR NOT (coalesce(p_edit > coalesce(ap.edit_no, 0), false) OR ap.card = ''::bytea AND p_card IS NOT NULL));
     -- Who is asked for another change is asked from the beginning.
-    IF ap.escalated AND (ap.scope = p_scope OR (p_keeps_digest AND ap.digest = p_digest)) THEN
+    IF ap.escalated AND v_same THEN
         p_requirement := coalesce(control.after_expiry(p_requirement), p_requirement);
     END IF;
     v_requirement := coalesce(p_requirement, ap.requirement);
-    IF ap.scope = p_scope OR (p_keeps_digest AND ap.digest = p_digest) THEN
-        IF p_requirement IS NOT NULL AND ap.requirement <> p_requirement THEN
+    IF v_same THEN
+        IF p_requirement IS NOT NULL AND ap.requirement <> p_requirement AND ap.state <> 'used' THEN
             -- What is required is what is required now; what was granted stays.
             UPDATE control.approval SET requirement = p_requirement WHERE approval_id = ap.approval_id;
         END IF;
@@ -144,14 +155,15 @@ BEGIN
         v_out.expires_at := ap.expires_at;
         v_out.comment := ap.comment;
         v_out.code := ap.code;
-        IF ap.state IN ('granted', 'used') AND ap.execute_by > p_now THEN
+        IF ap.state IN ('granted', 'used') AND ap.execute_by > p_now
+           AND coalesce(ap.closed_at + make_interval(secs => (v_requirement ->> 'execute_within_seconds')::double precision) > p_now, true) THEN
             IF control.satisfied(p_tenant, p_tool, ap.approval_id, v_requirement, p_run) THEN
-                UPDATE control.approval SET state = 'used', closed_at = coalesce(closed_at, p_now)
+                UPDATE control.approval SET state = 'used', closed_at = coalesce(closed_at, p_now), used_at = coalesce(used_at, p_now)
                     WHERE approval_id = ap.approval_id AND state <> 'used';
                 v_out.verdict := 'pass';
                 RETURN v_out;
             ELSIF ap.expires_at > p_now THEN
-                UPDATE control.approval SET state = 'open', closed_at = NULL WHERE approval_id = ap.approval_id;
+                UPDATE control.approval SET state = 'open', closed_at = NULL, requirement = v_requirement WHERE approval_id = ap.approval_id;
                 INSERT INTO control.open_approval (tenant, requested_at, approval_id)
                     VALUES (p_tenant, ap.requested_at, ap.approval_id) ON CONFLICT DO NOTHING;
                 v_out.verdict := 'park';
@@ -185,15 +197,19 @@ BEGIN
         RETURN v_out;
     END IF;
     IF ap.state = 'open' OR ap.state = 'granted' THEN
-        PERFORM control.close_approval(ap.approval_id, CASE WHEN ap.scope = p_scope THEN 'expired' ELSE 'superseded' END, p_now);
-        v_out.events := v_out.events || ARRAY[CASE WHEN ap.scope = p_scope THEN 'approval.expired' ELSE 'approval.superseded' END];
+        PERFORM control.close_approval(ap.approval_id, CASE WHEN v_same THEN 'expired' ELSE 'superseded' END, p_now);
+        v_out.events := v_out.events || ARRAY[CASE WHEN v_same THEN 'approval.expired' ELSE 'approval.superseded' END];
     END IF;
     -- A run that floods people with requests gets no more of their time.
     IF EXISTS (SELECT FROM control.tenant t WHERE t.tenant = p_tenant AND (
             (SELECT count(*) FROM (SELECT FROM control.approval o WHERE o.run_id = p_run AND o.state = 'open' AND o.expires_at > p_now
                                    LIMIT t.open_per_run) waiting) >= t.open_per_run
             OR (SELECT count(*) FROM (SELECT FROM control.open_approval o WHERE o.tenant = p_tenant
-                                      LIMIT t.open_per_tenant) waiting) >= t.open_per_tenant)) THEN
+                                      LIMIT t.open_per_tenant) listed) >= t.open_per_tenant
+               -- Those whose time is over wait for nobody, though nobody has closed them yet.
+               AND (SELECT count(*) FROM control.open_approval o JOIN control.approval a USING (approval_id)
+                    WHERE o.tenant = p_tenant AND (a.expires_at > p_now OR control.after_expiry(a.requirement) IS NOT NULL))
+                   >= t.open_per_tenant)) THEN
         v_out.approval_id := NULL;
         v_out.verdict := 'stop';
         v_out.reason := 'too_many_requests';
@@ -365,7 +381,7 @@ BEGIN
     END IF;
 
     -- 1. The run's fencing token, before anything else: a stalled worker that asks the model again comes with other keys.
-    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain' FOR UPDATE;
     IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN
         IF s.run_id IS NOT NULL AND s.fenced_token <> p_token AND EXISTS (SELECT 1 FROM control.run WHERE run_id = p_run) THEN
             PERFORM control.append(v_tenant, p_run, control.clock(), ARRAY['run.fenced'],
@@ -406,8 +422,8 @@ BEGIN
             RAISE EXCEPTION 'one key for a change and for taking one back' USING ERRCODE = 'LC002';
         END IF;
 
-        IF p_edit IS NOT NULL AND NOT EXISTS (SELECT FROM control.edit e
-                                              WHERE e.edit_no = p_edit AND e.tenant = v_tenant AND e.key = p_key) THEN
+        IF p_edit IS NOT NULL AND NOT EXISTS (SELECT FROM control.edit e WHERE e.edit_no = p_edit AND e.tenant = v_tenant AND e.key = p_key
+                                              AND e.became = p_args_hash AND NOT e.void) THEN
             RAISE EXCEPTION 'a change of something else' USING ERRCODE = 'LC002';
         END IF;
 
@@ -690,10 +706,10 @@ BEGIN
             v_requirement := CASE WHEN v_undoes IS NULL THEN p_requirement ELSE control.kept_open(p_requirement) END;
             IF f.must AND p_requirement IS NULL AND a.approval_id IS NULL THEN
                 -- The caller asks nobody where the published policy asks somebody: then the floor's own people are asked.
-                v_requirement := jsonb_build_object('quorum', coalesce(
+                v_requirement := jsonb_build_object('quorum', coalesce(nullif(f.always -> 'quorum', '{}'),
                         (SELECT jsonb_build_object(role, f.quorum) FROM unnest(f.roles) role ORDER BY role LIMIT 1), '{}'::jsonb),
                     'not_by', jsonb_build_array('requester'), 'within_seconds', 86400, 'execute_within_seconds', 86400,
-                    'on_expiry', 'deny', 'comment_required', false);
+                    'on_expiry', 'deny', 'comment_required', coalesce(f.always -> 'comment_required', 'false'));
                 v_requirement := CASE WHEN v_undoes IS NULL THEN v_requirement ELSE control.kept_open(v_requirement) END;
             END IF;
             IF f.must AND cardinality(f.roles) = 0 AND NOT v_frozen THEN
@@ -842,6 +858,7 @@ BEGIN
             jsonb_strip_nulls(jsonb_build_object('tool', p_tool, 'key', encode(p_key, 'hex'), 'digest', encode(v_digest, 'hex'), 'attempt', p_attempt,
                 'answer', v_out.answer, 'reason', CASE WHEN v_out.answer <> 'go' THEN v_out.reason END, 'state', a.state, 'kind', v_kind, 'fence', a.fence,
                 'attempts', a.attempts, 'verb', p_verb, 'because', v_over, 'approval', v_out.approval_id,
+                'card', CASE WHEN 'approval.requested' = ANY (v_events) THEN encode(sha256(p_card), 'hex') END,
                 'saga', p_saga -> 'name', 'step', p_saga -> 'step', 'undoes', p_saga -> 'undoes')), p_body,
             CASE WHEN a.erased_at IS NULL THEN coalesce(v_payload, p_payload) END);
     END IF;

@@ -21,8 +21,10 @@ CREATE TYPE control.vote_check AS (
 -- Has this person spoken on a request, or has somebody for them?
 CREATE FUNCTION control.has_spoken(p_approval uuid, p_person text) RETURNS boolean
     LANGUAGE sql STABLE AS $$
-SELECT EXISTS (SELECT FROM control.vote v WHERE v.approval_id = p_approval
-               AND lower(btrim(p_person)) IN (lower(btrim(v.person)), lower(btrim(v.delegator))))
+SELECT EXISTS (SELECT FROM control.vote v LEFT JOIN control.delegation d ON d.delegation_id = v.delegation
+    WHERE v.approval_id = p_approval AND (lower(btrim(p_person)) = lower(btrim(v.person))
+        -- A word that was given for somebody who has taken that leave back is not theirs any more.
+        OR lower(btrim(p_person)) = lower(btrim(v.delegator)) AND cardinality(control.roles_given(d)) > 0))
 $$;
 
 -- Why this person may not vote on this request now, if anything stands against it; else by whose leave, where the person has no role
@@ -49,13 +51,14 @@ BEGIN
     END IF;
     SELECT * INTO f FROM control.floor WHERE tenant = p_tenant AND tool IN ((p_approval).tool, '*') ORDER BY tool = '*' LIMIT 1;
     v_roles := control.roles_of(p_tenant, p_person, p_groups);
-    v_words := ARRAY(SELECT jsonb_array_elements_text((p_approval).requirement -> 'not_by')) || coalesce(f.not_by, '{}');
+    v_words := ARRAY(SELECT jsonb_array_elements_text((p_approval).requirement -> 'not_by')) || coalesce(f.not_by, '{}')
+        || CASE WHEN p_decision = 'break_glass' THEN ARRAY['requester'] ELSE '{}' END;
     v_asked := ARRAY(SELECT jsonb_object_keys((p_approval).requirement -> 'quorum'));
     IF p_decision = 'break_glass' THEN
         v_asked := ARRAY(SELECT jsonb_array_elements_text((p_approval).requirement -> 'break_glass') INTERSECT SELECT unnest(f.break_glass));
     ELSIF NOT v_roles && v_asked OR ((f.must OR cardinality(f.roles) > 0) AND NOT v_roles && f.roles) THEN
         SELECT x.* INTO d FROM control.delegation x CROSS JOIN LATERAL control.roles_given(x) given
-            WHERE x.tenant = p_tenant AND lower(btrim(x.to_person)) = lower(btrim(p_person)) AND x.until > p_now
+            WHERE x.tenant = p_tenant AND x.to_person = p_person AND x.until > p_now
               AND given && v_asked AND ((f.must OR cardinality(f.roles) > 0) IS NOT TRUE OR given && f.roles)
               AND NOT control.has_spoken((p_approval).approval_id, x.from_person)
             ORDER BY control.kept_out((p_approval).approval_id, x.from_person, v_words) IS NOT NULL, x.made_at LIMIT 1;
@@ -162,10 +165,11 @@ BEGIN
     SELECT * INTO a FROM control.action WHERE tenant = l.tenant AND key = v_key FOR UPDATE;
     SELECT * INTO ap FROM control.approval WHERE approval_id = p_approval FOR UPDATE;
     v_now := control.clock();
-    IF EXISTS (SELECT 1 FROM control.vote v WHERE v.approval_id = p_approval AND v.person = v_person AND v.login = session_user
+    IF ap.state IN ('open', 'denied', 'granted', 'used')
+       AND EXISTS (SELECT 1 FROM control.vote v WHERE v.approval_id = p_approval AND v.person = v_person AND v.login = session_user
                AND v.decision = p_decision AND v.comment IS NOT DISTINCT FROM p_comment) THEN
         -- The same word again: a vote whose answer was lost was sent once more.
-        v_out.answer := CASE ap.state WHEN 'open' THEN 'open' WHEN 'denied' THEN 'denied' ELSE 'granted' END;
+        v_out.answer := CASE WHEN ap.state IN ('open', 'denied') THEN ap.state ELSE 'granted' END;
         v_out.run_id := v_run;
         v_out.tool := ap.tool;
         v_out.expires_at := ap.expires_at;
@@ -209,8 +213,9 @@ BEGIN
             v_events := v_events || ARRAY['approval.granted'];
             IF p_decision = 'break_glass' THEN
                 -- What was looked at before was another emergency, taken back since; the record keeps what was said of it.
-                INSERT INTO control.review (approval_id, tenant, opened_at, broken_by) VALUES (p_approval, l.tenant, v_now, v_person)
-                    ON CONFLICT (approval_id) DO UPDATE SET opened_at = excluded.opened_at, broken_by = excluded.broken_by,
+                INSERT INTO control.review (approval_id, tenant, opened_at, broken_by, roles)
+                    VALUES (p_approval, l.tenant, v_now, v_person, ARRAY(SELECT jsonb_object_keys(ap.requirement -> 'quorum')))
+                    ON CONFLICT (approval_id) DO UPDATE SET opened_at = excluded.opened_at, broken_by = excluded.broken_by, roles = excluded.roles,
                         verdict = NULL, person = NULL, comment = NULL, closed_at = NULL;
                 v_events := v_events || ARRAY['approval.broke_glass', 'review.opened'];
             END IF;
@@ -223,7 +228,7 @@ BEGIN
     PERFORM control.append(l.tenant, v_run, v_now, v_events,
         jsonb_build_object('approval', p_approval, 'tool', ap.tool, 'key', encode(v_key, 'hex'), 'digest', encode(ap.digest, 'hex'),
             'person', v_person, 'roles', v_roles, 'identity', p_identity, 'decision', p_decision, 'code', p_code, 'comment', p_comment,
-            'delegation', v_check.delegation, 'delegator', v_check.delegator,
+            'delegation', v_check.delegation, 'delegator', v_check.delegator, 'card', encode(sha256(ap.card), 'hex'),
             'answer', v_out.answer, 'reason', v_out.reason), p_body, NULL);
     IF v_out.answer IN ('granted', 'denied') OR 'approval.expired' = ANY (v_events) THEN
         PERFORM control.wake(l.tenant, v_key);

@@ -31,10 +31,10 @@ BEGIN
     INSERT INTO control.membership (tenant, role, member)
         SELECT DISTINCT v_tenant, m ->> 'role', m ->> 'member' FROM jsonb_array_elements(p_members) m;
     DELETE FROM control.floor WHERE tenant = v_tenant;
-    INSERT INTO control.floor (tenant, tool, must, roles, quorum, not_by, break_glass)
+    INSERT INTO control.floor (tenant, tool, must, roles, quorum, not_by, break_glass, always)
         SELECT v_tenant, f ->> 'tool', (f ->> 'must')::boolean, ARRAY(SELECT jsonb_array_elements_text(f -> 'roles')),
                (f ->> 'quorum')::integer, ARRAY(SELECT jsonb_array_elements_text(f -> 'not_by')),
-               ARRAY(SELECT jsonb_array_elements_text(f -> 'break_glass'))
+               ARRAY(SELECT jsonb_array_elements_text(f -> 'break_glass')), nullif(f -> 'always', 'null')
         FROM jsonb_array_elements(p_floors) f;
     DELETE FROM control.owner WHERE tenant = v_tenant;
     INSERT INTO control.owner (tenant, scope, name, role)
@@ -46,10 +46,12 @@ BEGIN
 END
 $$;
 
--- The id of the chain for what belongs to no run: derived from the tenant, so that nobody has to find it.
+-- The id of the chain for what belongs to no run: derived from the tenant, so that nobody has to find it. It is of version 8, which no
+-- run's may be, so that nobody takes another tenant's.
 CREATE FUNCTION control.tenant_chain_id(p_tenant text) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-SELECT encode(substr(sha256(convert_to('langgraph-control/tenant/' || p_tenant, 'UTF8')), 1, 16), 'hex')::uuid
+SELECT overlay(encode(substr(sha256(convert_to('langgraph-control/tenant/' || p_tenant, 'UTF8')), 1, 16), 'hex')
+    PLACING '8' FROM 13 FOR 1)::uuid
 $$;
 
 -- The chain for what belongs to no run, made where it is not there yet.

@@ -68,12 +68,20 @@ BEGIN
                 INSERT INTO control.action (tenant, key, run_id, tool, system, impact, kind, fallback_kind, args_hash, digest, attempts,
                         in_doubt, execution_id, attempt_id, fence, first_sent, absence_counts, waited, payload_run, payload_seq,
                         sent_by, lease_until, state, started, last_answer)
-                    VALUES (v_tenant, p_key, p_run, p_tool, p_system, p_impact, p_kind, p_fallback_kind, p_args_hash, p_digest, 1,
+                    SELECT v_tenant, p_key, p_run, p_tool, p_system, p_impact, p_kind, p_fallback_kind, p_args_hash, p_digest, 1,
                         false, p_attempt, p_attempt, 1, v_now, false, false, p_run, v_seq,
-                        v_now + p_lease_ms * interval '1 ms', v_now + p_lease_ms * interval '1 ms', 'executing', true, '')
+                        v_now + p_lease_ms * interval '1 ms', v_now + p_lease_ms * interval '1 ms', 'executing', true, ''
+                    -- The run's row may have been waited for: a freeze, or a policy, of meanwhile counts.
+                    WHERE NOT EXISTS (SELECT FROM control.brake b WHERE b.tenant = v_tenant)
+                      AND NOT coalesce((SELECT f.must FROM control.floor f WHERE f.tenant = v_tenant AND f.tool = p_tool),
+                                       (SELECT f.must FROM control.floor f WHERE f.tenant = v_tenant AND f.tool = '*'), false)
+                    RETURNING 1
             )
             INSERT INTO control.entry (run_id, seq, tenant, at, facts, body, commitment, salt, payload, hash)
-                VALUES (p_run, v_seq, v_tenant, v_now, v_facts, p_body, v_commitment, v_salt, p_payload, v_hash);
+                SELECT p_run, v_seq, v_tenant, v_now, v_facts, p_body, v_commitment, v_salt, p_payload, v_hash FROM claimed;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'it is no ordinary case any more' USING ERRCODE = 'serialization_failure';
+            END IF;
             RETURN ROW('go', 'allow', 'executing', 1, v_seq, 1, p_digest,
                 NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::control.claim_answer;
         END IF;

@@ -54,7 +54,7 @@ BEGIN
         RAISE EXCEPTION 'a lease that cannot be one' USING ERRCODE = 'LC002';
     END IF;
     PERFORM control.same_server();
-    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain' FOR UPDATE;
     SELECT graph INTO v_out.graph FROM control.run WHERE run_id = p_run AND tenant = v_tenant;
     v_now := control.clock();
     IF v_out.graph <> ALL (p_graphs) THEN

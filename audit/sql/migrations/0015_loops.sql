@@ -112,7 +112,7 @@ BEGIN
         AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'a read that cannot be one' USING ERRCODE = 'LC002';
     END IF;
-    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain' FOR UPDATE;
     IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN
         v_out.answer := 'stale';
         RETURN v_out;
@@ -174,7 +174,7 @@ BEGIN
         AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'a step that cannot be one' USING ERRCODE = 'LC002';
     END IF;
-    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain' FOR UPDATE;
     IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN
         RETURN NULL;
     END IF;

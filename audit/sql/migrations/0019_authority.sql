@@ -43,7 +43,7 @@ BEGIN
     v_now := control.clock();
     v_out.reason := CASE
         WHEN v_who.person IS NULL THEN 'not_yourself'
-        WHEN ap.state = 'used' THEN 'used'
+        WHEN ap.used_at IS NOT NULL THEN 'used'
         WHEN ap.state NOT IN ('open', 'granted') THEN 'closed'
         WHEN NOT EXISTS (SELECT FROM control.vote v WHERE v.approval_id = p_approval AND v.person = v_who.person AND v.decision <> 'reject')
             THEN 'no_vote' END;
@@ -152,7 +152,7 @@ BEGIN
         AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'what cannot have become of an edit' USING ERRCODE = 'LC002';
     END IF;
-    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant FOR UPDATE;
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain' FOR UPDATE;
     IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN
         RETURN false;
     END IF;
@@ -299,7 +299,7 @@ BEGIN
         WHEN v_who.person IS NULL THEN 'not_yourself'
         WHEN w.approval_id IS NULL OR w.closed_at IS NOT NULL THEN 'closed'
         WHEN lower(btrim(v_who.person)) = lower(btrim(w.broken_by)) THEN 'broke_glass'
-        WHEN NOT control.roles_of(l.tenant, v_who.person, v_who.groups) && ARRAY(SELECT jsonb_object_keys(ap.requirement -> 'quorum'))
+        WHEN NOT control.roles_of(l.tenant, v_who.person, v_who.groups) && w.roles
             THEN 'not_in_role'
         WHEN p_verdict = 'objected' AND coalesce(p_comment, '') !~ '\S' THEN 'comment_missing'
         ELSE control.kept_out(p_approval, v_who.person, ARRAY['requester']) END;

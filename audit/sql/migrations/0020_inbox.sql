@@ -9,7 +9,7 @@ CREATE FUNCTION control.roles_spoken(p_tenant text, p_person text, p_groups text
 SELECT ARRAY(
     SELECT unnest(control.roles_of(p_tenant, p_person, p_groups))
     UNION SELECT unnest(control.roles_given(d)) FROM control.delegation d
-        WHERE d.tenant = p_tenant AND lower(btrim(d.to_person)) = lower(btrim(p_person)) AND d.until > p_now
+        WHERE d.tenant = p_tenant AND d.to_person = p_person AND d.until > p_now
     ORDER BY 1)
 $$;
 
@@ -85,7 +85,9 @@ $$;
 CREATE FUNCTION control.pulse_v1() RETURNS TABLE (open bigint, mark bigint)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 SELECT count(*), coalesce(sum(uuid_hash(o.approval_id)::bigint), 0)::bigint
-FROM control.open_approval o WHERE o.tenant = (control.caller('approver', 'admin', 'auditor')).tenant
+FROM (SELECT (control.caller('approver', 'admin', 'auditor')).tenant, control.clock() AS now) l
+    JOIN control.open_approval o ON o.tenant = l.tenant JOIN control.approval a ON a.approval_id = o.approval_id
+WHERE a.expires_at > l.now OR control.after_expiry(a.requirement) IS NOT NULL
 $$;
 
 -- The votes on a request, in the order they were given. Of an identity the issuer and the strength are shown, never the rest.
