@@ -124,6 +124,7 @@ def _print_table(session: Conductor | Foreman, effects: int, place: World, verdi
         "wrongly done or undone": str(verdict.count("wrong") + verdict.count("unrecorded")),
         "stuck": str(verdict.count("stuck")),
         "broken chains": f"{verdict.count('chain')} of {verdict.entries} entries",
+        "steps of sagas, as listed": str(verdict.listed),
         "needs a person": _listed(verdict.needs_human) or "none",
         "given up, and told so": _listed(verdict.given_up) or "none",
         "seconds": f"{seconds:.0f}",

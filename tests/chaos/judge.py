@@ -10,12 +10,15 @@ from typing import Final
 
 import psycopg
 
+from langgraph_control.audit.asking.sagas import RunSagas
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.reconstruct import reconstruct
 from langgraph_control.audit.trail.timeline import timeline
 from langgraph_control.audit.trail.verify import verify_run
+from langgraph_control.guards.lifecycle import State
+from langgraph_control.guards.sagas import standing
 from tests.chaos.plans import BACK, Job, PlannedCall
 from tests.chaos.worker import Report, Told
 from tests.support.postgres import Database
@@ -102,12 +105,14 @@ class Verdict:
         needs_human: tools of the actions that were handed to a person.
         given_up: tools of the calls that were, honestly, told to be undone though nobody forbade them.
         entries: length of all chains together.
+        listed: steps of sagas whose standing was held against the systems of record.
     """
 
     violations: list[Violation] = field(default_factory=list)
     needs_human: Counter[str] = field(default_factory=Counter)
     given_up: Counter[str] = field(default_factory=Counter)
     entries: int = 0
+    listed: int = 0
 
     def count(self, what: str) -> int:
         """Return how many violations of one kind there are.
@@ -162,6 +167,7 @@ def judge(world: World, reports: Mapping[str, Report], jobs: Iterable[Job], data
         undone = (said for said in (report.told if report else ()) if not said.done and said.target in allowed)
         verdict.given_up.update(said.tool for said in undone)
     _check_chains(verdict, reports, database)
+    _check_lists(verdict, reports, world, database)
     return verdict
 
 
@@ -258,6 +264,31 @@ def _of_saga(job: Job, call: PlannedCall, said: Told | None, world: World, repor
                 yield Violation(what="wrong", why=f"{where}; told: partly undone, by nobody", run=report.run_id)
         case other:
             yield Violation(what="lost", why=f"{where}; told: {other}", run=report.run_id)
+
+
+def _check_lists(verdict: Verdict, reports: Mapping[str, Report], world: World, database: Database) -> None:
+    """Hold what is listed of each saga, step by step, against the systems of record."""
+    targets = {action.key: action.target for action in world.actions}
+    with LedgerConnection(database.auditor) as connection:
+        for report in reports.values():
+            for row in connection.ask(RunSagas(run_id=run_id(report.run_id))) if report.run_id else ():
+                key, part = row.part.key.hex(), row.part
+                done, back = world.by_key.get(key, 0), world.by_target.get(f"{targets.get(key, '')}{BACK}", 0)
+                verdict.listed += 1
+                match part.state, part.undo:
+                    case State.SUCCEEDED, State.SUCCEEDED:
+                        true = (done, back) == (1, 1)
+                    case State.SUCCEEDED, None | State.READY | State.NEEDS_APPROVAL | State.FAILED | State.DENIED:
+                        true = (done, back) == (1, 0)
+                    case State.SUCCEEDED, _:  # whether it was taken back is for a person
+                        true = done == 1
+                    case State.FAILED | State.DENIED | State.READY | State.NEEDS_APPROVAL, _:
+                        true = (done, back) == (0, 0)
+                    case _:  # nobody knows, and that is what it says
+                        true = True
+                if not true:
+                    why = f"saga step {part.step} is listed as {standing(part)!r}: {done} effects, {back} taken back"
+                    verdict.violations.append(Violation(what="wrong", why=why, run=report.run_id))
 
 
 def _check_chains(verdict: Verdict, reports: Mapping[str, Report], database: Database) -> None:
