@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import langgraph_control
-from langgraph_control import checks, contracts, errors, identity, middleware, server
+from langgraph_control import checks, contracts, errors, identity, middleware, server, testing
 
 NAMES = [
     "ABSENT",
@@ -47,7 +47,7 @@ def test_what_a_control_does() -> None:
     assert methods == {"bind", "close", "govern", "local", "subgraph", *blocking, *(f"a{name}" for name in blocking)}
 
 
-@pytest.mark.parametrize("module", [checks, contracts, errors, identity, middleware, server])
+@pytest.mark.parametrize("module", [checks, contracts, errors, identity, middleware, server, testing])
 def test_public_modules_export_what_they_have(module: object) -> None:
     """What a public submodule lists, it has."""
     listed = getattr(module, "__all__", [])

@@ -342,6 +342,18 @@ def test_the_options_of_a_worker_are_documented() -> None:
     assert set(re.findall(r"--[a-z][a-z-]+", section)) == offered
 
 
+# --- testing.md ---
+
+
+def test_the_page_on_testing_runs_as_written(tmp_path: Path) -> None:
+    """A user's test, in a process and a folder of its own, as the page has it."""
+    (program,) = blocks("testing.md", "python")
+    (tmp_path / "agent_test.py").write_text(program.text, "utf-8")
+    arguments = [sys.executable, str(tmp_path / "agent_test.py")]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # --- notifications.md ---
 
 
@@ -409,9 +421,9 @@ def test_the_options_of_seal_are_listed() -> None:
 
 SOURCES = tuple(
     path
-    for room in ("graphs", "nodes", "guards", "audit", "src/langgraph_control/cli", "src/langgraph_control/console")
+    for room in ("graphs", "nodes", "guards", "audit", "src/langgraph_control")
     for path in sorted((ROOT / room).rglob("*.py"))
-) + tuple(sorted((ROOT / "src" / "langgraph_control").glob("*.py")))
+)
 
 ERROR_ROW = re.compile(r"^\| (?P<codes>`[^|]+) \| (?P<kind>\w+) \|", re.MULTILINE)
 POLICY_CODE = re.compile(r"\"(policy_[a-z_]+)\"")
