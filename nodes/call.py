@@ -228,19 +228,35 @@ class GovernedCall:
             told["after"] = from_canonical(observed_bytes(after, bytes_max=RECORD_BYTES_MAX))
         return plain_bytes(told)
 
+    def kept(self, payload: bytes) -> Mapping[str, Any]:
+        """Return the arguments that a payload holds; none where it is no payload of ours.
+
+        Args:
+            payload: as :meth:`payload` wrote it, or whatever else was put in its place.
+        """
+        return _kept(payload)[0]
+
     def stored(self, payload: bytes | None) -> tuple[dict[str, Any], Any]:
         """Return the arguments and the before-image of a frozen digest.
 
-        Arguments with a redacted part come whole from this call: they are equal, or the key would be in conflict.
+        Only words come from the payload: they may differ from call to call. All else comes whole from this call: it is
+        equal, or the key would be in conflict, and a payload is no more than what somebody wrote on the agent's login.
 
         Args:
             payload: as :meth:`payload` wrote it; None where this call's own are to run.
         """
         if payload is None:
             return dict(self.args), None
-        kept = from_canonical(payload)
-        redacted = {name: value for name, value in self.args.items() if paths_inside(name, self.contract.redact)}
-        return {**kept["args"], **redacted}, kept["before"]
+        kept, before = _kept(payload)
+        words = {name: kept[name] for name in self.contract.explain if name in kept}
+        # A parameter that a release has added since runs by its default, then and now.
+        added = {name for name in self.args if name not in kept and self._is_at_default(name)}
+        return {**{name: value for name, value in self.args.items() if name not in added}, **words}, before
+
+    def _is_at_default(self, name: str) -> bool:
+        if name not in self.defaults or paths_inside(name, self.contract.redact):
+            return False
+        return observed_identity_bytes(self.args[name]) == observed_identity_bytes(self.defaults[name])
 
     def action(self, *, args: Mapping[str, Any] | None = None, **facts: Any) -> Action:
         """Return what hooks and the tool see of this call.
@@ -302,6 +318,15 @@ def body_bytes(facts: Mapping[str, Any]) -> bytes:
     if body and b"\\u0000" not in body:
         return body
     return orjson.dumps(keepable_in(known), option=orjson.OPT_SORT_KEYS)
+
+
+def _kept(payload: bytes) -> tuple[Mapping[str, Any], Any]:
+    try:
+        known = from_canonical(payload)
+        args, before = known["args"], known["before"]
+    except Exception:  # noqa: BLE001 - it may hold anything
+        return {}, None
+    return (args, before) if isinstance(args, Mapping) else ({}, None)
 
 
 def is_missing(before: Any) -> bool:
