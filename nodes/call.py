@@ -19,7 +19,7 @@ from langgraph_control.guards.canonical import (
 from langgraph_control.guards.keys import action_key, args_hash, digest, question_id, scope, twin, undo_key
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.redaction import left_out, paths_inside
-from langgraph_control.guards.signals import Impact
+from langgraph_control.guards.signals import OPERATION_OF, Impact, Operation
 from langgraph_control.nodes.action import ABSENT, Action
 from langgraph_control.nodes.contract_checks import template_fields
 from langgraph_control.nodes.contracts import Contract
@@ -169,6 +169,11 @@ class GovernedCall:
     def impact(self) -> Impact:
         """What breaks if it is wrong or done twice. A write always has one."""
         return self.contract.impact or Impact.RECORD
+
+    @property
+    def operation(self) -> Operation:
+        """What kind of operation it is: the contract's word, or what the impact implies."""
+        return self.contract.operation or OPERATION_OF[self.impact]
 
     @property
     def kind(self) -> Kind:

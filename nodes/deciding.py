@@ -57,7 +57,7 @@ def signals_of(call: GovernedCall, view: View, *, now: datetime) -> Signals:
         now=now,
         agent=call.run.graph,
         environment=call.run.environment,
-        risk=Risk(reversible=call.contract.undo is not None),
+        risk=Risk(operation=call.contract.operation, reversible=call.contract.undo is not None),
         progress=NO_PROGRESS if call.place is None else Progress(applied=call.place.applied),
         context=Context(
             read_failed=view.failed, record_missing=is_missing(view.before), already_done=view.already_done
