@@ -99,6 +99,7 @@ class GovernedCall:
         tool: its name.
         args: its arguments, injected ones left out, validated, in the plain form that ``normalise`` gives.
         defaults: the tool's declared defaults by argument name.
+        permitted: by a field's path, the texts that the tool's schema permits there by name.
         run: the run it belongs to.
         call_id: the tool call's id; evidence, never identity.
         occurrence: 0, or the number of equal calls before it for a repeatable tool.
@@ -119,6 +120,7 @@ class GovernedCall:
     place: SagaPlace | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     edit_no: int | None = None
+    permitted: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @cached_property
     def _identified(self) -> Identified:
@@ -255,13 +257,18 @@ class GovernedCall:
         kept, before = _kept(payload)
         words = {name: kept[name] for name in self.contract.explain if name in kept}
         # A parameter that a release has added since runs by its default, then and now.
-        added = {name for name in self.args if name not in kept and self._is_at_default(name)}
+        hidden = {name for name in self.args if paths_inside(name, self.contract.redact)}
+        added = self.at_default - kept.keys() - hidden
         return {**{name: value for name, value in self.args.items() if name not in added}, **words}, before
 
-    def _is_at_default(self, name: str) -> bool:
-        if name not in self.defaults or paths_inside(name, self.contract.redact):
-            return False
-        return observed_identity_bytes(self.args[name]) == observed_identity_bytes(self.defaults[name])
+    @cached_property
+    def at_default(self) -> frozenset[str]:
+        """The arguments that are as the tool declares them where they are not given."""
+        return frozenset(
+            name
+            for name, value in self.args.items()
+            if name in self.defaults and observed_identity_bytes(value) == observed_identity_bytes(self.defaults[name])
+        )
 
     def action(self, *, args: Mapping[str, Any] | None = None, **facts: Any) -> Action:
         """Return what hooks and the tool see of this call.

@@ -82,6 +82,8 @@ def decide(call: GovernedCall, signals: Signals) -> Decision:
         arguments=call.args,
         explained_by=call.contract.explain,
         target_named_by=call.target_arguments,
+        permitted=call.permitted,
+        at_default=call.at_default,
     )
     if missing:
         return Decision(
