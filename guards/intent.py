@@ -2,7 +2,7 @@
 
 Only what is certain is refused. A placeholder must be the *whole* value, so that a message about a TODO list, or a
 subject like "Unknown charge on my card", passes. Words that are values in some systems (`none`, `null`, `test`) are no
-placeholders here, and a field whose schema lists its permitted values is left to the schema.
+placeholders here, and so is no value that a schema permits by name, or that is the argument's own default.
 """
 
 import re
@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 __all__ = ["INTENT", "Lack", "Missing", "ask_for", "is_placeholder", "missing_pieces"]
@@ -59,6 +60,8 @@ _SHAPES: Final = re.compile(
     re.VERBOSE,
 )
 _LONGEST_PLACEHOLDER: Final = 80
+_INDEX: Final = re.compile(r"\[\d+\]")
+_NONE: Final[Mapping[str, Collection[str]]] = MappingProxyType({})
 
 
 def missing_pieces(
@@ -67,7 +70,8 @@ def missing_pieces(
     arguments: Mapping[str, object],
     explained_by: Collection[str] = (),
     target_named_by: Collection[str] = (),
-    enumerated: Collection[str] = (),
+    permitted: Mapping[str, Collection[str]] = _NONE,
+    at_default: Collection[str] = (),
 ) -> tuple[Missing, ...]:
     """Return what the call lacks, in a fixed order; empty where the change can be stated.
 
@@ -76,25 +80,27 @@ def missing_pieces(
         arguments: the call's arguments, normalised.
         explained_by: arguments that must say why, as the contract's ``explain`` names them.
         target_named_by: arguments that name the record, as the contract's ``target`` uses them.
-        enumerated: arguments whose schema lists the permitted values; they hold no placeholders.
+        permitted: field's path, ``lines[].status`` → the texts that its schema permits by name: no placeholders.
+        at_default: arguments that are as the tool declares them where they are not given: nobody stood anything in.
     """
     lacks: list[Missing] = []
     if intent is None or not intent.strip() or is_placeholder(intent):
         lacks.append(Missing(field=INTENT, why=Lack.NO_INTENT))
     lacks += (Missing(field=name, why=Lack.NO_TARGET) for name in target_named_by if _is_blank(arguments.get(name)))
     lacks += (Missing(field=name, why=Lack.NO_EXPLANATION) for name in explained_by if _is_blank(arguments.get(name)))
-    open_fields = ((name, value) for name, value in arguments.items() if name not in enumerated)
+    stated = {*explained_by, *target_named_by}  # a default is no reason, and names no record
+    open_fields = ((name, value) for name, value in arguments.items() if name in stated or name not in at_default)
     lacks += (
         Missing(field=path, why=Lack.PLACEHOLDER)
         for name, value in open_fields
         for path, text in _texts(value, path=name)
-        if is_placeholder(text)
+        if is_placeholder(text) and text not in permitted.get(_INDEX.sub("[]", path), ())
     )
     return tuple(lacks)
 
 
 def ask_for(tool: str, missing: Iterable[Missing]) -> str:
-    """Return what to tell the model: which pieces to give, without any value it sent.
+    """Return why it was not done, for the record and the model: which pieces to give, without any value it sent.
 
     Args:
         tool: the tool's name.
@@ -105,8 +111,8 @@ def ask_for(tool: str, missing: Iterable[Missing]) -> str:
         for piece in missing
     )
     return (
-        f"Nothing was done: {tool} was called before the change can be stated. {pieces}. "
-        "Find the missing piece or ask for it, then call again; do not guess."
+        f"{tool} was called before the change can be stated. {pieces}. "
+        "Find the missing piece or ask for it, then call again; do not guess"
     )
 
 

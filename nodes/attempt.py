@@ -16,10 +16,11 @@ from langgraph_control.nodes.action import Action, Done, NotDone, Unknown
 from langgraph_control.nodes.call import GovernedCall, View
 from langgraph_control.nodes.deciding import Bounds
 from langgraph_control.nodes.hopeless import noted
-from langgraph_control.nodes.reading_back import Confirmation, confirm, tell_waiters
+from langgraph_control.nodes.reading_back import Confirmation, confirm, not_as_kept, tell_waiters
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused
 from langgraph_control.nodes.texts import said
+from langgraph_control.nodes.what_runs import what_runs
 
 __all__ = ["attempt", "not_again", "pause_seconds"]
 
@@ -56,11 +57,13 @@ def attempt(
         bounds: what the policy says of retries.
         ticket: the try it was made with.
     """
-    args, before = call.stored(claimed.payload)
-    timeout = call.contract.timeout_seconds
+    runs = what_runs(call, view, claimed)
+    if runs is None:
+        return (yield from not_as_kept(call, ticket))
+    args, timeout = runs.args, call.contract.timeout_seconds
     action = call.action(
         args=args,
-        before=before if claimed.payload is not None else view.before,
+        before=runs.before,
         attempt=claimed.attempts,
         deadline=ticket.now + timedelta(seconds=timeout),
     )

@@ -19,7 +19,7 @@ from langgraph_control.guards.canonical import (
 from langgraph_control.guards.keys import action_key, args_hash, digest, question_id, scope, twin, undo_key
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.redaction import left_out, paths_inside
-from langgraph_control.guards.signals import Impact
+from langgraph_control.guards.signals import OPERATION_OF, Impact, Operation
 from langgraph_control.nodes.action import ABSENT, Action
 from langgraph_control.nodes.contract_checks import template_fields
 from langgraph_control.nodes.contracts import Contract
@@ -99,6 +99,7 @@ class GovernedCall:
         tool: its name.
         args: its arguments, injected ones left out, validated, in the plain form that ``normalise`` gives.
         defaults: the tool's declared defaults by argument name.
+        permitted: by a field's path, the texts that the tool's schema permits there by name.
         run: the run it belongs to.
         call_id: the tool call's id; evidence, never identity.
         occurrence: 0, or the number of equal calls before it for a repeatable tool.
@@ -119,6 +120,7 @@ class GovernedCall:
     place: SagaPlace | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     edit_no: int | None = None
+    permitted: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @cached_property
     def _identified(self) -> Identified:
@@ -169,6 +171,11 @@ class GovernedCall:
     def impact(self) -> Impact:
         """What breaks if it is wrong or done twice. A write always has one."""
         return self.contract.impact or Impact.RECORD
+
+    @property
+    def operation(self) -> Operation:
+        """What kind of operation it is: the contract's word, or what the impact implies."""
+        return self.contract.operation or OPERATION_OF[self.impact]
 
     @property
     def kind(self) -> Kind:
@@ -228,19 +235,40 @@ class GovernedCall:
             told["after"] = from_canonical(observed_bytes(after, bytes_max=RECORD_BYTES_MAX))
         return plain_bytes(told)
 
+    def kept(self, payload: bytes) -> Mapping[str, Any]:
+        """Return the arguments that a payload holds; none where it is no payload of ours.
+
+        Args:
+            payload: as :meth:`payload` wrote it, or whatever else was put in its place.
+        """
+        return _kept(payload)[0]
+
     def stored(self, payload: bytes | None) -> tuple[dict[str, Any], Any]:
         """Return the arguments and the before-image of a frozen digest.
 
-        Arguments with a redacted part come whole from this call: they are equal, or the key would be in conflict.
+        Only words come from the payload: they may differ from call to call. All else comes whole from this call: it is
+        equal, or the key would be in conflict, and a payload is no more than what somebody wrote on the agent's login.
 
         Args:
             payload: as :meth:`payload` wrote it; None where this call's own are to run.
         """
         if payload is None:
             return dict(self.args), None
-        kept = from_canonical(payload)
-        redacted = {name: value for name, value in self.args.items() if paths_inside(name, self.contract.redact)}
-        return {**kept["args"], **redacted}, kept["before"]
+        kept, before = _kept(payload)
+        words = {name: kept[name] for name in self.contract.explain if name in kept}
+        # A parameter that a release has added since runs by its default, then and now.
+        hidden = {name for name in self.args if paths_inside(name, self.contract.redact)}
+        added = self.at_default - kept.keys() - hidden
+        return {**{name: value for name, value in self.args.items() if name not in added}, **words}, before
+
+    @cached_property
+    def at_default(self) -> frozenset[str]:
+        """The arguments that are as the tool declares them where they are not given."""
+        return frozenset(
+            name
+            for name, value in self.args.items()
+            if name in self.defaults and observed_identity_bytes(value) == observed_identity_bytes(self.defaults[name])
+        )
 
     def action(self, *, args: Mapping[str, Any] | None = None, **facts: Any) -> Action:
         """Return what hooks and the tool see of this call.
@@ -302,6 +330,15 @@ def body_bytes(facts: Mapping[str, Any]) -> bytes:
     if body and b"\\u0000" not in body:
         return body
     return orjson.dumps(keepable_in(known), option=orjson.OPT_SORT_KEYS)
+
+
+def _kept(payload: bytes) -> tuple[Mapping[str, Any], Any]:
+    try:
+        known = from_canonical(payload)
+        args, before = known["args"], known["before"]
+    except Exception:  # noqa: BLE001 - it may hold anything
+        return {}, None
+    return (args, before) if isinstance(args, Mapping) else ({}, None)
 
 
 def is_missing(before: Any) -> bool:

@@ -12,7 +12,6 @@ from langgraph_control.audit.names import approval_name, question_name
 from langgraph_control.guards.canonical import observed_bytes, observed_identity_bytes
 from langgraph_control.guards.redaction import REDACTED, covered, paths_inside
 from langgraph_control.guards.routing import Decision
-from langgraph_control.guards.signals import OPERATION_OF
 from langgraph_control.nodes.call import GovernedCall, View
 from langgraph_control.nodes.presenting import presentable
 from langgraph_control.nodes.review_shapes import review_shapes
@@ -57,7 +56,7 @@ def _card(call: GovernedCall, view: View, decision: Decision) -> dict[str, Any]:
         "what": {
             "tool": call.tool,
             "impact": call.impact.value,
-            "operation": OPERATION_OF[call.impact].value,
+            "operation": call.operation.value,
             "version": call.contract.version,
             "arguments": shown,
         },

@@ -10,13 +10,14 @@ from langchain_core.tools import BaseTool
 
 from langgraph_control.errors import ContractError
 from langgraph_control.guards.redaction import is_path, paths_inside
-from langgraph_control.guards.signals import Impact
+from langgraph_control.guards.signals import Impact, Operation
 from langgraph_control.nodes.parameters import tool_parameters
 
 if TYPE_CHECKING:
     from langgraph_control.nodes.contracts import Contract
 
 _IMPACTS: Final = ", ".join(Impact)
+_OPERATIONS: Final = ", ".join(Operation)
 
 
 def names(given: str | Sequence[str], *, field: str) -> tuple[str, ...]:
@@ -88,6 +89,27 @@ def check_impact(impact: Impact | str | None) -> Impact:
             "impact is none of those that policies know.",
             todo=f"Write impact= one of {_IMPACTS}.",
             code="contract_impact_unknown",
+        ) from unknown
+
+
+def check_operation(operation: Operation | str | None) -> Operation | None:
+    """Return the kind of operation; None for the one that the impact implies.
+
+    Args:
+        operation: what the contract says; None: nothing.
+
+    Raises:
+        ContractError: none we know (``contract_operation_unknown``): rules about it would never match.
+    """
+    if operation is None:
+        return None
+    try:
+        return Operation(operation)
+    except ValueError as unknown:
+        raise ContractError(
+            "operation is none of those that policies know.",
+            todo=f"Write operation= one of {_OPERATIONS}, or leave it out: the impact implies one.",
+            code="contract_operation_unknown",
         ) from unknown
 
 

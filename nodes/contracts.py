@@ -15,7 +15,7 @@ from langchain_core.tools import BaseTool
 from langgraph_control.errors import ContractError
 from langgraph_control.guards.failures import Refusal
 from langgraph_control.guards.lifecycle import Kind
-from langgraph_control.guards.signals import Impact
+from langgraph_control.guards.signals import Impact, Operation
 from langgraph_control.nodes import contract_checks as checks
 from langgraph_control.nodes.action import ABSENT, Absent, Action, Call, Done, NotDone, Outcome, Unknown
 from langgraph_control.nodes.durations import Duration, seconds_of
@@ -70,6 +70,7 @@ class Contract:
         effect: ``read`` is free to repeat; ``write`` goes through the gate.
         key: the identifying arguments, in the order given.
         impact: what breaks if the write is wrong or happens twice; None on a read.
+        operation: what kind of operation it is; None: the one that the impact implies.
         system: the system of record, for routing, the card and the record.
         target: the name of the argument that holds the record's id, a template (``"order/{order_id}"``), or a hook.
         link: where people look at the record, an address with arguments in its path or query; None: nowhere.
@@ -94,6 +95,7 @@ class Contract:
     effect: Literal["read", "write"]
     key: tuple[str, ...] = ()
     impact: Impact | None = None
+    operation: Operation | None = None
     system: str | None = None
     target: str | Hook | None = None
     link: str | None = None
@@ -238,6 +240,7 @@ def writes(
     *,
     key: str | Sequence[str] | None = None,
     impact: Impact | str | None = None,
+    operation: Operation | str | None = None,
     system: str | None = None,
     target: str | Hook | None = None,
     link: str | None = None,
@@ -264,6 +267,8 @@ def writes(
         key: the arguments that say two calls are the same change, e.g. ``"order_id"``. ``()`` if there are none: then
             the tool does its one change once per intent.
         impact: what breaks if the write is wrong or happens twice.
+        operation: what kind of operation it is, for rules about that: ``"create"``, ``"update"``, ``"delete"``,
+            ``"send"``, ``"transfer"``, ``"grant"`` or ``"run"``. Without it the impact's: money transfers, for example.
         system: the system of record.
         target: the name of the argument that holds the record's id, a template (``"order/{order_id}"``), or a hook.
         link: where people look at the record: ``"https://crm.example/orders/{order_id}"``. Arguments stand in its path
@@ -313,6 +318,7 @@ def writes(
         effect="write",
         key=checks.check_key(key, explained),
         impact=checks.check_impact(impact),
+        operation=checks.check_operation(operation),
         system=system,
         target=target,
         link=link,

@@ -57,7 +57,7 @@ def signals_of(call: GovernedCall, view: View, *, now: datetime) -> Signals:
         now=now,
         agent=call.run.graph,
         environment=call.run.environment,
-        risk=Risk(reversible=call.contract.undo is not None),
+        risk=Risk(operation=call.contract.operation, reversible=call.contract.undo is not None),
         progress=NO_PROGRESS if call.place is None else Progress(applied=call.place.applied),
         context=Context(
             read_failed=view.failed, record_missing=is_missing(view.before), already_done=view.already_done
@@ -82,6 +82,8 @@ def decide(call: GovernedCall, signals: Signals) -> Decision:
         arguments=call.args,
         explained_by=call.contract.explain,
         target_named_by=call.target_arguments,
+        permitted=call.permitted,
+        at_default=call.at_default,
     )
     if missing:
         return Decision(

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -19,6 +19,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from langgraph_control.errors import ArgumentError, ContractError
+from langgraph_control.nodes.permitted_texts import permitted_texts
 
 __all__ = ["Parameters", "revive_arguments", "tool_parameters", "validate_arguments"]
 
@@ -35,12 +36,14 @@ class Parameters:
         defaults: declared defaults by name; a name without one is required or has none to compare with.
         injected: what LangGraph fills in (state, store, runtime, call id, config): no part of the change.
         schema: the JSON Schema of a tool that declares one (MCP): LangChain does not validate those; None otherwise.
+        permitted: a field's path, such as ``lines[].status`` → the texts that the schema permits there by name.
     """
 
     names: tuple[str, ...]
     defaults: Mapping[str, Any]
     injected: frozenset[str]
     schema: Mapping[str, Any] | None = None
+    permitted: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def visible(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments that are part of the change: all but the injected ones.
@@ -63,13 +66,21 @@ def tool_parameters(tool: BaseTool) -> Parameters:
         properties = tool.args_schema.get("properties") or {}
         defaults = {name: about["default"] for name, about in properties.items() if _has_default(about)}
         injected = frozenset(_plain(taken)) - frozenset(properties)
-        return Parameters(names=tuple(properties), defaults=defaults, injected=injected, schema=tool.args_schema)
+        return Parameters(
+            names=tuple(properties),
+            defaults=defaults,
+            injected=injected,
+            schema=tool.args_schema,
+            permitted=permitted_texts(tool.args_schema),
+        )
     fields = get_fields(tool.get_input_schema())
     visible = get_fields(cast("Any", tool.tool_call_schema))
     names = tuple(name for name in visible if taken.get(name) != _VARIADIC.get(name, "none"))
     injected = (frozenset(fields) | frozenset(_plain(taken))) - frozenset(visible)
     defaults = {name: default for name in names if (default := _default(fields[name])) is not _NONE_DECLARED}
-    return Parameters(names=names, defaults=defaults, injected=injected)
+    return Parameters(
+        names=names, defaults=defaults, injected=injected, permitted=permitted_texts(_declared(tool.tool_call_schema))
+    )
 
 
 def validate_arguments(tool: BaseTool, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,6 +202,14 @@ def _signature(body: Callable[..., Any]) -> dict[str, Any]:
 def _plain(taken: Mapping[str, Any]) -> list[str]:
     """Names that stand for one argument each, not for all the others."""
     return [name for name, kind in taken.items() if kind not in _VARIADIC.values()]
+
+
+def _declared(model: Any) -> Any:
+    """The JSON Schema of a model of either major version; None where a type of the user's has none."""
+    try:
+        return (model.model_json_schema if hasattr(model, "model_json_schema") else model.schema)(by_alias=False)
+    except Exception:  # noqa: BLE001 - a type may have no JSON Schema, or raise anything when asked for it
+        return None
 
 
 def _has_default(about: object) -> bool:

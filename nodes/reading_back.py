@@ -7,14 +7,16 @@ from typing import Any, Final
 from langgraph_control.audit.asking.ledger import Claimed, Outcome, Settle, Settled, Verdict
 from langgraph_control.audit.asking.requests import LastError
 from langgraph_control.audit.asking.wakes import NotifyWaiters
+from langgraph_control.guards.failures import Sent
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT, Action
 from langgraph_control.nodes.call import GovernedCall, View, as_record, holds
 from langgraph_control.nodes.hopeless import noted, told
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Delivered, Later
+from langgraph_control.nodes.what_runs import NOT_AS_KEPT, what_runs
 
-__all__ = ["Confirmation", "confirm", "find_out", "tell_waiters"]
+__all__ = ["Confirmation", "confirm", "find_out", "not_as_kept", "tell_waiters"]
 
 SECOND_LOOK_SECONDS: Final = 0.1
 """Between the two reads that "not there" takes."""
@@ -60,8 +62,10 @@ def find_out(
         claimed: the claim that said verify; it also says whether "not there" may be believed.
         ticket: the try it was made with.
     """
-    args, before = call.stored(claimed.payload)
-    action = call.action(args=args, attempt=claimed.attempts, before=before if claimed.payload else view.before)
+    runs = what_runs(call, view, claimed)
+    if runs is None:
+        return (yield from not_as_kept(call, ticket))
+    action = call.action(args=runs.args, attempt=claimed.attempts, before=runs.before)
     sight, result = yield from _look(call, action)
     if sight is _Sight.NOT_THERE and claimed.absence_counts:
         yield ask.Sleep(seconds=SECOND_LOOK_SECONDS)
@@ -94,6 +98,25 @@ def find_out(
         until_believed = claimed.wait_ms / 1000 if sight is _Sight.NOT_THERE else TRY_AGAIN_SECONDS
         return Later(seconds=max(until_believed, SECOND_LOOK_SECONDS), why="it cannot be told yet whether it happened")
     return Later(seconds=0.0, why="it did not happen", hopeless=hopeless)
+
+
+def not_as_kept(call: GovernedCall, ticket: ask.Ticket) -> Generator[Any, Any, Later]:
+    """Leave to people a write that is on record as another one than this call asks for: nothing is sent or read.
+
+    Args:
+        call: the write.
+        ticket: the try it was claimed with.
+    """
+    settled = yield Settle(
+        run_id=call.run.run_id,
+        attempt=ticket.attempt,
+        key=call.key,
+        outcome=Outcome.CONTRADICT,
+        call_id=call.call_id,
+        body=call.outcome_body(sent=Sent.NO.value, why=NOT_AS_KEPT),
+    )
+    yield from tell_waiters(call, settled)
+    return Later(seconds=0.0, why=NOT_AS_KEPT)
 
 
 def tell_waiters(call: GovernedCall, settled: object) -> Generator[Any, Any, None]:

@@ -70,7 +70,7 @@ def refusal_text(call: GovernedCall, claimed: Claimed, decision: Decision) -> st
     """
     return _TEXTS.get(claimed.reason, "{tool} was not done: {why}.").format(
         tool=call.tool,
-        why="; ".join(decision.reasons),
+        why="; ".join(decision.reasons).removesuffix("."),
         keys=", ".join(call.contract.key) or "the intent",
         because=f": {REJECTIONS[claimed.code]}" if claimed.code and claimed.code in REJECTIONS else "",
         again=_AGAIN.get(claimed.code or "", "Do not ask for the same change again."),

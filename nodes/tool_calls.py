@@ -182,6 +182,7 @@ class ToolCalled:
             # Plain values, so that hooks, rules and the record see the same in a repeat that runs from what is stored.
             args={argument: normalise(value, at=argument) for argument, value in args.items()},
             defaults=seam.parameters.defaults,
+            permitted=seam.parameters.permitted,
             run=run,
             call_id=self._evidence,
             occurrence=number,

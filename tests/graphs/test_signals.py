@@ -133,6 +133,34 @@ def test_what_no_rule_decides_of_a_system_the_claim_decides(bank: Any, how: How,
     assert run.wake_at is not None
 
 
+BY_OPERATION = """\
+rules:
+  - {tool: pay, when: {amount: {gt: 0, lte: 100}}, then: allow}
+  - {operation: create, then: deny}
+  - {tool: pay, when: {risk.operation: {eq: grant}}, then: dry_run}
+"""
+
+
+@pytest.mark.parametrize(
+    ("contract", "text", "done"),
+    [
+        ({}, "paid a", ["a"]),
+        ({"operation": "update"}, "paid a", ["a"]),
+        ({"operation": "create"}, "rules[1] control.yaml:6 says deny", []),
+        ({"operation": "grant"}, "pay was not done: this is a dry run", []),
+    ],
+    ids=["the impact's", "another", "denied", "by its field"],
+)
+def test_a_rule_sees_the_contracts_operation(
+    bank: Any, trigger: str, contract: dict[str, Any], text: str, done: list[str]
+) -> None:
+    """A rule about an operation is about the writes whose contracts name it, whatever their impact implies."""
+    with bank(BY_OPERATION) as one:
+        run = one.run(one.graph("a", **contract), "sync", trigger)
+    assert text in told(run)[0]
+    assert (run.state, one.done) == (RunState.DONE, done)
+
+
 SLOW = """\
 rules:
   - {tool: pay, when: {amount: {gt: 0, lte: 100}}, then: allow}

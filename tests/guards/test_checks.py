@@ -81,7 +81,7 @@ def test_each_check_is_heard(policy: Policy, call: Signals, answer: Any) -> None
     ("answer", "verb", "reason"),
     [
         (None, Verb.ALLOW, "rules say so"),
-        (Lacking(pieces=(MISSING,)), Verb.DENY, "Nothing was done: refund was called before the change can be stated."),
+        (Lacking(pieces=(MISSING,)), Verb.DENY, "refund was called before the change can be stated."),
         (Question(text="Which?"), Verb.ASK, "check tone has a question for the user"),
         (Stricter(verb=Verb.ESCALATE, reason="it threatens", owner="legal"), Verb.ESCALATE, "check tone: it threatens"),
         (Stricter(verb=Verb.APPROVE, reason="large", requirement=FINANCE), Verb.APPROVE, "check tone: large"),

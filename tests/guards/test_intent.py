@@ -93,10 +93,25 @@ def test_placeholders_are_found_inside_lists_and_objects() -> None:
 
 def test_a_schema_that_lists_its_values_is_believed() -> None:
     """`unknown` is a status in many systems; where the schema permits it by name, it passes."""
-    arguments = {"status": "unknown", "note": "unknown"}
-    assert missing_pieces(intent="t/1", arguments=arguments, enumerated=["status"]) == (
+    arguments = {"status": "unknown", "note": "unknown", "lines": [{"kind": "tbd"}, {"kind": "todo"}]}
+    permitted = {"status": {"open", "unknown"}, "lines[].kind": {"tbd"}, "note": {"known"}}
+    assert missing_pieces(intent="t/1", arguments=arguments, permitted=permitted) == (
         Missing(field="note", why=Lack.PLACEHOLDER),
+        Missing(field="lines[1].kind", why=Lack.PLACEHOLDER),
     )
+
+
+def test_a_default_is_no_placeholder() -> None:
+    """What the tool itself puts where nothing is given, nobody stood in; as a reason or an id it still says nothing."""
+    arguments = {"status": "unknown", "reason": "unknown", "order_id": "unknown"}
+    missing = missing_pieces(
+        intent="t/1",
+        arguments=arguments,
+        explained_by=["reason"],
+        target_named_by=["order_id"],
+        at_default=["status", "reason", "order_id"],
+    )
+    assert {piece.field for piece in missing} == {"reason", "order_id"}
 
 
 def test_the_model_is_told_which_pieces_and_never_the_values() -> None:
@@ -106,9 +121,9 @@ def test_the_model_is_told_which_pieces_and_never_the_values() -> None:
     )
     text = ask_for("refund", missing)
     assert text == (
-        "Nothing was done: refund was called before the change can be stated. "
+        "refund was called before the change can be stated. "
         "reason is required: say why the change is right; order_id holds a placeholder instead of a value. "
-        "Find the missing piece or ask for it, then call again; do not guess."
+        "Find the missing piece or ask for it, then call again; do not guess"
     )
     assert "4111" not in text
     assert "4711" not in text

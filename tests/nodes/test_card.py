@@ -1,5 +1,6 @@
 """What people are shown is what runs on their yes."""
 
+from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter
 from langgraph_control.audit.asking.evidence import FindEvidence
 from langgraph_control.audit.asking.requests import FindApproval, Inbox
 from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.guards.signals import Operation
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.call import GovernedCall, View
 from langgraph_control.nodes.card import record_digest
@@ -130,6 +132,12 @@ def test_a_card_says_what_and_where(run: EnteredRun) -> None:
         assert one["where"] == {"system": "crm", "target": "A/1", "link": "https://crm.example/orders/A%2F1"}
     assert len(card["record"]["digest"]) == 64
     assert datetime.fromisoformat(card["record"]["at"]).tzinfo is not None
+
+
+def test_a_card_names_the_contracts_operation(run: EnteredRun) -> None:
+    """What the contract calls the operation is what approvers read, not what its impact implies."""
+    carried(run, replace(REFUND, operation=Operation.CREATE), order_id="A/1")
+    assert stored(run)["what"]["operation"] == "create"
 
 
 def test_the_digest_of_the_record_is_the_records() -> None:

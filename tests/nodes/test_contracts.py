@@ -182,6 +182,7 @@ def test_the_kind_is_the_strongest_the_hooks_allow(options: dict[str, Any], kind
         (lambda: writes(impact="money"), "contract_key_missing"),
         (lambda: writes(key="a"), "contract_impact_missing"),
         (lambda: writes(key="a", impact="funds"), "contract_impact_unknown"),
+        (lambda: writes(key="a", impact="record", operation="make"), "contract_operation_unknown"),
         (lambda: writes(key=("a", "a"), impact="money"), "contract_names"),
         (lambda: writes(key=("a", ""), impact="money"), "contract_names"),
         (lambda: writes(key="a", impact="money", redact="items[0].iban"), "contract_redacted_path"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 GATE = "langgraph_control.nodes.gate"
 ATTEMPT = "langgraph_control.nodes.attempt"
+WHAT_RUNS = "langgraph_control.nodes.what_runs"
 READING = "langgraph_control.nodes.reading_back"
 CALL = "langgraph_control.nodes.call"
 ADVANCE = "langgraph_control.graphs.advance"
@@ -98,9 +99,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="run this call's words although people saw others",
         layer="gate",
-        python={
-            ATTEMPT: (("    args, before = call.stored(claimed.payload)", "    args, before = dict(call.args), None"),)
-        },
+        python={WHAT_RUNS: (("    if claimed.payload is None:", "    if True:"),)},
     ),
     Mutant(
         name="count attempts in the key",
@@ -210,9 +209,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="take a grant for another digest",
         layer="SQL grant",
-        python={
-            ATTEMPT: (("    args, before = call.stored(claimed.payload)", "    args, before = dict(call.args), None"),)
-        },
+        python={WHAT_RUNS: (("    if claimed.payload is None:", "    if True:"),)},
         sql={"check_grant": (("    IF v_same THEN", "    IF ap.scope IS NOT NULL THEN"),)},
         removed=("the gate runs what people saw",),
     ),
