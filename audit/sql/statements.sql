@@ -373,12 +373,12 @@ SELECT * FROM control.approval_entries_v1(%(approval_id)s::uuid);
 
 -- name: erase
 -- Erase a part of what is asked for.
-SELECT * FROM control.erase_v1(%(erasure)s::uuid, %(scope)s::text, %(run_id)s::uuid, %(key)s::bytea, %(name)s::text, %(before)s::timestamptz,
+SELECT * FROM control.erase_v1(%(erasure)s::uuid, %(scope)s::text, %(run_id)s::uuid, %(key)s::bytea, %(name)s::text, %(older)s::interval,
     %(after)s::uuid, %(limit)s::integer, %(checkpoints)s::boolean, %(told)s::bytea, %(comment)s::text, %(body)s::bytea);
 
 -- name: retain
 -- Drop the oldest month that is over.
-SELECT * FROM control.retain_v1(%(before)s::timestamptz, %(after)s::date, %(told)s::bytea, %(comment)s::text, %(body)s::bytea);
+SELECT * FROM control.retain_v1(%(older)s::interval, %(after)s::date, %(told)s::bytea, %(comment)s::text, %(body)s::bytea);
 
 -- name: hold
 -- Put a legal hold.

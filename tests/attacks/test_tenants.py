@@ -1,7 +1,8 @@
 """What a tenant's logins can do to another tenant: nothing, through no function and no table."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
@@ -142,6 +143,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "each": 10,
     "edit": None,
     "ended": True,
+    "pause_ms": 0,
     "error": None,
     "error_rate": 0.5,
     "event": "requested",
@@ -176,6 +178,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "note": "no note",
     "on_behalf_of": None,
     "only_open": False,
+    "older": None,
     "open_ms": 1000,
     "open_per_run": 1,
     "open_per_tenant": 1,
@@ -244,7 +247,7 @@ OWN_VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
     "ledger_intents_v1": {"after": ""},
     "notice_settle_v1": {"state": "sent"},
     "observe_v1": {"outcome": "succeeded", "scope": bytes(32), "call": bytes(32), "result": bytes(32)},
-    "retain_v1": {"before": NOW + dt.timedelta(days=90)},
+    "retain_v1": {"older": dt.timedelta(0)},
     "review_v1": {"verdict": "accepted"},
     "roles_v1": {"person": "ana@acme.example"},
     "run_release_v1": {"state": "waiting", "owner": ""},
@@ -306,9 +309,27 @@ def called(known: Known, role: LoginRole, function: str) -> str:
             assert short in VALUES, f"{function} takes {name} ({kind}), for which this test has no value"
             values.append(VALUES[short])
     placeholders = sql.SQL(", ").join(sql.SQL("%s::{}").format(sql.SQL(kind)) for kind in arguments[1])
-    with psycopg.connect(known.login(role), autocommit=True) as connection:
+    with (
+        years_later(known.database) if function == "retain_v1" else nullcontext(),
+        psycopg.connect(known.login(role), autocommit=True) as connection,
+    ):
         statement = sql.SQL("SELECT t::text FROM control.{}({}) t").format(sql.Identifier(function), placeholders)
         return "\n".join(str(row) for (row,) in connection.execute(statement, values))
+
+
+@contextmanager
+def years_later(database: Database) -> Iterator[None]:
+    """Let the months that there are be over, for as long as this lasts."""
+    clock = (
+        "CREATE OR REPLACE FUNCTION control.clock() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE AS"
+        " 'SELECT pg_catalog.clock_timestamp() + make_interval(years => {})'"
+    )
+    with psycopg.connect(database.admin, autocommit=True) as owner:
+        owner.execute(clock.format(2).encode())
+        try:
+            yield
+        finally:
+            owner.execute(clock.format(0).encode())
 
 
 def told(known: Known, answer: str) -> list[str]:
