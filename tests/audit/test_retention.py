@@ -5,16 +5,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
-from langgraph_control.audit.asking.ledger import Answer
+from langgraph_control.audit.asking.ledger import Answer, Request
 from langgraph_control.audit.asking.requests import FindTenantChain
 from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.keeping.differences import Difference
 from langgraph_control.audit.keeping.erasure import Month, retain
+from langgraph_control.audit.keeping.reconcile import reconcile, reconcile_rest
 from langgraph_control.audit.keeping.requests import HoldScope, HoldSet, MonthsAhead
 from langgraph_control.audit.postgres.logins import add_login
 from langgraph_control.audit.trail.verify import Verification, verify_all, verify_run, verify_tenant
@@ -22,6 +25,8 @@ from langgraph_control.errors import DatabaseRefused, TrailUnavailable
 from tests.support.complete_entries import incomplete_entries
 from tests.support.postgres import Database
 from tests.support.trails import OpenRun, TrailWriter, bytes_of, json_bytes, tamper
+
+T = TypeVar("T")
 
 TOLD = b'"This was done."'
 ANOTHER = "INSERT INTO control.dropped SELECT tenant, gen_random_uuid(), month, seq, head,"
@@ -243,12 +248,12 @@ def appending(trail: TrailWriter, run_id: UUID, at: datetime) -> Iterator[psycop
         yield late
 
 
-def until_somebody_waits(database: Database) -> None:
-    """Return once a session waits for a lock."""
+def until_somebody_waits(database: Database, *, sessions: int = 1) -> None:
+    """Return once so many sessions wait for a lock."""
     with psycopg.connect(database.admin, autocommit=True) as looking:
         for _ in range(2000):
             row = looking.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
-            if row != (0,):
+            if row == (sessions,):
                 return
             time.sleep(0.005)
     pytest.fail("nobody waits")
@@ -313,6 +318,99 @@ def test_another_tenants_entries_of_that_month_stay(trail: TrailWriter) -> None:
     assert verified(trail.database, run.run_id).ok
     with LedgerConnection(trail.database.second_tenant_agent) as agent:
         assert all(one.ok for _, one in verify_all(agent))
+
+
+class Interrupted(LedgerConnection):
+    """Lets something happen before each of its requests, from one of them on."""
+
+    def __init__(self, dsn: str, happen: Iterator[object], *, at: int) -> None:
+        super().__init__(dsn)
+        self.asked = 0
+        self._happen = happen
+        self._at = at
+
+    def ask(self, request: Request[T]) -> T:
+        """Carry out a request."""
+        if self.asked >= self._at:
+            next(self._happen, None)
+        self.asked += 1
+        return super().ask(request)
+
+
+def several_months(trail: TrailWriter) -> list[UUID]:
+    """Runs of three months, one of which goes over two of them; all are done."""
+    long = trail.open("ticket/long")
+    runs = [refunded(trail, "ticket/1").run_id, long.run_id]
+    trail.release(long, RunState.WAITING, "later")
+    trail.pass_time(days=40)
+    long = trail.resume(long)
+    request, _ = trail.claim(long)
+    trail.settle(long, request)
+    trail.release(long)
+    runs.append(refunded(trail, "ticket/2").run_id)
+    trail.publish()
+    trail.pass_time(days=40)
+    runs.append(refunded(trail, "ticket/3").run_id)
+    return runs
+
+
+@pytest.mark.parametrize("at", range(0, 24, 3))
+def test_a_verification_beside_retention_calls_nothing_tampered_with(
+    trail: TrailWriter, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Whenever a month is dropped while everything is verified, and the next one right after, all is whole."""
+    monkeypatch.setattr("langgraph_control.audit.connecting.connection.PAGE_ENTRIES", 2)
+    several_months(trail)
+    months = retain(trail.database.admin, timedelta(days=5), comment="over", told=TOLD)
+    with Interrupted(trail.database.auditor, months, at=at) as auditor:
+        assert [found.broken for _, found in verify_all(auditor) if not found.ok] == []
+        assert auditor.asked > at
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_run_that_is_verified_beside_retention_is_whole(
+    trail: TrailWriter, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """The same for one run over two months, of which both go while it is read, and as it was read before."""
+    monkeypatch.setattr("langgraph_control.audit.connecting.connection.PAGE_ENTRIES", 2)
+    run_id = several_months(trail)[1]
+    months = retain(trail.database.admin, timedelta(days=5), comment="over", told=TOLD)
+    with Interrupted(trail.database.auditor, months, at=at) as auditor:
+        read = list(auditor.entries(run_id)) if at % 2 else None
+        found = verify_run(auditor, run_id, read=read)
+    assert found is not None
+    assert found.broken is None
+
+
+def test_entries_that_move_while_they_are_verified_are_not_missing(trail: TrailWriter) -> None:
+    """Who waits for a partition that is taken off finds the tenant's own entries where they went."""
+    refunded(trail, "ticket/1")
+    trail.pass_time(days=60)
+    with ThreadPoolExecutor(2) as pool:
+        with psycopg.connect(trail.database.admin) as retaining:
+            retaining.execute(
+                "SELECT control.retain_v1(interval '0', NULL, %s, 'over', %s)", (TOLD, json_bytes(comment="over"))
+            )
+            verifying = pool.submit(everything, trail.database)
+            reconciling = pool.submit(reconciled, trail.database)
+            until_somebody_waits(trail.database, sessions=2)
+            retaining.commit()
+        assert [found.broken for found in verifying.result(60)] == [None, None]
+        assert reconciling.result(60) == []
+
+
+def everything(database: Database) -> list[Verification]:
+    """Verify all chains."""
+    with LedgerConnection(database.auditor) as auditor:
+        return [found for _, found in verify_all(auditor)]
+
+
+def reconciled(database: Database) -> list[Difference]:
+    """Reconcile everything."""
+    with LedgerConnection(database.auditor) as auditor:
+        requests = list(reconcile(auditor))
+        known = {run_id for request in requests for run_id in request.run_ids}
+        return [one for request in requests for one in request.differences] + list(reconcile_rest(auditor, known))
 
 
 @pytest.mark.parametrize(
