@@ -414,7 +414,17 @@ SELECT control.server_v1() AS same;
 
 -- name: restore_accept
 -- Let writes go on after a restore.
-SELECT * FROM control.restore_accept_v1(%(person)s::text, %(identity)s::jsonb, %(comment)s::text, %(body)s::bytea);
+SELECT * FROM control.restore_accept_v1(%(person)s::text, %(identity)s::jsonb, %(unreconciled)s::bigint, %(comment)s::text, %(body)s::bytea);
+
+-- name: restore
+-- The restore that waits to be looked into.
+SELECT * FROM control.restore_v1();
+
+-- name: reconciled
+-- Put on record that everything was looked through.
+SELECT control.reconciled_v1(%(restore)s::bigint, %(outside)s::boolean, %(requests)s::bigint, %(runs)s::bigint, %(actions)s::bigint,
+    %(entries)s::bigint, %(asked)s::bigint, %(open)s::bigint, %(differences)s::bigint, %(body)s::bytea) AS counts;
+
 -- Search, report and rebuild.
 
 -- name: search
