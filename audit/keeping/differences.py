@@ -9,6 +9,7 @@ from uuid import UUID
 
 from langgraph_control.audit.asking.ledger_rows import LedgerAction, LedgerRequest, LedgerRun, Standing
 from langgraph_control.audit.asking.rows import EntryRow
+from langgraph_control.audit.keeping.requests import Dropped
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.follows import possible_states
 from langgraph_control.audit.trail.rebuild import rebuild
@@ -96,39 +97,45 @@ def differences(
     standing: Standing,
     chains: Mapping[UUID, Sequence[EntryRow]],
     *,
+    cuts: Mapping[UUID, Dropped] | None = None,
     seen: Mapping[str, Seen] | None = None,
     threads: Mapping[UUID, Thread] | None = None,
 ) -> tuple[Difference, ...]:
     """Return everything that differs about one business request.
 
+    What retention dropped is no difference: where a chain was cut, nothing is missed that may have stood before that.
+
     Args:
         standing: what the ledger says.
         chains: the entries of each of its runs, in order.
+        cuts: run → where retention cut its chain, as of the same moment; nothing for one that is whole.
         seen: action key → what the system of record said; nothing for actions that nobody asked about.
         threads: run → what its thread says, likewise.
     """
     entries = {run_id: [Entry.of(row) for row in rows] for run_id, rows in chains.items()}
     told = {run_id: rebuild(chain) for run_id, chain in entries.items()}
+    cuts = cuts or {}
     found: list[Difference] = []
     for run in standing.runs:
-        found += _run(run, chains.get(run.run_id, ()), told.get(run.run_id))
-    found += _actions(standing, entries)
-    found += _requests(standing, told)
+        found += _run(run, chains.get(run.run_id, ()), told.get(run.run_id), cuts.get(run.run_id))
+    found += _actions(standing, entries, cuts)
+    found += _requests(standing, told, cuts)
     for action in standing.actions:
         found += _effect(action, (seen or {}).get(action.key.hex()), standing)
     for run in standing.runs:
-        found += _thread(run, told.get(run.run_id), (threads or {}).get(run.run_id))
+        if run.run_id not in cuts:  # else its writes may have been told of by what was dropped
+            found += _thread(run, told.get(run.run_id), (threads or {}).get(run.run_id))
     return tuple(found)
 
 
 # --- runs ---
 
 
-def _run(run: LedgerRun, rows: Sequence[EntryRow], told: Rebuilt | None) -> Iterator[Difference]:
+def _run(run: LedgerRun, rows: Sequence[EntryRow], told: Rebuilt | None, cut: Dropped | None) -> Iterator[Difference]:
     if run.entries is None or run.head is None:
         yield _of(run, Kind.RUN_STATE_DIFFERS, "the row that says where it stands is gone")
         return
-    chain = verify_chain(run.run_id, rows, head=run.head, entries=run.entries)
+    chain = verify_chain(run.run_id, rows, head=run.head, entries=run.entries, cut=cut)
     if chain.broken is not None:
         yield _of(run, Kind.CHAIN_BROKEN, str(chain.broken))
     if told is None or not rows:
@@ -136,9 +143,10 @@ def _run(run: LedgerRun, rows: Sequence[EntryRow], told: Rebuilt | None) -> Iter
     first = Entry.of(rows[0])
     if rows[0].seq == 1 and "run.started" in first.events:
         yield from _whose(run, first)
-    else:
+    elif cut is None:
         yield _of(run, Kind.START_MISSING, "its entries do not begin with its start")
-    if (told.state, told.reason) != (run.state, run.reason):
+    says_nothing = cut is not None and not told.state  # what left it where it stands was dropped
+    if not says_nothing and (told.state, told.reason) != (run.state, run.reason):
         said = f"it is {_stands(run.state, run.reason)}, and its entries leave it {_stands(told.state, told.reason)}"
         yield _of(run, Kind.RUN_STATE_DIFFERS, said)
     ends = [row.seq for row in rows if "run.finished" in Entry.of(row).events]
@@ -173,7 +181,9 @@ def _of(run: LedgerRun, kind: Kind, what: str) -> Difference:
 # --- actions ---
 
 
-def _actions(standing: Standing, entries: Mapping[UUID, list[Entry]]) -> Iterator[Difference]:
+def _actions(
+    standing: Standing, entries: Mapping[UUID, list[Entry]], cuts: Mapping[UUID, Dropped]
+) -> Iterator[Difference]:
     known = {action.key.hex(): action for action in standing.actions}
     about: dict[str, dict[UUID, list[Entry]]] = {key: {} for key in known}
     for run_id, chain in entries.items():
@@ -189,8 +199,9 @@ def _actions(standing: Standing, entries: Mapping[UUID, list[Entry]]) -> Iterato
                         key=key,
                     )
                 about[key].setdefault(run_id, []).append(entry)
+    kept_since = max((cut.until for cut in cuts.values()), default=None)
     for key, action in known.items():
-        yield from _action(action, about[key])
+        yield from _action(action, about[key], cut=action.run_id in cuts, kept_since=kept_since)
 
 
 def _keys(entry: Entry) -> Iterable[str]:
@@ -202,15 +213,19 @@ def _keys(entry: Entry) -> Iterable[str]:
         yield from (str(one) for one in denied if one != key)
 
 
-def _action(action: LedgerAction, about: Mapping[UUID, list[Entry]]) -> Iterator[Difference]:
+def _action(
+    action: LedgerAction, about: Mapping[UUID, list[Entry]], *, cut: bool, kept_since: datetime | None
+) -> Iterator[Difference]:
     entries = [entry for chain in about.values() for entry in chain]
     if not entries:
-        yield _concerning(action, Kind.ACTION_WITHOUT_ENTRY, f"it is {action.state}, and no entry speaks of it")
+        if not cut:  # the chain of the run that first asked for it begins with its start
+            yield _concerning(action, Kind.ACTION_WITHOUT_ENTRY, f"it is {action.state}, and no entry speaks of it")
         return
     begun = {entry.fact("attempt") for entry in entries if "action.attempt_started" in entry.events}
-    if action.execution_id is not None and str(action.execution_id) not in begun:
+    # Any run of the request may have begun it, one that was cut as well.
+    if kept_since is None and action.execution_id is not None and str(action.execution_id) not in begun:
         yield _concerning(action, Kind.ATTEMPT_WITHOUT_ENTRY, "its newest attempt was begun by no entry")
-    states = possible_states(about, action.key.hex())
+    states = possible_states(about, action.key.hex(), since=kept_since)
     if action.state not in states:
         left = " or ".join(sorted(states)) or "nowhere"
         yield _concerning(
@@ -225,7 +240,7 @@ def _concerning(action: LedgerAction, kind: Kind, what: str) -> Difference:
 # --- requests ---
 
 
-def _requests(standing: Standing, told: Mapping[UUID, Rebuilt]) -> Iterator[Difference]:
+def _requests(standing: Standing, told: Mapping[UUID, Rebuilt], cuts: Mapping[UUID, Dropped]) -> Iterator[Difference]:
     opened: dict[str, Asked] = {}
     ended: dict[str, set[str]] = {}
     for run in told.values():
@@ -242,7 +257,8 @@ def _requests(standing: Standing, told: Mapping[UUID, Rebuilt]) -> Iterator[Diff
     for name, request in known.items():
         asked = opened.get(name)
         if asked is None:
-            yield _asked(request, Kind.REQUEST_WITHOUT_ENTRY, "no entry opened this request")
+            if request.run_id not in cuts:
+                yield _asked(request, Kind.REQUEST_WITHOUT_ENTRY, "no entry opened this request")
         else:
             yield from _request(request, asked, ended[name])
 

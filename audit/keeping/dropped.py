@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from langgraph_control.audit.asking.rows import EntryRow
 from langgraph_control.audit.connecting.connection import Ask, LedgerConnection
-from langgraph_control.audit.keeping.requests import DroppedHead, DroppedHeads, DroppedPlaces
+from langgraph_control.audit.keeping.requests import DroppedHead, DroppedHeads
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.findings import Broken
 
@@ -27,14 +28,14 @@ def heads_digest(heads: Iterable[DroppedHead]) -> bytes:
     return digest.digest()
 
 
-def wrong_heads(connection: LedgerConnection, rows: Iterable[EntryRow]) -> Broken | None:
+def wrong_heads(connection: LedgerConnection, rows: Iterable[EntryRow], named: AbstractSet[int]) -> Broken | None:
     """Return the first entry of the tenant's chain whose heads are not those that are kept; None if all are.
 
     Args:
         connection: of any login of the tenant.
         rows: the tenant's own chain, which was checked.
+        named: the places that dropped heads named before it was read.
     """
-    named = connection.ask(DroppedPlaces())
     stated = {row.seq: Entry.of(row).fact("heads") for row in rows if "entries.dropped" in Entry.of(row).events}
     for place, heads in stated.items():
         if heads_digest(dropped_heads(connection.ask, place)).hex() != heads:

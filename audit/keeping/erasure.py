@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime
+from datetime import date, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
@@ -70,14 +70,14 @@ class Selection:
         run_id: of a run, or of an action's run.
         key: of an action.
         name: of an intent or target.
-        before: by age: runs that were over before this moment, with a time zone.
+        older: by age: runs that have been over for so long by the ledger's clock.
     """
 
     scope: ErasureScope
     run_id: UUID | None = None
     key: bytes | None = None
     name: str | None = None
-    before: datetime | None = None
+    older: timedelta | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -174,15 +174,16 @@ def erase(
                 return done
 
 
-def retain(admin_dsn: str, before: datetime, *, comment: str, told: bytes, dry_run: bool = False) -> Iterator[Month]:
-    """Drop whole months of entries that ended before a moment, oldest first, and yield each as it is done.
+def retain(admin_dsn: str, older: timedelta, *, comment: str, told: bytes, dry_run: bool = False) -> Iterator[Month]:
+    """Drop whole months of entries that ended so long ago, oldest first, and yield each as it is done.
 
     A month stays where one of its runs goes on, is unsettled, or is held. The tenant's own chain and what signed
     checkpoints say stay for ever.
 
     Args:
         admin_dsn: the admin login's.
-        before: a moment with a time zone; the month it lies in stays.
+        older: how long entries are kept, by the ledger's clock, which dated them: this machine's decides nothing. The
+            month that is stays in any case.
         comment: why, for the record.
         told: the encoded result that a repeat of a done action gets from now on.
         dry_run: find out what would be dropped, and drop nothing.
@@ -196,7 +197,7 @@ def retain(admin_dsn: str, before: datetime, *, comment: str, told: bytes, dry_r
     after: date | None = None
     with _session(admin_dsn) as connection:
         for _ in range(MONTHS_MAX):
-            parameters = {"before": before, "after": after, "told": told, "comment": comment, "body": _body(comment)}
+            parameters = {"older": older, "after": after, "told": told, "comment": comment, "body": _body(comment)}
             with connection.transaction(force_rollback=dry_run):
                 row = _one(connection, "retain", parameters)
             if row["month"] is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import UUID
@@ -126,11 +126,18 @@ class Dropped:
         seq: the last entry that was dropped.
         head: its hash.
         at: when.
+        month: the first day of the month that was dropped last; nothing that was dropped of the chain is younger.
     """
 
     seq: int
     head: bytes
     at: datetime
+    month: date
+
+    @property
+    def until(self) -> datetime:
+        """The end of that month."""
+        return datetime(self.month.year + self.month.month // 12, self.month.month % 12 + 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +154,10 @@ class FindDropped(FieldsAreParameters):
 
     def read(self, rows: Rows) -> Dropped | None:
         """Return the answer as a value."""
-        return Dropped(seq=rows[0]["seq"], head=rows[0]["head"], at=rows[0]["dropped_at"]) if rows else None
+        if not rows:
+            return None
+        row = rows[0]
+        return Dropped(seq=row["seq"], head=row["head"], at=row["dropped_at"], month=row["month"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 import psycopg
 
-from langgraph_control.audit.asking.operator_requests import Unfrozen
 from langgraph_control.audit.asking.requests import FieldsAreParameters
 from langgraph_control.audit.connecting.database_errors import naming_errors, place
 from langgraph_control.audit.postgres.admin_session import connect
 from langgraph_control.errors import DatabaseRefused, OperationRefused
 
-__all__ = ["AcceptRestore", "SameServer", "declare_restored"]
+__all__ = [
+    "AcceptRestore",
+    "Accepted",
+    "FindRestore",
+    "RecordReconciliation",
+    "Restore",
+    "SameServer",
+    "declare_restored",
+]
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -29,6 +37,84 @@ class SameServer(FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restore:
+    """A restore that waits to be looked into.
+
+    Args:
+        place: the entry of the tenant's own chain that says so.
+        since: when it was found, or declared.
+        comment: what was found.
+        reconciled: the entry of a reconciliation of everything since; None until there is one.
+    """
+
+    place: int
+    since: datetime
+    comment: str
+    reconciled: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindRestore(FieldsAreParameters):
+    """Find the restore that waits to be looked into; None where none does."""
+
+    statement: ClassVar[str] = "restore"
+
+    def read(self, rows: Rows) -> Restore | None:
+        """Return the answer as a value."""
+        return Restore(**rows[0]) if rows else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordReconciliation(FieldsAreParameters):
+    """Put on record that everything was looked through. Answers whether no restore waits for another one.
+
+    Args:
+        restore: the entry of the restore that waited when it began; None where none did.
+        outside: systems of record and threads were asked, too.
+        requests: so many business requests were looked at.
+        runs: so many runs.
+        actions: so many actions.
+        entries: so many entries.
+        asked: so many actions were looked up in their systems of record.
+        open: of so many actions nobody knows the outcome yet.
+        differences: so many differences were named.
+        body: the entry's body, canonical bytes.
+    """
+
+    statement: ClassVar[str] = "reconciled"
+
+    restore: int | None
+    outside: bool
+    requests: int
+    runs: int
+    actions: int
+    entries: int
+    asked: int
+    open: int
+    differences: int
+    body: bytes = b"{}"
+
+    def read(self, rows: Rows) -> bool:
+        """Return the answer as a value."""
+        return bool(rows[0]["counts"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What came of accepting a restore.
+
+    Args:
+        refused: a stable word that says why it does not count; None where it does.
+        woken: so many runs stood still for it.
+        restore: the entry of the restore that waits, or waited; None where none does.
+    """
+
+    refused: str | None
+    woken: int
+    restore: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptRestore(FieldsAreParameters):
     """Let the tenant's writes go on after a restore.
 
@@ -37,6 +123,7 @@ class AcceptRestore(FieldsAreParameters):
         identity: how a service that authenticates people found out who it is, as JSON; None: the login says it.
         comment: what was found out, for the record.
         body: the entry's body, canonical bytes.
+        unreconciled: the entry of the restore that is accepted without a reconciliation; None where there was one.
     """
 
     statement: ClassVar[str] = "restore_accept"
@@ -45,10 +132,12 @@ class AcceptRestore(FieldsAreParameters):
     comment: str
     body: bytes
     identity: str | None = None
+    unreconciled: int | None = None
 
-    def read(self, rows: Rows) -> Unfrozen:
+    def read(self, rows: Rows) -> Accepted:
         """Return the answer as a value."""
-        return Unfrozen(refused=rows[0]["reason"], woken=rows[0]["woken"] or 0)
+        row = rows[0]
+        return Accepted(refused=row["reason"], woken=row["woken"] or 0, restore=row["restore"])
 
 
 def declare_restored(admin_dsn: str, *, comment: str) -> None:

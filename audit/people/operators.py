@@ -63,7 +63,15 @@ REFUSALS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "not_frozen": ("Nothing is frozen under that name.", "See what is: langgraph-control freeze --list."),
         "restored": (
             "Writes stand still since the database was restored: what was lost has to be found out first.",
-            "Then: langgraph-control accept-restore --comment ….",
+            "Find it by langgraph-control reconcile --graphs; then: langgraph-control accept-restore --comment ….",
+        ),
+        "not_reconciled": (
+            "No reconciliation of everything, outside too, has named since the restore what was lost.",
+            "Run: langgraph-control reconcile --graphs …. Where that cannot be: --unreconciled ENTRY. It is on record.",
+        ),
+        "restored_again": (
+            "The database was restored again after the one that was named.",
+            "Look into the newest one: langgraph-control reconcile --graphs langgraph.json.",
         ),
         "not_restored": (
             "No restore waits to be looked into.",
@@ -277,28 +285,36 @@ class Operators:
             raise refusal(unfrozen.refused)
         return unfrozen.woken
 
-    def accept_restore(self, *, comment: str, as_: str | None = None, credential: str | None = None) -> int:
+    def accept_restore(
+        self, *, comment: str, unreconciled: int | None = None, as_: str | None = None, credential: str | None = None
+    ) -> int:
         """Let writes go on after a restore, and return how many runs that stood still for it are woken.
 
         Args:
             comment: what was lost and what was done about it, for the record.
+            unreconciled: the restore, by its entry in the tenant's own chain, that is to be accepted although no
+                reconciliation of everything has named what was lost; on record as that.
             as_: who says so; only with the development server's approver login.
             credential: what the authenticator recognises the person by; where there is one, it is needed.
 
         Raises:
             NotAuthenticated: the credential is not accepted, or none was given; nothing was asked of the ledger.
-            OperationRefused: nothing waits for it, or the login speaks for nobody.
+            OperationRefused: nothing waits for it, no reconciliation has looked into it (``not_reconciled``), it is not
+                the newest one (``restored_again``), or the login speaks for nobody.
         """
         accepted = self._store.call(
             AcceptRestore(
                 person=as_,
                 identity=recognised(self._authenticator, credential, as_=as_),
+                unreconciled=unreconciled,
                 comment=_commented(comment),
                 body=_body(comment),
             )
         )
         if accepted.refused is not None:
-            raise refusal(accepted.refused)
+            raise refusal(
+                accepted.refused, about="" if accepted.restore is None else f"restore at entry {accepted.restore}"
+            )
         return accepted.woken
 
     def brakes(self) -> tuple[Brake, ...]:

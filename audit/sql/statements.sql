@@ -373,12 +373,12 @@ SELECT * FROM control.approval_entries_v1(%(approval_id)s::uuid);
 
 -- name: erase
 -- Erase a part of what is asked for.
-SELECT * FROM control.erase_v1(%(erasure)s::uuid, %(scope)s::text, %(run_id)s::uuid, %(key)s::bytea, %(name)s::text, %(before)s::timestamptz,
+SELECT * FROM control.erase_v1(%(erasure)s::uuid, %(scope)s::text, %(run_id)s::uuid, %(key)s::bytea, %(name)s::text, %(older)s::interval,
     %(after)s::uuid, %(limit)s::integer, %(checkpoints)s::boolean, %(told)s::bytea, %(comment)s::text, %(body)s::bytea);
 
 -- name: retain
 -- Drop the oldest month that is over.
-SELECT * FROM control.retain_v1(%(before)s::timestamptz, %(after)s::date, %(told)s::bytea, %(comment)s::text, %(body)s::bytea);
+SELECT * FROM control.retain_v1(%(older)s::interval, %(after)s::date, %(told)s::bytea, %(comment)s::text, %(body)s::bytea);
 
 -- name: hold
 -- Put a legal hold.
@@ -414,7 +414,17 @@ SELECT control.server_v1() AS same;
 
 -- name: restore_accept
 -- Let writes go on after a restore.
-SELECT * FROM control.restore_accept_v1(%(person)s::text, %(identity)s::jsonb, %(comment)s::text, %(body)s::bytea);
+SELECT * FROM control.restore_accept_v1(%(person)s::text, %(identity)s::jsonb, %(unreconciled)s::bigint, %(comment)s::text, %(body)s::bytea);
+
+-- name: restore
+-- The restore that waits to be looked into.
+SELECT * FROM control.restore_v1();
+
+-- name: reconciled
+-- Put on record that everything was looked through.
+SELECT control.reconciled_v1(%(restore)s::bigint, %(outside)s::boolean, %(requests)s::bigint, %(runs)s::bigint, %(actions)s::bigint,
+    %(entries)s::bigint, %(asked)s::bigint, %(open)s::bigint, %(differences)s::bigint, %(body)s::bytea) AS counts;
+
 -- Search, report and rebuild.
 
 -- name: search

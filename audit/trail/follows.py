@@ -1,11 +1,14 @@
 """Where an action stands, by its entries: each entry's step, and what several chains together leave. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime
 from itertools import groupby, islice
 from typing import Final, TypeAlias
 from uuid import UUID
 
 from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.guards.lifecycle import State
 
 __all__ = ["Place", "next_state", "possible_states"]
 
@@ -50,26 +53,67 @@ def _claimed(state: str, entry: Entry) -> str:
     return state if overtaken and state else stated
 
 
-def possible_states(chains: Mapping[UUID, Iterable[Entry]], key: str) -> frozenset[str]:
+def possible_states(
+    chains: Mapping[UUID, Sequence[Entry]], key: str, *, since: datetime | None = None
+) -> frozenset[str]:
     """Return where an action may stand after its entries in several chains.
 
-    Entries are ordered by the database's clock, and within a chain by their place. Entries of one instant in different
-    chains have no order: then every order's end is possible.
+    Entries are ordered by the database's clock, and within a chain by their place, also where the clock was set back.
+    Entries of one instant in different chains have no order, nor have those of a stretch of time that the clock went
+    through twice: then every order's end is possible.
 
     Args:
         chains: the entries that concern the action, by chain, each in order.
         key: the action's.
+        since: of what came before this moment some is not kept, so that the action may have stood anywhere then; None
+            where all entries are there.
     """
+    twice = _gone_through_twice(chains.values())
     placed = sorted(
-        ((entry.at, number, entry.seq, entry) for number, entries in enumerate(chains.values()) for entry in entries),
+        (
+            (_instant(entry.at, twice), number, entry.seq, entry)
+            for number, entries in enumerate(chains.values())
+            for entry in entries
+            if since is None or entry.at >= since
+        ),
         key=lambda one: one[:3],
     )
-    places: set[Place] = {("", None)}
+    places = _BEFORE_ALL if since is None else _anywhere([one[3] for one in placed])
     for _, together in groupby(placed, key=lambda one: one[0]):
         of_chains = [[one[3] for one in group] for _, group in groupby(list(together), key=lambda one: one[1])]
         orders = list(islice(_orders(of_chains), ORDERS_MAX))
         places = {_after(place, order, key) for place in places for order in orders}
     return frozenset(state for state, _ in places)
+
+
+_BEFORE_ALL: Final[AbstractSet[Place]] = frozenset({("", None)})
+
+
+def _anywhere(entries: Iterable[Entry]) -> AbstractSet[Place]:
+    approvals = {None, *(entry.fact("approval") for entry in entries)}
+    return {(state, approval) for state in (*State, "") for approval in approvals}
+
+
+def _gone_through_twice(chains: Iterable[Sequence[Entry]]) -> list[tuple[datetime, datetime]]:
+    """The stretches of time that a clock which was set back has shown more than once, none within another."""
+    stretches: list[tuple[datetime, datetime]] = []
+    for entries in chains:
+        newest: datetime | None = None
+        for entry in entries:
+            if newest is not None and entry.at < newest:
+                stretches.append((entry.at, newest))
+            newest = entry.at if newest is None else max(newest, entry.at)
+    joined: list[tuple[datetime, datetime]] = []
+    for begin, end in sorted(stretches):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def _instant(at: datetime, twice: Sequence[tuple[datetime, datetime]]) -> datetime:
+    return next((end for begin, end in twice if begin <= at <= end), at)
 
 
 def _after(place: Place, entries: Sequence[Entry], key: str) -> Place:

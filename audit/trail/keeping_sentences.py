@@ -26,6 +26,12 @@ def keeping_sentence(entry: Entry) -> tuple[str, Tone] | None:
         return f"a legal hold on a {entry.fact('scope')} was lifted", Tone.PLAIN
     if events & {"restore.detected", "restore.declared"}:
         return "the database was restored, so writes of the whole tenant were stopped", Tone.BAD
+    if "record.reconciled" in events:
+        named = entry.facts.get("differences")
+        where = ", also outside" if entry.facts.get("outside") is True else ""
+        return f"everything was reconciled{where}: {named} differences", Tone.BAD if named else Tone.PLAIN
+    if "restore.accepted" in events and entry.facts.get("reconciled") is None:
+        return "writes go on after a restore, and NOBODY RECONCILED what it took back", Tone.BAD
     if "restore.accepted" in events:
         return "what a restore took back was looked into, and writes go on", Tone.GOOD
     return None

@@ -1,7 +1,8 @@
 """What a tenant's logins can do to another tenant: nothing, through no function and no table."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
@@ -88,6 +89,7 @@ def known(shared_database: Database) -> Known:
         "generation": run.generation,
         "approval": claimed.approval_id,
         "key": request.key,
+        "asked": 0,
         "attempt": request.attempt,
         "question": question,
         "delegation": delegation,
@@ -99,6 +101,7 @@ def known(shared_database: Database) -> Known:
         "lease": uuid4(),
         "args_hash": request.args_hash,
         "scope_bytes": request.scope,
+        "differences": 0,
         "digest": request.digest,
     }
     secrets = {done.run_id.hex, MARK, orjson.dumps(MARK).hex(), MARK.encode().hex()}
@@ -108,6 +111,7 @@ def known(shared_database: Database) -> Known:
 # What else functions take, by argument: a value with which the call would do something for its own tenant.
 VALUES: Final[Mapping[str, Any]] = {
     "action": "x",
+    "actions": 1,
     "actor": None,
     "after": None,
     "after_at": None,
@@ -143,6 +147,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "edit": None,
     "ended": True,
     "pause_ms": 0,
+    "entries": 1,
     "error": None,
     "error_rate": 0.5,
     "event": "requested",
@@ -177,12 +182,15 @@ VALUES: Final[Mapping[str, Any]] = {
     "note": "no note",
     "on_behalf_of": None,
     "only_open": False,
+    "older": None,
+    "open": 0,
     "open_ms": 1000,
     "open_per_run": 1,
     "open_per_tenant": 1,
     "origin": bytes(32),
     "others": True,
     "outcome": "succeed",
+    "outside": True,
     "own_thread": True,
     "owner": None,
     "owners": Jsonb([]),
@@ -196,7 +204,9 @@ VALUES: Final[Mapping[str, Any]] = {
     "reason": "waits",
     "record": None,
     "remind_at": 0.5,
+    "requests": 1,
     "requirement": Jsonb(FINANCE.canonical()),
+    "restore": 1,
     "result": None,
     "retry_ms_max": 1000,
     "role": None,
@@ -220,6 +230,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "tool": "refund",
     "turn": bytes(32),
     "twin": bytes(32),
+    "unreconciled": 1,
     "until": NOW + dt.timedelta(days=1),
     "verb": "approve",
     "verdict": "happened",
@@ -245,7 +256,8 @@ OWN_VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
     "ledger_intents_v1": {"after": ""},
     "notice_settle_v1": {"state": "sent"},
     "observe_v1": {"outcome": "succeeded", "scope": bytes(32), "call": bytes(32), "result": bytes(32)},
-    "retain_v1": {"before": NOW + dt.timedelta(days=90)},
+    "reconciled_v1": {"runs": 1},
+    "retain_v1": {"older": dt.timedelta(0)},
     "review_v1": {"verdict": "accepted"},
     "roles_v1": {"person": "ana@acme.example"},
     "run_release_v1": {"state": "waiting", "owner": ""},
@@ -307,9 +319,27 @@ def called(known: Known, role: LoginRole, function: str) -> str:
             assert short in VALUES, f"{function} takes {name} ({kind}), for which this test has no value"
             values.append(VALUES[short])
     placeholders = sql.SQL(", ").join(sql.SQL("%s::{}").format(sql.SQL(kind)) for kind in arguments[1])
-    with psycopg.connect(known.login(role), autocommit=True) as connection:
+    with (
+        years_later(known.database) if function == "retain_v1" else nullcontext(),
+        psycopg.connect(known.login(role), autocommit=True) as connection,
+    ):
         statement = sql.SQL("SELECT t::text FROM control.{}({}) t").format(sql.Identifier(function), placeholders)
         return "\n".join(str(row) for (row,) in connection.execute(statement, values))
+
+
+@contextmanager
+def years_later(database: Database) -> Iterator[None]:
+    """Let the months that there are be over, for as long as this lasts."""
+    clock = (
+        "CREATE OR REPLACE FUNCTION control.clock() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE AS"
+        " 'SELECT pg_catalog.clock_timestamp() + make_interval(years => {})'"
+    )
+    with psycopg.connect(database.admin, autocommit=True) as owner:
+        owner.execute(clock.format(2).encode())
+        try:
+            yield
+        finally:
+            owner.execute(clock.format(0).encode())
 
 
 def told(known: Known, answer: str) -> list[str]:

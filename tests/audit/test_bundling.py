@@ -16,7 +16,7 @@ from langgraph_control.audit.bundles import offline
 from langgraph_control.audit.bundles.bundling import chains_since, export_bundle, receipt
 from langgraph_control.audit.bundles.offline import Outcome
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.keeping.erasure import retain
+from langgraph_control.audit.keeping.erasure import Month, retain
 from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.audit.seals.rotation import rotate_key
 from langgraph_control.audit.whole_file import whole_file
@@ -61,11 +61,17 @@ def test_one_run_is_proved(record: SealedRecord) -> None:
     assert record.verified(bundle, pinned=False).outcome is Outcome.UNPINNED
 
 
+def dropped(record: SealedRecord) -> list[Month]:
+    """Drop what there is, 75 days later."""
+    with TrailWriter(record.database) as trail:
+        trail.pass_time(days=75)
+    return list(retain(record.database.admin, timedelta(0), comment="over", told=b'"gone"'))
+
+
 @pytest.fixture
 def retained(record: SealedRecord) -> SealedRecord:
     """The same, its months dropped, and that sealed and pinned."""
-    later = datetime.now(UTC) + timedelta(days=75)
-    gone = list(retain(record.database.admin, later, comment="over", told=b'"gone"'))
+    gone = dropped(record)
     assert {month.kept_for for month in gone} == {None}
     record.seal()
     return record
@@ -83,7 +89,7 @@ def test_what_retention_dropped_is_proved_to_be_that(retained: SealedRecord) -> 
 
 def test_what_was_dropped_counts_once_that_is_sealed(record: SealedRecord) -> None:
     """As long as no checkpoint covers the entry that says so, what is missing is missing."""
-    list(retain(record.database.admin, datetime.now(UTC) + timedelta(days=75), comment="over", told=b'"gone"'))
+    dropped(record)
     report = record.verified(record.bundle(sealed_only=True))
     assert report.outcome is Outcome.INCOMPLETE
     assert any("no sealed entry of the tenant's own chain says" in what for what in report.found)

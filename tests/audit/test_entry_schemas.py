@@ -26,7 +26,7 @@ from tests.support.trails import TrailWriter, json_bytes
 
 ROOTS = (
     *("run", "wait", "action", "effect", "approval", "review", "compensation", "breaker", "freeze", "policy"),
-    *("delegation", "loop", "question", "resume", "payload", "key", "hold", "entries", "restore"),
+    *("delegation", "loop", "question", "resume", "payload", "key", "hold", "entries", "restore", "record"),
 )
 LOOPS = {"loop.noticed", "loop.stopped", "loop.parked"}
 """Put together in SQL from two parts."""

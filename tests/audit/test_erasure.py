@@ -1,7 +1,7 @@
 """What an erasure takes away, what it leaves, and what it refuses."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -307,7 +307,7 @@ def test_what_is_held_is_not_erased_until_the_hold_is_lifted(trail: TrailWriter,
         assert refused.value.code == "held"
         aged = erase(
             trail.database.admin,
-            Selection(scope=ErasureScope.AGE, before=datetime.now(UTC) + timedelta(days=1)),
+            Selection(scope=ErasureScope.AGE, older=timedelta(0)),
             comment="old",
             told=TOLD,
         )
@@ -325,10 +325,10 @@ def test_by_age_only_what_is_over_and_old_enough_goes(trail: TrailWriter) -> Non
     old = [told_run(trail, f"ticket/{number}") for number in range(3)]
     trail.pass_time(days=10)
     told_run(trail, "ticket/new")
-    before = datetime.now(UTC) + timedelta(days=5)
+    chosen = Selection(scope=ErasureScope.AGE, older=timedelta(days=5))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("langgraph_control.audit.keeping.erasure.RUNS_A_PART", 2)
-        done = erase(trail.database.admin, Selection(scope=ErasureScope.AGE, before=before), comment="old", told=TOLD)
+        done = erase(trail.database.admin, chosen, comment="old", told=TOLD)
     assert done.runs == len(old)
     assert told_anywhere(trail.database) != []
     with LedgerConnection(trail.database.auditor) as auditor:
@@ -430,5 +430,5 @@ def test_a_run_that_waits_is_not_old(trail: TrailWriter) -> None:
     run = trail.open()
     trail.claim(run, verb="approve")
     trail.release(run, RunState.NEEDS_APPROVAL, "needs_approval")
-    chosen = Selection(scope=ErasureScope.AGE, before=datetime.now(UTC) + timedelta(days=1))
+    chosen = Selection(scope=ErasureScope.AGE, older=timedelta(0))
     assert erase(trail.database.admin, chosen, comment="old", told=TOLD).runs == 0

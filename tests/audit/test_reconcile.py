@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from langgraph_control.audit.asking.ledger import Answer, Outcome
 from langgraph_control.audit.asking.ledger_rows import LedgerActions, LedgerRequests, LedgerRuns, Standing
-from langgraph_control.audit.asking.rows import EntryRow
+from langgraph_control.audit.asking.rows import EntryRow, RunState
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.keeping.differences import Kind, Seen, Thread, differences
+from langgraph_control.audit.keeping.erasure import ErasureScope, Selection, erase, retain
 from langgraph_control.audit.keeping.reconcile import reconcile, reconcile_rest
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.follows import possible_states
 from tests.support.postgres import Database
-from tests.support.trails import OpenRun, TrailWriter, tamper
+from tests.support.trails import OpenRun, TrailWriter, bytes_of, tamper
 
 
 @pytest.fixture
@@ -58,6 +60,129 @@ def test_nothing_differs_in_what_the_ledger_wrote(trail: TrailWriter) -> None:
     trail.vote(asked.approval_id, decision="reject", by="bo")
     trail.claim(run, "rejected", verb="approve")
     trail.claim(run, "waits", verb="approve")
+    assert found(trail) == set()
+
+
+def test_what_retention_dropped_is_no_difference(trail: TrailWriter) -> None:
+    """A run of which nothing is left, with its write, its approval and its vote, differs in nothing."""
+    trail.refund()
+    dropped(trail)
+    assert found(trail) == set()
+    trail.refund("ticket/young")
+    assert found(trail) == set()
+
+
+def test_a_run_that_retention_cut_in_the_middle_is_no_difference(trail: TrailWriter) -> None:
+    """What began before the cut and went on after it follows from what is left, as far as that says."""
+    run = cut_in_the_middle(trail)
+    with LedgerConnection(trail.database.auditor) as auditor:
+        assert next(iter(auditor.entries(run.run_id))).seq > 1
+    assert found(trail) == set()
+
+
+def test_a_run_that_was_erased_and_then_cut_is_no_difference(trail: TrailWriter) -> None:
+    """Where nothing is left but the entry of its erasure, that it was done is not asked of it."""
+    run = trail.refund()
+    trail.pass_time(days=60)
+    chosen = Selection(scope=ErasureScope.RUN, run_id=run.run_id)
+    erase(trail.database.admin, chosen, comment="asked for", told=b'"done"')
+    dropped(trail, days=0)
+    with LedgerConnection(trail.database.auditor) as auditor:
+        assert [row.seq for row in auditor.entries(run.run_id)] == [10]
+    assert found(trail) == set()
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("UPDATE control.action SET state = 'failed'", Kind.ACTION_STATE_DIFFERS),
+        ("UPDATE control.run_state SET state = 'blocked' WHERE state = 'done'", Kind.RUN_STATE_DIFFERS),
+        ("DELETE FROM control.action", Kind.ENTRY_WITHOUT_ACTION),
+        ("DELETE FROM control.dropped", Kind.CHAIN_BROKEN),
+        ("UPDATE control.dropped SET head = '\\x00'", Kind.CHAIN_BROKEN),
+        ("DELETE FROM control.entry WHERE facts LIKE '%%run.finished%%'", Kind.CHAIN_BROKEN),
+    ],
+)
+def test_what_is_left_after_retention_is_still_held_to_account(trail: TrailWriter, statement: str, kind: Kind) -> None:
+    """A cut takes nothing away of what the entries that are left prove."""
+    cut_in_the_middle(trail)
+    tamper(trail.database, statement)
+    assert kind in found(trail)
+
+
+def test_a_request_whose_later_month_was_dropped_first_is_no_difference(trail: TrailWriter) -> None:
+    """A month that was kept for another run's sake tells what was so before the month that went after it."""
+    first = trail.open("ticket/1")
+    claim, _ = trail.claim(first)
+    trail.settle(first, claim, Outcome.FAIL, error="no")
+    trail.release(first)
+    kept = trail.open("ticket/2")
+    trail.pass_time(days=60)
+    again = trail.open("ticket/3", intent="ticket/1")
+    claim, _ = trail.claim(again, key=bytes_of("ticket/1/refund"), call_id="c2")
+    trail.settle(again, claim)
+    trail.release(again)
+    trail.pass_time(days=60)
+    months = retain(trail.database.admin, timedelta(0), comment="over", told=b'"done"')
+    assert [month.kept_for is None for month in months] == [False, True]
+    with LedgerConnection(trail.database.auditor) as auditor:
+        left = {run.run_id: len(list(auditor.entries(run.run_id))) for run in (first, kept, again)}
+    assert left == {first.run_id: 4, kept.run_id: 1, again.run_id: 0}
+    assert found(trail) == set()
+
+
+def dropped(trail: TrailWriter, *, days: int = 60, older: timedelta = timedelta(0)) -> None:
+    """Drop the months that are over by then, of which there is one."""
+    trail.pass_time(days=days)
+    months = list(retain(trail.database.admin, older, comment="over", told=b'"done"'))
+    assert [month.kept_for for month in months] == [None] * len(months) != []
+
+
+def cut_in_the_middle(trail: TrailWriter) -> OpenRun:
+    """A run that asked, was approved two months later and is done; its first month is dropped."""
+    run = trail.open()
+    _, asked = trail.claim(run, verb="approve")
+    assert asked.approval_id is not None
+    trail.release(run, RunState.NEEDS_APPROVAL, "needs_approval")
+    trail.pass_time(days=6)
+    trail.vote(asked.approval_id)
+    trail.pass_time(days=60)
+    run = trail.resume(run)
+    claim, granted = trail.claim(run, verb="approve")
+    if granted.answer is not Answer.GO:  # the grant is too old by now: asked and answered anew
+        assert granted.approval_id is not None
+        trail.vote(granted.approval_id)
+        claim, granted = trail.claim(run, verb="approve")
+    assert granted.answer is Answer.GO
+    trail.settle(run, claim)
+    trail.release(run)
+    dropped(trail, days=0, older=timedelta(days=20))
+    return run
+
+
+def test_a_run_that_begins_meanwhile_is_not_missing(trail: TrailWriter) -> None:
+    """What began while a reconciliation went on is no run without a row."""
+    trail.refund()
+
+    class Beginning(LedgerConnection):
+        """Lets a worker begin a run before the chains are read."""
+
+        def chains(self) -> Iterator[UUID]:
+            trail.open("ticket/new")
+            return super().chains()
+
+    with Beginning(trail.database.auditor) as auditor:
+        known = {run_id for request in reconcile(auditor) for run_id in request.run_ids}
+        assert list(reconcile_rest(auditor, known)) == []
+
+
+def test_a_clock_that_is_set_back_is_no_difference(trail: TrailWriter) -> None:
+    """Within a run the entries' places say what came first, whatever the clock showed."""
+    run = trail.open()
+    claim, _ = trail.claim(run)
+    trail.pass_time(hours=-1)
+    trail.settle(run, claim)
+    trail.release(run)
     assert found(trail) == set()
 
 
@@ -211,3 +336,20 @@ def test_where_an_action_may_stand_is_where_some_order_leaves_it(said: list[tupl
     last = max((chain[-1].at for chain in chains.values() if chain), default=None)
     expected = {chain[-1].facts["state"] for chain in chains.values() if chain and chain[-1].at == last}
     assert possible_states(chains, "k") == (expected or {""})
+
+
+def test_a_stretch_that_a_clock_went_through_twice_has_no_order() -> None:
+    """Where one chain's clock was set back, another chain's entry of that time may have come before or after."""
+    back = [_entry(10, 1, "executing"), _entry(5, 2, "unknown")]
+    other = [_entry(7, 1, "succeeded")]
+    assert possible_states({uuid4(): back}, "k") == {"unknown"}
+    assert possible_states({uuid4(): back, uuid4(): other}, "k") == {"unknown", "succeeded"}
+    assert possible_states({uuid4(): back, uuid4(): [_entry(11, 1, "ready")]}, "k") == {"ready"}
+
+
+def test_what_came_before_a_cut_may_have_left_an_action_anywhere() -> None:
+    """Only what came after it counts; where nothing did, every state is possible."""
+    chains = {uuid4(): [_entry(1, 5, "failed"), _entry(8, 6, "succeeded")]}
+    begin = _entry(0, 1, "").at
+    assert possible_states(chains, "k", since=begin + timedelta(seconds=5)) == {"succeeded"}
+    assert possible_states(chains, "k", since=begin + timedelta(seconds=9)) >= {"failed", "succeeded", "denied"}

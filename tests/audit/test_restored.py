@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import orjson
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -18,13 +19,22 @@ from langgraph_control.audit.asking.operator_requests import Brakes, Scope
 from langgraph_control.audit.asking.requests import FindTenantChain
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.connecting.store import Store
-from langgraph_control.audit.keeping.restored import SameServer, declare_restored
+from langgraph_control.audit.keeping.restored import (
+    FindRestore,
+    RecordReconciliation,
+    Restore,
+    SameServer,
+    declare_restored,
+)
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.audit.postgres.cluster import Cluster
 from langgraph_control.audit.postgres.logins import add_login
 from langgraph_control.audit.postgres.migrate import migrate
 from langgraph_control.audit.postgres.programs import Programs, programs_on_the_path
 from langgraph_control.audit.postgres.server import PostgresServer
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.keeping_sentences import keeping_sentence
+from langgraph_control.audit.trail.tones import Tone
 from langgraph_control.audit.trail.verify import verify_all
 from langgraph_control.errors import DatabaseRefused, OperationRefused
 from tests.support.complete_entries import incomplete_entries
@@ -121,6 +131,94 @@ def events(database: Database) -> list[str]:
         ]
 
 
+def reconciled(database: Database, *, outside: bool = True, restore: int | None = None) -> bool:
+    """Put on record that everything was looked through, as ``reconcile`` does; the restore is the one that waits."""
+    with LedgerConnection(database.auditor) as auditor:
+        waits = auditor.ask(FindRestore())
+        if restore is None and waits is not None:
+            restore = waits.place
+        return auditor.ask(
+            RecordReconciliation(
+                restore=restore,
+                outside=outside,
+                requests=1,
+                runs=1,
+                actions=1,
+                entries=9,
+                asked=1,
+                open=0,
+                differences=2,
+            )
+        )
+
+
+def accepted(database: Database, *, unreconciled: int | None = None) -> str | None:
+    """Accept a restore as ana, and return why it is refused."""
+    with Operators(database.approver("ana")) as ana:
+        try:
+            ana.accept_restore(comment="nothing was lost", unreconciled=unreconciled)
+        except OperationRefused as refused:
+            return refused.code
+    return None
+
+
+def waiting(database: Database) -> Restore:
+    """Return the restore that waits."""
+    with LedgerConnection(database.auditor) as auditor:
+        found = auditor.ask(FindRestore())
+    assert found is not None
+    return found
+
+
+def test_only_a_reconciliation_of_everything_that_asked_outside_lets_writes_go_on(database: Database) -> None:
+    """One before the restore, one that asked nobody outside, and none: accepting is refused, and says what to do."""
+    with TrailWriter(database) as trail:
+        trail.publish()
+    assert reconciled(database)
+    declare_restored(database.admin, comment="last night's snapshot")
+    assert accepted(database) == "not_reconciled"
+    assert not reconciled(database, outside=False)
+    assert accepted(database) == "not_reconciled"
+    assert reconciled(database)
+    assert accepted(database) is None
+    with LedgerConnection(database.auditor) as auditor:
+        rows = list(auditor.entries(auditor.ask(FindTenantChain()).run_id))
+        assert auditor.ask(FindRestore()) is None
+    facts = orjson.loads(rows[-1].facts)
+    assert (facts["restore"], facts["reconciled"]) == (rows[-4].seq, rows[-2].seq)
+    assert incomplete_entries(database, "restore", "record") == []
+
+
+def test_what_is_accepted_is_the_restore_that_was_looked_at(database: Database) -> None:
+    """A second restore that is found meanwhile is lifted by nothing that was said about the first."""
+    with TrailWriter(database) as trail:
+        trail.publish()
+    declare_restored(database.admin, comment="the first")
+    first = waiting(database)
+    assert reconciled(database)
+    declare_restored(database.admin, comment="the second")
+    assert (waiting(database).comment, waiting(database).reconciled) == ("the second", None)
+    assert accepted(database) == "not_reconciled"
+    assert not reconciled(database, restore=first.place)  # it had begun before
+    assert accepted(database) == "not_reconciled"
+    assert accepted(database, unreconciled=first.place) == "restored_again"
+    with LedgerConnection(database.agent) as agent:
+        assert [brake.cause for brake in agent.ask(Brakes())] == ["restored"]
+
+
+def test_going_on_without_a_reconciliation_names_the_restore_and_is_on_record(database: Database) -> None:
+    """Whoever cannot reconcile says which restore is meant; the entry says that nobody reconciled it."""
+    with TrailWriter(database) as trail:
+        trail.publish()
+    declare_restored(database.admin, comment="last night's snapshot")
+    assert accepted(database, unreconciled=waiting(database).place) is None
+    with LedgerConnection(database.auditor) as auditor:
+        *_, last = auditor.entries(auditor.ask(FindTenantChain()).run_id)
+    said = keeping_sentence(Entry.of(last))
+    assert said == ("writes go on after a restore, and NOBODY RECONCILED what it took back", Tone.BAD)
+    assert incomplete_entries(database, "restore") == []
+
+
 def test_the_same_server_stays_the_same(machine: Machine) -> None:
     """Opening runs, and restarting the server, stop nothing."""
     assert claimed(machine.database, "ticket/same 1") == (Answer.GO, "allow")
@@ -147,6 +245,10 @@ def test_a_promoted_copy_stops_all_writes_until_a_person_has_looked(machine: Mac
             with pytest.raises(OperationRefused) as refused:
                 ana.unfreeze(Scope.TENANT, comment="let go")
             assert refused.value.code == "restored"
+            with pytest.raises(OperationRefused) as refused:
+                ana.accept_restore(comment="nobody has looked")
+            assert refused.value.code == "not_reconciled"
+            reconciled(copy)
             assert ana.accept_restore(comment="two refunds were lost, and are on record again") == 1
             with pytest.raises(OperationRefused) as refused:
                 ana.accept_restore(comment="again")

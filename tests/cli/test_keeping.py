@@ -100,7 +100,10 @@ def test_old_months_go_and_verify_says_so(command: Command, trail: TrailWriter) 
 
 
 def test_a_restore_is_declared_seen_and_accepted(command: Command, trail: TrailWriter) -> None:
-    """Declared, writes stand still and ``freeze --list`` says why; only ``accept-restore`` lets them go on."""
+    """Declared, writes stand still and ``freeze --list`` says why; only ``accept-restore`` lets them go on.
+
+    Not before a reconciliation that asked outside, unless it is said that there is none.
+    """
     declared = command("declare-restored", "--comment", "from last night's snapshot", "--dsn", trail.database.admin)
     assert declared.exit_code == 0
     ana = ("--dsn", trail.database.approver("ana"))
@@ -109,5 +112,10 @@ def test_a_restore_is_declared_seen_and_accepted(command: Command, trail: TrailW
     assert "from last night's snapshot" in listed
     refused = command("unfreeze", "tenant", "--comment", "x", *ana)
     assert (refused.exit_code, "Code:  restored" in refused.output) == (1, True)
-    assert command("accept-restore", "--comment", "nothing was lost", *ana).exit_code == 0
+    unseen = command("accept-restore", "--comment", "nothing was lost", *ana)
+    assert (unseen.exit_code, "Code:  not_reconciled" in unseen.output, "entry 2" in unseen.output) == (1, True, True)
+    inside = command("reconcile", "--dsn", trail.database.auditor)
+    assert (inside.exit_code, "outside was not asked" in inside.output) == (0, True)
+    loud = command("accept-restore", "--comment", "nothing was lost", "--unreconciled", "2", *ana)
+    assert (loud.exit_code, "NOT RECONCILED" in loud.output) == (0, True)
     assert "not_restored" in command("accept-restore", "--comment", "again", *ana).output

@@ -9,6 +9,7 @@ import pytest
 
 from langgraph_control import Policy
 from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.keeping.restored import declare_restored
 from langgraph_control.audit.names import run_name
 from langgraph_control.graphs.langgraph_json import load_graphs
 from tests.cli.conftest import Command
@@ -84,7 +85,10 @@ def test_an_agent_may_not_ask(command: Command, database: Database) -> None:
 def test_the_system_of_record_and_the_thread_are_asked(
     command: Command, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, lost: bool
 ) -> None:
-    """With the graphs named, the contract's find is asked about what is done, and the run's thread is read."""
+    """With the graphs named, the contract's find is asked about what is done, and the run's thread is read.
+
+    After that, and not before, what a restore took back is named, and writes may go on.
+    """
     publish_policy(database.admin, Policy.parse(POLICY, source="control.yaml"))
     file = tmp_path / "langgraph.json"
     (tmp_path / "paying.py").write_text(AGENT.format(policy=POLICY, dsn=database.agent), "utf-8")
@@ -98,7 +102,12 @@ def test_the_system_of_record_and_the_thread_are_asked(
         assert str(control.run(agent.graph, given, trigger="ticket/7", actor="bot")) == "done"
         if lost:
             agent.DONE.clear()  # the bank has lost it
+        declare_restored(database.admin, comment="last night's snapshot")
+        accepting = ("accept-restore", "--comment", "named", "--dsn", database.approver("ana"))
+        assert "not_reconciled" in command(*accepting).output
         said = command("reconcile", "--graphs", str(file), "--dsn", database.auditor)
+        assert "accept-restore lets them go on" in said.stderr
+        assert command(*accepting).exit_code == 0
     assert said.exit_code == int(lost)
     assert "1 actions looked up" in said.stdout
     assert ("entry_without_effect" in said.stdout) is lost

@@ -83,6 +83,11 @@ class TrailWriter:
     ) -> None:
         self.agent.close()
 
+    @property
+    def passed(self) -> timedelta:
+        """How far the ledger's clock is ahead of the server's."""
+        return self._passed
+
     def pass_time(self, **length: float) -> None:
         """Let the ledger's clock go on by a ``timedelta``; only the database's owner can do that."""
         self._passed += timedelta(**length)
@@ -107,14 +112,14 @@ class TrailWriter:
                 )
             )
 
-    def open(self, trigger: str = "ticket/4711") -> OpenRun:
-        """Start a run."""
+    def open(self, trigger: str = "ticket/4711", *, intent: str | None = None) -> OpenRun:
+        """Start a run; by default each has an intent of its own."""
         run = OpenRun(run_id=uuid4(), token=0, generation=0, trigger=trigger)
         answer = self.agent.ask(
             RunOpen(
                 run_id=run.run_id,
                 trigger=trigger,
-                intent=trigger,
+                intent=intent or trigger,
                 graph="support",
                 thread=str(run.run_id),
                 own_thread=True,

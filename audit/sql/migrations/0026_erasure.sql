@@ -144,10 +144,10 @@ CREATE TYPE control.erase_answer AS (
     last uuid         -- there may be more after this run; NULL: that was all
 );
 
--- Erase. Of one run, one action of it (by its key), an intent, a target, or of all that has been over since a moment. A part at a time,
+-- Erase. Of one run, one action of it (by its key), an intent, a target, or of all that has been over for so long by the ledger's clock. A part at a time,
 -- run by run in the order of their ids; each part is one commit, which the caller rolls back where it only wants to know.
 CREATE FUNCTION control.erase_v1(
-    p_erasure uuid, p_scope text, p_run uuid, p_key bytea, p_name text, p_before timestamptz, p_after uuid, p_limit integer,
+    p_erasure uuid, p_scope text, p_run uuid, p_key bytea, p_name text, p_older interval, p_after uuid, p_limit integer,
     p_checkpoints boolean, p_told bytea, p_comment text, p_body bytea
 ) RETURNS control.erase_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
@@ -169,7 +169,8 @@ BEGIN
     IF (p_erasure IS NOT NULL AND p_scope IN ('run', 'action', 'intent', 'target', 'age') AND p_comment ~ '\S' AND length(p_comment) <= 10000
         AND (p_scope IN ('run', 'action')) = (p_run IS NOT NULL) AND (p_scope = 'action') = (p_key IS NOT NULL)
         AND (p_scope IN ('intent', 'target')) = (p_name IS NOT NULL) AND coalesce(length(p_name), 1) BETWEEN 1 AND 1024
-        AND (p_scope = 'age') = (p_before IS NOT NULL) AND p_limit BETWEEN 1 AND 1000 AND p_checkpoints IS NOT NULL
+        AND (p_scope = 'age') = (p_older IS NOT NULL)
+        AND coalesce(p_older BETWEEN interval '0' AND interval '400000 days', true) AND p_limit BETWEEN 1 AND 1000 AND p_checkpoints IS NOT NULL
         AND length(p_told) BETWEEN 1 AND 65536 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'an erasure that cannot be one' USING ERRCODE = 'LC002';
     END IF;
@@ -198,7 +199,7 @@ BEGIN
         WHEN 'target' THEN ARRAY(SELECT DISTINCT e.run_id FROM control.entry e
             WHERE e.tenant = l.tenant AND control.names_target(e.body, p_name) ORDER BY 1)
         ELSE ARRAY(SELECT r.run_id FROM control.run r JOIN control.run_state s USING (run_id)
-            WHERE r.tenant = l.tenant AND s.state = 'done' AND s.state_since < p_before AND r.run_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000')
+            WHERE r.tenant = l.tenant AND s.state = 'done' AND s.state_since < v_now - p_older AND r.run_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000')
               AND (r.input IS NOT NULL OR EXISTS (SELECT FROM control.entry e WHERE e.run_id = r.run_id AND e.payload IS NOT NULL))
             ORDER BY 1 LIMIT p_limit) END;
 

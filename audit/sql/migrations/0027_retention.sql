@@ -78,9 +78,10 @@ CREATE TYPE control.retain_answer AS (
     erased jsonb         -- by place
 );
 
--- Drop the oldest whole month, after p_after, that ended before a moment. All or nothing: a month in which one run goes on, or on which
--- a legal hold stands, stays. One month a call, so that nobody waits long. The rows of other tenants and every tenant's own chain stay.
-CREATE FUNCTION control.retain_v1(p_before timestamptz, p_after date, p_told bytea, p_comment text, p_body bytea) RETURNS control.retain_answer
+-- Drop the oldest whole month, after p_after, that ended so long ago by the ledger's clock, which dated the entries; never the one that
+-- is. All or nothing: a month in which one run goes on, or on which a legal hold stands, stays. One month a call, so that nobody waits
+-- long. The rows of other tenants and every tenant's own chain stay.
+CREATE FUNCTION control.retain_v1(p_older interval, p_after date, p_told bytea, p_comment text, p_body bytea) RETURNS control.retain_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     l control.login := control.caller('admin');
@@ -94,10 +95,11 @@ DECLARE
     v_place bigint;
     v_run uuid;
     v_rest boolean;
+    v_gone bigint;
     v_out control.retain_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
-    IF (p_before IS NOT NULL AND p_comment ~ '\S' AND length(p_comment) <= 10000 AND length(p_told) BETWEEN 1 AND 65536
+    IF (p_older BETWEEN interval '0' AND interval '400000 days' AND p_comment ~ '\S' AND length(p_comment) <= 10000 AND length(p_told) BETWEEN 1 AND 65536
         AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'a retention that cannot be one' USING ERRCODE = 'LC002';
     END IF;
@@ -106,11 +108,15 @@ BEGIN
     v_out.month := control.oldest_month(l.tenant, v_chain, p_after);
     v_from := v_out.month::timestamp AT TIME ZONE 'UTC';
     v_to := (v_out.month + interval '1 month') AT TIME ZONE 'UTC';
-    IF v_out.month IS NULL OR v_to > p_before THEN
+    IF v_out.month IS NULL OR v_to > v_now - p_older THEN
         v_out.month := NULL;
         RETURN v_out;
     END IF;
 
+    -- Nothing is appended any more to the runs that may go, so that what is counted is what goes. In the order of everywhere: the tenant's
+    -- chain, runs, and their actions below. A run that goes on keeps its month and is not held up.
+    PERFORM 1 FROM control.run_state s WHERE s.tenant = l.tenant AND s.state = 'done' AND s.run_id IN (SELECT e.run_id FROM control.entry e
+            WHERE e.tenant = l.tenant AND e.run_id <> v_chain AND e.at >= v_from AND e.at < v_to) ORDER BY s.run_id FOR UPDATE;
     SELECT seq + 1 INTO v_place FROM control.run_state WHERE run_id = v_chain;
     INSERT INTO control.dropped (tenant, run_id, month, seq, head, place, dropped_at)
         SELECT DISTINCT ON (e.run_id) l.tenant, e.run_id, v_out.month, e.seq, e.hash, v_place, v_now FROM control.entry e
@@ -142,12 +148,18 @@ BEGIN
                       AND e.run_id <> control.tenant_chain_id(e.tenant));
     IF v_rest OR to_regclass('control.' || v_name) IS NULL THEN
         DELETE FROM control.entry e WHERE e.tenant = l.tenant AND e.run_id <> v_chain AND e.at >= v_from AND e.at < v_to;
+        GET DIAGNOSTICS v_gone = ROW_COUNT;
     ELSE
         -- What belongs to no run stays, in the default partition.
         PERFORM set_config('lock_timeout', '5s', true);
         EXECUTE format('ALTER TABLE control.entry DETACH PARTITION control.%I', v_name);
+        -- Whoever was still writing to it has ended by now, also a run of which nothing was there to be locked.
+        EXECUTE format('SELECT count(*) FROM control.%I e WHERE e.run_id <> control.tenant_chain_id(e.tenant)', v_name) INTO v_gone;
         EXECUTE format('INSERT INTO control.entry SELECT * FROM control.%I e WHERE e.run_id = control.tenant_chain_id(e.tenant)', v_name);
         EXECUTE format('DROP TABLE control.%I', v_name);
+    END IF;
+    IF v_gone <> v_out.entries THEN
+        RAISE EXCEPTION 'entries of % came while it was dropped', v_out.month USING ERRCODE = 'lock_not_available';
     END IF;
     PERFORM control.append(l.tenant, v_chain, v_now, ARRAY['entries.dropped'],
         jsonb_build_object('month', v_out.month, 'entries', v_out.entries, 'runs', v_out.runs, 'heads', encode(v_digest, 'hex'),
@@ -157,9 +169,9 @@ END
 $$;
 
 -- Where a chain was cut last; no row for one that is whole.
-CREATE FUNCTION control.dropped_v1(p_run uuid) RETURNS TABLE (seq bigint, head bytea, dropped_at timestamptz)
+CREATE FUNCTION control.dropped_v1(p_run uuid) RETURNS TABLE (seq bigint, head bytea, dropped_at timestamptz, month date)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-SELECT d.seq, d.head, d.dropped_at FROM control.dropped d
+SELECT d.seq, d.head, d.dropped_at, d.month FROM control.dropped d
     WHERE d.run_id = p_run AND d.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant ORDER BY d.seq DESC LIMIT 1
 $$;
 

@@ -33,6 +33,15 @@ BEGIN
 END
 $$;
 
+-- The restore that waits to be looked into, of each tenant: a later one takes the place of an earlier one, which is not accepted for it.
+CREATE TABLE control.restored (
+    tenant text PRIMARY KEY REFERENCES control.tenant,
+    place bigint NOT NULL,      -- the entry of the tenant's own chain that says so
+    since timestamptz NOT NULL,
+    comment text NOT NULL,
+    reconciled bigint           -- the entry of a reconciliation of everything since, that asked outside, too
+);
+
 -- Stop the writes of every tenant: commits may be lost. Each tenant's chains go on, with an entry that says so.
 CREATE FUNCTION control.stop_after_restore(p_event text, p_comment text, p_set_by text, p_facts jsonb) RETURNS void
     LANGUAGE plpgsql AS $$
@@ -40,6 +49,7 @@ DECLARE
     v_tenant text;
     v_chain uuid;
     v_now timestamptz;
+    v_place bigint;
 BEGIN
     FOR v_tenant IN SELECT tenant FROM control.tenant ORDER BY tenant LOOP
         v_chain := control.tenant_chain(v_tenant);
@@ -48,8 +58,10 @@ BEGIN
         INSERT INTO control.brake AS b (tenant, scope, name, cause, until, since, set_by, comment)
             VALUES (v_tenant, 'tenant', '', 'restored', '9999-01-01 00:00:00+00', v_now, p_set_by, p_comment)
             ON CONFLICT (tenant, scope, name, cause) DO UPDATE SET set_by = excluded.set_by, comment = excluded.comment;
-        PERFORM control.append(v_tenant, v_chain, v_now, ARRAY[p_event, 'freeze.set'],
+        v_place := control.append(v_tenant, v_chain, v_now, ARRAY[p_event, 'freeze.set'],
             p_facts || jsonb_build_object('scope', 'tenant', 'name', '', 'person', p_set_by, 'comment', p_comment), '{}'::bytea, NULL);
+        INSERT INTO control.restored (tenant, place, since, comment) VALUES (v_tenant, v_place, v_now, p_comment)
+            ON CONFLICT (tenant) DO UPDATE SET place = excluded.place, since = excluded.since, comment = excluded.comment, reconciled = NULL;
     END LOOP;
 END
 $$;
@@ -111,14 +123,30 @@ BEGIN
 END
 $$;
 
--- Let the tenant's writes go on: what was lost has been found out, and dealt with. Wakes the runs that stood still for it.
-CREATE FUNCTION control.restore_accept_v1(p_person text, p_identity jsonb, p_comment text, p_body bytea) RETURNS control.unfreeze_answer
+-- The restore that waits to be looked into; no row: none does.
+CREATE FUNCTION control.restore_v1() RETURNS TABLE (place bigint, since timestamptz, comment text, reconciled bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT r.place, r.since, r.comment, r.reconciled FROM control.restored r
+    WHERE r.tenant = (control.caller('approver', 'admin', 'auditor')).tenant
+$$;
+
+CREATE TYPE control.accept_answer AS (
+    reason text,    -- NULL: done; else not_restored | not_reconciled | restored_again | not_yourself | unknown_person
+    woken bigint,   -- runs that stood still for it
+    restore bigint  -- the entry of the restore that waits
+);
+
+-- Let the tenant's writes go on: what was lost has been found out, and dealt with. That a reconciliation named it is held against the
+-- record; who goes on without one names the restore that is meant, by its entry. Wakes the runs that stood still for it.
+CREATE FUNCTION control.restore_accept_v1(p_person text, p_identity jsonb, p_unreconciled bigint, p_comment text, p_body bytea)
+    RETURNS control.accept_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     l control.login := control.caller('approver', 'admin');
     v_person text := control.operator(l, p_person, p_identity);
     v_chain uuid;
-    v_out control.unfreeze_answer;
+    r control.restored;
+    v_out control.accept_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
     IF (p_comment ~ '\S' AND length(p_comment) <= 10000 AND length(p_body) <= control.body_bytes_max()
@@ -133,20 +161,27 @@ BEGIN
             jsonb_build_object('scope', 'tenant', 'name', '', 'person', v_person, 'identity', p_identity, 'reason', v_out.reason), p_body, NULL);
         RETURN v_out;
     END IF;
-    DELETE FROM control.brake b WHERE b.tenant = l.tenant AND b.cause = 'restored';
-    IF NOT FOUND THEN
-        v_out.reason := 'not_restored';
+    SELECT * INTO r FROM control.restored x WHERE x.tenant = l.tenant;
+    v_out.restore := r.place;
+    v_out.reason := CASE WHEN r.tenant IS NULL THEN 'not_restored'
+                         WHEN p_unreconciled <> r.place THEN 'restored_again'
+                         WHEN p_unreconciled IS NULL AND r.reconciled IS NULL THEN 'not_reconciled' END;
+    IF v_out.reason IS NOT NULL THEN
         RETURN v_out;
     END IF;
+    DELETE FROM control.brake b WHERE b.tenant = l.tenant AND b.cause = 'restored';
+    DELETE FROM control.restored x WHERE x.tenant = l.tenant;
     PERFORM control.append(l.tenant, v_chain, control.clock(), ARRAY['restore.accepted', 'freeze.lifted'],
-        jsonb_build_object('scope', 'tenant', 'name', '', 'person', v_person, 'identity', p_identity, 'comment', p_comment), p_body, NULL);
+        jsonb_build_object('scope', 'tenant', 'name', '', 'person', v_person, 'identity', p_identity, 'comment', p_comment,
+            'restore', r.place, 'reconciled', r.reconciled), p_body, NULL);
     v_out.woken := control.wake_frozen(l.tenant);
     RETURN v_out;
 END
 $$;
 
-REVOKE ALL ON control.server FROM PUBLIC;
+REVOKE ALL ON control.server, control.restored FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION control.server_now, control.stop_after_restore, control.same_server, control.server_v1, control.declare_restored,
-    control.restore_accept_v1 FROM PUBLIC;
+    control.restore_v1, control.restore_accept_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.server_v1 TO control_agent, control_approver, control_admin, control_auditor;
+GRANT EXECUTE ON FUNCTION control.restore_v1 TO control_approver, control_admin, control_auditor;
 GRANT EXECUTE ON FUNCTION control.restore_accept_v1 TO control_approver, control_admin;

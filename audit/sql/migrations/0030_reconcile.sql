@@ -37,6 +37,37 @@ FROM control.run r JOIN control.approval a ON a.run_id = r.run_id
 WHERE r.tenant = (control.caller('admin', 'auditor')).tenant AND a.tenant = r.tenant AND r.intent = p_intent ORDER BY a.requested_at, a.approval_id
 $$;
 
-REVOKE EXECUTE ON FUNCTION control.ledger_intents_v1, control.ledger_runs_v1, control.ledger_actions_v1, control.ledger_requests_v1 FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION control.ledger_intents_v1, control.ledger_runs_v1, control.ledger_actions_v1, control.ledger_requests_v1
+-- Everything was looked through: how much that was, and how many differences were named. p_restore is the restore that waited when it
+-- began, by its entry; where that one waits still, and systems of record and threads were asked, it may be accepted from here on. Answers
+-- whether it may, or whether none waits.
+CREATE FUNCTION control.reconciled_v1(
+    p_restore bigint, p_outside boolean, p_requests bigint, p_runs bigint, p_actions bigint, p_entries bigint, p_asked bigint, p_open bigint,
+    p_differences bigint, p_body bytea
+) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('admin', 'auditor');
+    v_chain uuid;
+    v_place bigint;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF (p_outside IS NOT NULL AND least(p_requests, p_runs, p_actions, p_entries, p_asked, p_open, p_differences) >= 0
+        AND num_nulls(p_requests, p_runs, p_actions, p_entries, p_asked, p_open, p_differences) = 0
+        AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a reconciliation that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
+    v_chain := control.tenant_chain(l.tenant);
+    PERFORM 1 FROM control.run_state WHERE run_id = v_chain FOR UPDATE;
+    v_place := control.append(l.tenant, v_chain, control.clock(), ARRAY['record.reconciled'],
+        jsonb_build_object('restore', p_restore, 'outside', p_outside, 'requests', p_requests, 'runs', p_runs, 'actions', p_actions,
+            'entries', p_entries, 'asked', p_asked, 'open', p_open, 'differences', p_differences,
+            'person', coalesce(l.person, l.login::text)), p_body, NULL);
+    UPDATE control.restored r SET reconciled = v_place WHERE r.tenant = l.tenant AND r.place = p_restore AND p_outside;
+    RETURN NOT EXISTS (SELECT FROM control.restored r WHERE r.tenant = l.tenant AND r.reconciled IS NULL);
+END
+$$;
+
+REVOKE EXECUTE ON FUNCTION control.ledger_intents_v1, control.ledger_runs_v1, control.ledger_actions_v1, control.ledger_requests_v1,
+    control.reconciled_v1 FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION control.ledger_intents_v1, control.ledger_runs_v1, control.ledger_actions_v1, control.ledger_requests_v1, control.reconciled_v1
     TO control_admin, control_auditor;

@@ -17,12 +17,13 @@ from langgraph_control.errors import OperationRefused
 from langgraph_control.nodes.durations import seconds_of
 from langgraph_control.nodes.results import encode
 
-__all__ = ["Comment", "DryRun", "ago", "erase_payloads", "told_instead"]
+__all__ = ["Comment", "DryRun", "erase_payloads", "span", "told_instead"]
 
 Comment = Annotated[str, typer.Option(help="Why it may go; for the record.", show_default=False)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and change nothing.")]
 
 KEY_BYTES: Final = 32
+AGE_MAX: Final = timedelta(days=365_000)
 
 
 def erase_payloads(
@@ -71,8 +72,8 @@ def told_instead() -> bytes:
     return encode(f"This was done. Its result was erased on {day}, and it is not done again.")
 
 
-def ago(older_than: str) -> datetime:
-    """Return the moment so long ago.
+def span(older_than: str) -> timedelta:
+    """Return a span of time; one that is longer than anybody's record as the longest there is.
 
     Args:
         older_than: as given with ``--older-than``.
@@ -80,10 +81,8 @@ def ago(older_than: str) -> datetime:
     Raises:
         ContractError: code ``contract_duration``: no span of time.
     """
-    try:
-        return datetime.now(UTC) - timedelta(seconds=seconds_of(older_than, field="--older-than"))
-    except OverflowError:
-        return datetime.min.replace(tzinfo=UTC)
+    seconds = seconds_of(older_than, field="--older-than")
+    return min(timedelta(seconds=min(seconds, AGE_MAX.total_seconds())), AGE_MAX)
 
 
 def _chosen(
@@ -101,7 +100,7 @@ def _chosen(
     if target is not None:
         return Selection(scope=ErasureScope.TARGET, name=target)
     if older_than is not None:
-        return Selection(scope=ErasureScope.AGE, before=ago(older_than))
+        return Selection(scope=ErasureScope.AGE, older=span(older_than))
     with LedgerConnection(dsn) as connection:
         found = find_run(connection, run or "").run_id
         if action is None:

@@ -7,7 +7,7 @@ import typer
 from langgraph_control.audit.keeping.erasure import retain
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.trail.keeping_sentences import places_text
-from langgraph_control.cli.audit_erase import Comment, DryRun, ago, told_instead
+from langgraph_control.cli.audit_erase import Comment, DryRun, span, told_instead
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented
 
@@ -28,10 +28,10 @@ def retain_months(
 
     A month stays where a run of it goes on, is unsettled, or is held. Where each chain was cut is on record.
     """
-    out, before = console(), ago(older_than)
+    out, older = console(), span(older_than)
     found = False
     with database("admin", dsn=dsn, local=local) as place:
-        for month in retain(place.dsn, before, comment=comment, told=told_instead(), dry_run=dry_run):
+        for month in retain(place.dsn, older, comment=comment, told=told_instead(), dry_run=dry_run):
             found = True
             name = month.month.strftime("%Y-%m")
             if month.kept_for is not None:

@@ -15,6 +15,7 @@ from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.keeping.differences import Difference
 from langgraph_control.audit.keeping.reconcile import Outside, Reconciled, nothing_outside, reconcile_rest
 from langgraph_control.audit.keeping.reconcile import reconcile as compare
+from langgraph_control.audit.keeping.restored import FindRestore, RecordReconciliation, Restore
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.printable import printable
 from langgraph_control.cli.databases import Dsn, Local, database
@@ -91,8 +92,8 @@ def reconcile(
 ) -> None:
     """Hold the ledger against its entries, and both against LangGraph's threads and the systems of record.
 
-    On the auditor's or the admin's login. Changes nothing. Exit code 0: nothing differs; 1: something does, and is
-    named; 2: no such run; 3: it could not be read.
+    On the auditor's or the admin's login. Changes nothing; that everything was looked through is put on record. Exit
+    code 0: nothing differs; 1: something does, and is named; 2: no such run; 3: it could not be read, or not recorded.
     """
     if run is not None and since is not None:
         raise typer.BadParameter("Give a run, or --since, or neither for everything.")
@@ -104,6 +105,7 @@ def reconcile(
             LedgerConnection(place.dsn) as connection,
             _outside(graphs, policy, agent_dsn) as outside,
         ):
+            restore = connection.ask(FindRestore()) if found.whole else None  # before anything else is read
             run_id = None if run is None else find_run(connection, run).run_id
             known: set[UUID] = set()
             for one in compare(connection, run_id=run_id, since=begin, outside=outside):
@@ -111,27 +113,49 @@ def reconcile(
                 known.update(one.run_ids)
             if found.whole:
                 found.differences += reconcile_rest(connection, known)
+            _tell(found, as_json=as_json)
+            if found.whole:
+                _looked_through(connection, found, restore)
     except ControlError as error:
         print_error(error)
         raise typer.Exit(USAGE if isinstance(error, UnknownRun) else UNREACHABLE) from None
-    _tell(found, as_json=as_json)
-    _looked_through(found)
     if found.differences:
         raise typer.Exit(DIFFERS)
 
 
-def _looked_through(found: _Found) -> None:
-    """Say what a look through everything allows. The one place that knows that all of it was looked at and named.
+def _looked_through(connection: LedgerConnection, found: _Found, restore: Restore | None) -> None:
+    """Put on record that all of it was looked at and named, and say what that allows.
 
     Writes that were frozen because a restore or a fail-over lost commits may go on from here, and only from here: after
     a reconciliation that was whole and asked outside, whether or not something differed, for it has been named.
     """
-    if found.whole and found.outside:
-        print(
-            "Everything was looked at, outside too: what a restore has lost is named above."
-            " Where writes stand still for it, langgraph-control accept-restore lets them go on.",
-            file=sys.stderr,
+    counts = connection.ask(
+        RecordReconciliation(
+            restore=None if restore is None else restore.place,
+            outside=found.outside,
+            requests=found.requests,
+            runs=found.runs,
+            actions=found.actions,
+            entries=found.entries,
+            asked=found.asked,
+            open=len(found.open),
+            differences=len(found.differences),
         )
+    )
+    if not counts:
+        said = (
+            "The database was restored, and this does not let writes go on:"
+            f" {'it was restored again meanwhile' if found.outside else 'outside was not asked'}."
+            " Next: langgraph-control reconcile --graphs langgraph.json."
+        )
+    elif found.outside:
+        said = (
+            "Everything was looked at, outside too: what a restore has lost is named above."
+            " Where writes stand still for it, langgraph-control accept-restore lets them go on."
+        )
+    else:
+        return
+    print(said, file=sys.stderr)
 
 
 @contextmanager

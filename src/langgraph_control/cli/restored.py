@@ -1,5 +1,9 @@
 """``declare-restored`` and ``accept-restore``: stopping writes after a restore, and letting them go on."""
 
+from typing import Annotated
+
+import typer
+
 from langgraph_control.audit.keeping.restored import declare_restored
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.cli.approvals import As
@@ -20,15 +24,36 @@ def declare(*, comment: Comment, dsn: Dsn = None, local: Local = False) -> None:
         declare_restored(place.dsn, comment=comment)
     out = console()
     heading(out, "Stopped: writes of every tenant.", style="red")
-    indented(out, "once it is known what was lost: langgraph-control accept-restore --comment …")
+    indented(out, "what was lost is named by: langgraph-control reconcile --graphs langgraph.json")
+    indented(out, "then: langgraph-control accept-restore --comment …")
 
 
-def accept(*, comment: Comment, dsn: Dsn = None, local: Local = False, as_person: As = None, auth: Auth = None) -> None:
-    """Let the tenant's writes go on after a restore: what was lost has been found out."""
+def accept(
+    *,
+    comment: Comment,
+    unreconciled: Annotated[
+        int | None,
+        typer.Option(
+            metavar="ENTRY",
+            help="The restore, by its entry, that is accepted although nothing was reconciled. On record as that.",
+            show_default=False,
+        ),
+    ] = None,
+    dsn: Dsn = None,
+    local: Local = False,
+    as_person: As = None,
+    auth: Auth = None,
+) -> None:
+    """Let the tenant's writes go on after a restore: a reconciliation has named what was lost."""
     signed = sign_in(auth)
     with (
         database("approver", dsn=dsn, local=local) as place,
         Operators(place.dsn, authenticator=signed.authenticator) as operators,
     ):
-        woken = operators.accept_restore(comment=comment, as_=as_person, credential=signed.credential)
-    heading(console(), f"Writes go on; {woken} runs are woken.", style="green")
+        woken = operators.accept_restore(
+            comment=comment, unreconciled=unreconciled, as_=as_person, credential=signed.credential
+        )
+    out = console()
+    heading(out, f"Writes go on; {woken} runs are woken.", style="green" if unreconciled is None else "yellow")
+    if unreconciled is not None:
+        indented(out, "NOT RECONCILED: what the restore took back may be done again. That is on record.")
