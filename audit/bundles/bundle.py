@@ -67,13 +67,14 @@ class BundleWriter:
             }
         )
 
-    def key(self, vkey: str) -> None:
-        """Write a key the log has signed with.
+    def key(self, vkey: str, *, endorsed: bytes | None) -> None:
+        """Write a key the log has signed with, the oldest first.
 
         Args:
             vkey: as ``<name>+<hash>+<base64>``.
+            endorsed: the signature of the key before over it; None: it is the first, or that one was lost.
         """
-        self._write({"key": vkey})
+        self._write({"key": {"endorsed": None if endorsed is None else endorsed.hex(), "vkey": vkey}})
 
     def checkpoint(self, note: str, consistency: Sequence[bytes]) -> None:
         """Write a signed tree head: the newest first, the others from large to small.

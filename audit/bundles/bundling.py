@@ -6,7 +6,7 @@ entries that were appended since are chained in it and not sealed.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,8 +23,9 @@ from langgraph_control.audit.connecting.connection import Ask
 from langgraph_control.audit.keeping.dropped import dropped_heads
 from langgraph_control.audit.keeping.requests import DroppedPlaces, FindDropped
 from langgraph_control.audit.seals.checkpoints import NotACheckpointError, SignedCheckpoint, VerifierKey
-from langgraph_control.audit.seals.requests import CheckpointRow, Checkpoints, LeafRow, Leaves, SigningKeys, with_nodes
+from langgraph_control.audit.seals.requests import Checkpoints, LeafRow, Leaves, SigningKeyRow, SigningKeys, with_nodes
 from langgraph_control.audit.seals.tree import consistency_proof, inclusion_proof
+from langgraph_control.audit.seals.verified import verified_checkpoints
 from langgraph_control.audit.trail.chain import ZERO
 from langgraph_control.errors import ControlError
 
@@ -110,8 +111,7 @@ def export_bundle(
     Raises:
         TrailUnavailable: the ledger cannot be read; the file is not whole.
     """
-    whose, writer = ask(FindBundleTenant()), BundleWriter(file)
-    keys = [row.verifier() for row in ask(SigningKeys())]
+    whose, writer, keys = ask(FindBundleTenant()), BundleWriter(file), ask(SigningKeys())
     seals = _seals(ask, keys)
     size = seals[0].size if seals else 0
     _begin(writer, whose, scope=scope, since=since, leaves=True, payloads=payloads)
@@ -124,7 +124,7 @@ def export_bundle(
     written: set[bytes] = set()
     policies: set[str] = set()
     entries = unsealed = 0
-    # What links the keys to each other, and says what was dropped.
+    # What names the keys that signed before, and says what was dropped.
     own = (whose.own_chain,) if (len(keys) > 1 or places) and scope != "all" else ()
     for chain in one_after_the_other(own, chains if named is None else named):
         if chain.bytes in written:
@@ -175,7 +175,7 @@ def receipt(ask: Ask, file: BinaryIO, chain: UUID, seq: int, *, last: int | None
         raise ControlError(
             "There is no such entry.", todo="langgraph-control show RUN numbers a run's entries.", code="entry_unknown"
         )
-    whose, keys = ask(FindBundleTenant()), [row.verifier() for row in ask(SigningKeys())]
+    whose, keys = ask(FindBundleTenant()), ask(SigningKeys())
     seals = _seals(ask, keys)
     size = seals[0].size if seals else 0
     leaf = next((one for one in _leaves_of(ask, chain) if one.seq >= (last or seq) and one.index < size), None)
@@ -188,8 +188,8 @@ def receipt(ask: Ask, file: BinaryIO, chain: UUID, seq: int, *, last: int | None
         )
     writer = BundleWriter(file)
     _begin(writer, whose, scope="receipt", since=None, leaves=False, payloads=payloads)
-    first = _valid(ask(Checkpoints(from_size=leaf.index + 1, limit=PAGE)), keys)[:1]
-    _write_seals(ask, writer, keys, _ordered([*seals, *first]))
+    first = _first_seal(ask, keys, leaf.index + 1)
+    _write_seals(ask, writer, keys, _ordered([*seals, first] if first else seals))
     writer.run(chain, after=seq - 1, previous=hashes[seq - 1])
     _write_head(ask, writer, leaf, size)
     policies: set[str] = set()
@@ -250,22 +250,24 @@ def _begin(
     )
 
 
-def _seals(ask: Ask, keys: list[VerifierKey]) -> list[_Seal]:
-    """The newest checkpoints, and those that two keys signed, from large to small.
-
-    Whoever may seal can store a note with a signature that is none; such a one is passed over.
-    """
-    rows = _valid(ask(Checkpoints(from_size=None, limit=CHECKPOINTS)), keys)
-    if len(keys) > 1:
-        after = 0
-        while page := ask(Checkpoints(from_size=after, limit=PAGE)):
-            rows += [row for row in _valid(page, keys) if len(SignedCheckpoint.parse(row.note).signatures) > 1]
-            after = page[-1].size + 1
-    return _ordered(rows)
+def _seals(ask: Ask, keys: Sequence[SigningKeyRow]) -> list[_Seal]:
+    """The newest checkpoints that a key of the log signed, from large to small."""
+    seals: dict[int, _Seal] = {}
+    for row in verified_checkpoints(ask, [key.verifier() for key in keys]):
+        seals.setdefault(row.size, _Seal(size=row.size, note=row.note))
+        if len(seals) == CHECKPOINTS:
+            break
+    return list(seals.values())
 
 
-def _valid(rows: Iterable[CheckpointRow], keys: list[VerifierKey]) -> list[_Seal]:
-    return [_Seal(size=row.size, note=row.note) for row in rows if _signed(row.note, keys)]
+def _first_seal(ask: Ask, keys: Sequence[SigningKeyRow], size: int) -> _Seal | None:
+    """The smallest checkpoint from a size on that a key of the log signed: it is the most likely to be pinned."""
+    while page := ask(Checkpoints(from_size=size, limit=CHECKPOINTS)):
+        for row in page:
+            if _signed(row.note, [key.verifier() for key in keys]):
+                return _Seal(size=row.size, note=row.note)
+        size = page[-1].size + 1
+    return None
 
 
 def _signed(note: str, keys: list[VerifierKey]) -> bool:
@@ -279,9 +281,9 @@ def _ordered(seals: Iterable[_Seal]) -> list[_Seal]:
     return sorted({seal.size: seal for seal in seals}.values(), key=lambda seal: -seal.size)
 
 
-def _write_seals(ask: Ask, writer: BundleWriter, keys: list[VerifierKey], seals: list[_Seal]) -> None:
+def _write_seals(ask: Ask, writer: BundleWriter, keys: Sequence[SigningKeyRow], seals: list[_Seal]) -> None:
     for key in keys:
-        writer.key(str(key))
+        writer.key(str(key.verifier()), endorsed=key.endorsed)
     for seal in seals:
         try:
             proof = with_nodes(partial(consistency_proof, seal.size, seals[0].size), ask)

@@ -8,7 +8,7 @@ record. Read it from the top: what is checked stands in the order in which a bun
 A bundle is lines of JSON, each in one canonical form, so that no byte of it can change without being noticed:
 
     {"bundle":1, …}         what it is: origin and tenant, and what was exported
-    {"key":…}               the signing keys that the log has had; none is trusted for standing here
+    {"key":{…}}             the signing keys that the log has had; only one that a trusted key endorsed is trusted, too
     {"checkpoint":{…}}      signed tree heads, the newest first; the others with the proof that it extends them
     {"dropped":[…]}         where retention cut chains: the heads that the tenant's own chain names by one hash a month
     {"run":{…}}             a chain begins: of a run, or of what belongs to no run
@@ -118,6 +118,7 @@ class Finding(Exception):  # noqa: N818 - what was found, which is the result
 ENTRY_TAG: Final = b"langgraph-control/entry/v1"
 LEAF_TAG: Final = b"langgraph-control/leaf/v1"
 TENANT_TAG: Final = b"langgraph-control/tenant/"
+NEXT_KEY_TAG: Final = "langgraph-control/next-key/v1"
 
 
 def framed(value: bytes) -> bytes:
@@ -422,9 +423,10 @@ def read_line(line: bytes) -> dict[str, Any]:
     text = line[:-1].decode("ascii")
     try:
         value, _ = _READ(text)
-    except RecursionError:
+        written = type(value) is dict and (_entry_text(value["entry"]) if "entry" in value else _WRITE(value))
+    except RecursionError:  # what was just shallow enough to be read may be too deep to be written
         raise ValueError("it is nested deeper than anything in a bundle") from None
-    if type(value) is not dict or (_entry_text(value["entry"]) if "entry" in value else _WRITE(value)) != text:
+    if type(value) is not dict or written != text:
         raise ValueError("it is not written in the one canonical form")
     return value
 
@@ -502,6 +504,7 @@ def _bytes(value: object) -> bytes:
 
 _HEADER: Final = frozenset({"bundle", "leaves", "made_at", "made_by", "origin", "payloads", "scope", "since", "tenant"})
 _SCOPES: Final = ("run", "since", "all", "receipt")
+_KEY: Final = frozenset({"endorsed", "vkey"})
 _CHECKPOINT: Final = frozenset({"consistency", "note"})
 _POLICY: Final = frozenset({"hash", "text"})
 _RUN: Final = frozenset({"after", "id", "previous"})
@@ -534,7 +537,6 @@ class _Chain:
     heads: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # place → leaf and head, not met yet
     gone: set[int] = field(default_factory=set)  # sealed places among the entries that are not here
     sealed: int = 0  # the last place that a leaf covers
-    leaf: int = -1  # the first leaf that covers the last sealed place
     finished: int = 0
 
 
@@ -567,7 +569,8 @@ class _Verification:
     """Takes a bundle line by line and keeps what has to be compared."""
 
     def __init__(self, keys: Sequence[Key], pins: Iterable[Checkpoint] | None, *, newer_pins: bool) -> None:
-        self.trusted = {(key.name, key.key_hash): key for key in keys}
+        self.given = {(key.name, key.key_hash): key for key in keys}
+        self.trusted = dict(self.given)  # and those that one of them endorsed, or one of these
         self.pins_given = pins is not None
         self.pins_read = pins or ()
         self.newer_pins = newer_pins  # whether a pin that is newer than the bundle counts against it
@@ -586,7 +589,7 @@ class _Verification:
         self.names: list[str] = []  # of the first chains
         self.slots = bytearray()  # hashes of the leaves that were seen, by index
         self.rotations: list[tuple[int, Key]] = []  # place in the tenant's own chain, and the key that signs from there
-        self.rotations_sealed: list[tuple[int, Key]] = []  # the leaf that covers it instead of its place
+        self.named_keys: list[Key] = []  # by sealed entries
         self.newest_leaf = -1  # the newest leaf that an entry here needs
         self.finished = self.payloads = self.payloads_missing = self.others = 0
         self.unsealed: list[str] = []
@@ -642,6 +645,8 @@ class _Verification:
         """Hold the lines to their order."""
         if stage < self.stage:
             raise ValueError("it stands behind what it has to stand before")
+        if self.stage <= _STAGES["checkpoint"] < stage:
+            self.check_signed()  # before gigabytes are read, or kept
         self.stage = stage
 
     def take_header(self, record: Mapping[str, Any]) -> None:
@@ -661,7 +666,7 @@ class _Verification:
             _number(header["since"])
         origin = header["origin"]
         if origin is not None:
-            for key in self.trusted.values():
+            for key in self.given.values():
                 if not _of_origin(key.name, _text(origin)):
                     raise Finding(
                         Outcome.UNUSABLE,
@@ -690,13 +695,23 @@ class _Verification:
                 raise Finding(Outcome.UNUSABLE, f"there are more than {PINS_MAX} pins")
 
     def take_key(self, value: object) -> None:
-        """A key the log has had, for people to compare. What makes one trusted is a rotation that is sealed."""
+        """A key the log has had, the oldest first. It is trusted once a trusted one has signed that it comes next."""
+        record = _fields(value, _KEY)
+        vkey = _text(record["vkey"])
         try:
-            read_key(_text(value))
+            key = read_key(vkey)
         except Finding as unreadable:
             raise ValueError(unreadable.what) from None
-        self.keys.add(_text(value))
+        self.keys.add(vkey)
         self.limit(self.keys, KEYS_MAX, "keys")
+        if record["endorsed"] is None or (key.name, key.key_hash) in self.trusted:
+            return
+        endorsed = bytes.fromhex(_text(record["endorsed"]))
+        said = f"{NEXT_KEY_TAG}\n{vkey}\n"
+        if _of_origin(key.name, str(self.header["origin"])) and any(
+            before.signed(said, endorsed) for before in self.trusted.values()
+        ):
+            self.trusted[key.name, key.key_hash] = key
 
     def take_checkpoint(self, value: object) -> None:
         """A signed tree head: the newest first, then older ones, each shown to be its beginning."""
@@ -738,8 +753,6 @@ class _Verification:
 
     def take_run(self, value: object) -> None:
         """A chain begins; the one before it is over."""
-        if self.chain is None:
-            self.check_signed()  # before gigabytes are read
         self.close_chain()
         record = _fields(value, _RUN)
         chain, after, previous = _uuid(record["id"]), _number(record["after"]), _hash(record["previous"])
@@ -788,7 +801,7 @@ class _Verification:
         else:
             chain.gone.add(seq)
         if seq == chain.seq:
-            chain.sealed, chain.leaf = seq, index
+            chain.sealed = seq
             self.newest_leaf = max(self.newest_leaf, index)
         self.limit(chain.heads, HEADS_MAX, "heads of one chain")
         self.limit(chain.gone, HEADS_MAX, "heads of one chain")
@@ -823,12 +836,12 @@ class _Verification:
                     f"{chain.name} up to entry {seq} is not what was sealed in leaf {index}: an entry was changed, and"
                     " the hashes after it were made anew"
                 )
-            chain.sealed, chain.leaf = seq, index
+            chain.sealed = seq
             self.newest_leaf = max(self.newest_leaf, index)
         if b'"run.finished"' in facts:
             self.check_finished(chain, facts)
         elif b'"key.rotated"' in facts:
-            self.note_rotation(chain, facts)
+            self.note_key(chain, facts)
         elif b'"entries.dropped"' in facts:
             self.note_retention(chain, facts)
         for named in _POLICY_NAMED.findall(body):
@@ -891,8 +904,7 @@ class _Verification:
                 after = f" after entry {chain.sealed}" if chain.sealed else ""
                 self.unsealed.append(f"{chain.name}{after}")
         self.finished += bool(chain.finished)
-        # A rotation counts once it is sealed; the first leaf that covers it is not needed, any later one will do.
-        self.rotations_sealed += [(chain.leaf, key) for seq, key in self.rotations if seq <= chain.sealed]
+        self.named_keys += [key for seq, key in self.rotations if seq <= chain.sealed]
         self.rotations = []
         self.retentions_sealed |= {seq: heads for seq, heads in self.retentions if seq <= chain.sealed}
         self.retentions = []
@@ -928,27 +940,26 @@ class _Verification:
 
     def check_finished(self, chain: _Chain, facts: bytes) -> None:
         """The entry that ends a run counts the entries."""
-        told = _object(facts)
-        if "run.finished" in (told.get("events") or ()):
-            if told.get("entries") != chain.seq:
-                raise self.tampered(
-                    f"entry {chain.seq} of {chain.name} ends the run and counts another number of entries"
-                )
-            chain.finished = chain.seq
+        told = _facts(facts, "run.finished")
+        if told is None:
+            return
+        if told.get("entries") != chain.seq:
+            raise self.tampered(f"entry {chain.seq} of {chain.name} ends the run and counts another number of entries")
+        chain.finished = chain.seq
 
-    def note_rotation(self, chain: _Chain, facts: bytes) -> None:
-        """Note which key signs from this entry on."""
-        told = _object(facts)
-        if chain.id != tenant_chain(self.tenant) or "key.rotated" not in (told.get("events") or ()):
+    def note_key(self, chain: _Chain, facts: bytes) -> None:
+        """Note a key that an entry names. It vouches for what was signed before it, and not for what comes after."""
+        told = _facts(facts, "key.rotated") if chain.id == tenant_chain(self.tenant) else None
+        if told is None:
             return
         name, public = _text(told.get("name")), _hash(told.get("public"))
         self.rotations.append((chain.seq, Key(name=name, key_hash=key_hash_of(name, public), public=public)))
-        self.limit(self.rotations, KEYS_MAX, "rotations")
+        self.limit(self.rotations, KEYS_MAX, "keys that entries name")
 
     def note_retention(self, chain: _Chain, facts: bytes) -> None:
         """Note what an entry says of heads that retention left."""
-        told = _object(facts)
-        if chain.id != tenant_chain(self.tenant) or "entries.dropped" not in (told.get("events") or ()):
+        told = _facts(facts, "entries.dropped") if chain.id == tenant_chain(self.tenant) else None
+        if told is None:
             return
         self.retentions.append((chain.seq, _hash(told.get("heads")).hex()))
         self.limit(self.retentions, POLICIES_MAX, "months that were dropped")
@@ -981,8 +992,18 @@ class _Verification:
             return
         if any(checkpoint.signed_by(key) for checkpoint in self.checkpoints for key in self.trusted.values()):
             return
-        given = ", ".join(f"{key.name}+{key.key_hash.hex()}" for key in self.trusted.values())
-        signers = {f"{name}+{key_hash.hex()}" for name, key_hash, _ in self.checkpoints[0].signatures}
+        given = ", ".join(f"{key.name}+{key.key_hash.hex()}" for key in self.given.values())
+        signed = [(name, key_hash) for name, key_hash, _ in self.checkpoints[0].signatures]
+        signers = {f"{name}+{key_hash.hex()}" for name, key_hash in signed}
+        origin = self.checkpoints[0].origin
+        if max(_number_of(name, origin) for name, _ in signed) < min(
+            _number_of(key.name, origin) for key in self.given.values()
+        ):
+            raise Finding(
+                Outcome.UNUSABLE,
+                f"the bundle is signed by {_shown(', '.join(sorted(signers)))}, which would be a key before the one"
+                f" that was given, {_shown(given)}: verify it by the key before, or export it again",
+            )
         raise self.tampered(
             f"no checkpoint of the bundle is signed by the key that was given, {_shown(given)}, but by"
             f" {_shown(', '.join(sorted(signers)))}: it is the wrong key, or somebody else made the bundle"
@@ -1044,33 +1065,27 @@ class _Verification:
         return linked
 
     def check_keys(self) -> None:
-        """Follow rotations from the keys that were given: one that is sealed under a trusted key names another one."""
-        trusted, more = dict(self.trusted), True
-        while more:
-            more = False
-            reach = max(
-                (c.size for c in self.checkpoints if any(c.signed_by(key) for key in trusted.values())), default=0
-            )
-            for leaf, key in self.rotations_sealed:
-                if leaf < reach and (key.name, key.key_hash) not in trusted:
-                    trusted[key.name, key.key_hash], more = key, True
+        """Say who signed: the newest checkpoint has to be by a trusted key, the others are its beginnings."""
         for checkpoint in self.checkpoints:
-            signed = [checkpoint.signed_by(key) for key in trusted.values()]
-            if False in signed:
-                raise self.tampered(f"the signature of the checkpoint of size {checkpoint.size} is not its key's")
-            if True not in signed:
-                if checkpoint is self.checkpoints[0]:
-                    raise self.tampered(
-                        "the newest checkpoint is signed by a key that nothing here links to the one that was given"
-                    )
-                self.not_proved.append(
-                    f"who signed the checkpoint of size {checkpoint.size}: nothing links its key to the one that was"
-                    " given; the newest one extends it"
+            if any(checkpoint.signed_by(key) for key in self.trusted.values()):
+                continue
+            if checkpoint is not self.checkpoints[0] and any(checkpoint.signed_by(key) for key in self.named_keys):
+                continue
+            if checkpoint is self.checkpoints[0]:
+                raise self.tampered(
+                    "the newest checkpoint is signed by a key that nothing here links to the one that was given:"
+                    " somebody else made it, or the key was put in place of one that was lost, and is to be given, too"
                 )
+            self.not_proved.append(
+                f"who signed the checkpoint of size {checkpoint.size}: nothing links its key to the one that was"
+                " given; the newest one extends it"
+            )
         if self.checkpoints:
             newest = self.checkpoints[0]
-            name, key_hash = next(at for at, key in trusted.items() if newest.signed_by(key))
-            linked = "" if (name, key_hash) in self.trusted else ", to which sealed rotations lead from the one given"
+            name, key_hash = next(at for at, key in self.trusted.items() if newest.signed_by(key))
+            linked = (
+                "" if (name, key_hash) in self.given else ", which the one that was given endorsed, or one after it"
+            )
             self.proved.append(
                 f"the checkpoint of size {newest.size} is signed by {_shown(name)}+{key_hash.hex()}{linked}"
             )
@@ -1145,7 +1160,8 @@ class _Verification:
         if self.payloads:
             self.proved.append(f"{_counted(self.payloads, 'payload')} fit what the entries commit to")
         if self.payloads_missing:
-            why = "they were erased" if self.header["payloads"] else "they were left out, or erased"
+            out = "" if self.header["payloads"] else "left out, "
+            why = f"they were {out}erased, or taken out by hand"
             missing = _counted(self.payloads_missing, "payload")
             self.not_proved.append(f"what {missing} said: {why}; their commitments are proved")
         if self.header["scope"] in ("run", "since"):
@@ -1211,14 +1227,21 @@ def _of_origin(name: str, origin: str) -> bool:
     return name == origin or name.startswith(f"{origin}/")
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def _number_of(name: str, origin: str) -> int:
+    """Which of an origin's keys has this name; 0 for none of them."""
+    behind = name.removeprefix(f"{origin}/")
+    return 1 if name == origin else int(behind) if re.fullmatch("[1-9][0-9]{0,8}", behind) else 0
+
+
+def _facts(text: bytes, event: str) -> dict[str, Any] | None:
+    """Return facts that tell of an event; None for those that only have its name in them."""
     try:
         value = json.loads(text)
     except RecursionError:
         raise ValueError("facts that are nested too deeply") from None
-    if type(value) is not dict:
-        raise ValueError("facts that are no object")
-    return value
+    if type(value) is not dict or type(value.get("events")) is not list:
+        raise ValueError("facts that are no object with events")
+    return value if event in value["events"] else None
 
 
 def _counted(number: int, noun: str) -> str:
@@ -1288,6 +1311,8 @@ def verify_file(path: str, *, keys: Sequence[str], pins: str | None = None, newe
         outcome, what = found.outcome, found.what
     except OSError as error:
         outcome, what = Outcome.UNUSABLE, f"{_shown(str(error.filename))} cannot be read: {error.strerror}"
+    except ValueError:  # a path that no system can have
+        outcome, what = Outcome.UNUSABLE, f"{_shown(path)} or {_shown(str(pins))} is no path of a file"
     return Report(outcome=outcome, found=(what,), proved=(), not_proved=(), chains=0, entries=0, lines=0)
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from langgraph_control.audit.seals.signers import ED25519, Signer, key_hash
 
-__all__ = ["Checkpoint", "NotACheckpointError", "SignedCheckpoint", "VerifierKey", "sign"]
+__all__ = ["Checkpoint", "NotACheckpointError", "SignedCheckpoint", "VerifierKey", "endorsement", "sign"]
 
 NOTE_BYTES_MAX: Final = 16_384
 SIGNATURES_MAX: Final = 16
@@ -93,6 +93,15 @@ class VerifierKey:
         """Return the key as people pass it on."""
         encoded = base64.b64encode(ED25519 + self.public).decode()
         return f"{self.name}+{key_hash(self.name, self.public).hex()}+{encoded}"
+
+
+def endorsement(key: VerifierKey) -> bytes:
+    """Return what a key signs to say which one comes after it. It reads like no checkpoint: the second line is no size.
+
+    Args:
+        key: the one that comes after it.
+    """
+    return f"langgraph-control/next-key/v1\n{key}\n".encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

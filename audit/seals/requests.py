@@ -30,7 +30,6 @@ __all__ = [
     "SigningKeys",
     "TreeNodes",
     "TreeRow",
-    "newest_note",
     "with_nodes",
 ]
 
@@ -50,7 +49,7 @@ class Added(StrEnum):
     """What came of handing in a checkpoint."""
 
     STORED = "stored"  # it is kept
-    KNOWN = "known"  # there is one of that size, which stays
+    KNOWN = "known"  # this login handed in one of that size, which stays
     WRONG = "wrong"  # it does not say what the tree says
     KEY = "key"  # it is not signed with the key that signs now
 
@@ -97,6 +96,7 @@ class SigningKeyRow:
         name: its name.
         public: the public key, 32 bytes.
         key_hash: what signatures name it by, 4 bytes.
+        endorsed: the signature of the key before over this one; None: it is the first, or that one was lost.
         since: when it was registered.
         until: when another took its place; None: it signs now.
     """
@@ -104,6 +104,7 @@ class SigningKeyRow:
     name: str
     public: bytes
     key_hash: bytes
+    endorsed: bytes | None
     since: datetime
     until: datetime | None
 
@@ -185,6 +186,7 @@ class RotateKey(FieldsAreParameters):
         name: the tree's origin for the first key; for the next ones a slash and their number behind it.
         public: the public key, 32 bytes.
         body: the entry's body, canonical bytes.
+        endorsed: the signature of the key before over this one; None: it is the first, or that one was lost.
     """
 
     statement: ClassVar[str] = "rotate_key"
@@ -192,6 +194,7 @@ class RotateKey(FieldsAreParameters):
     name: str
     public: bytes
     body: bytes
+    endorsed: bytes | None = None
 
     def read(self, rows: Rows) -> int:
         """Return the answer as a value."""
@@ -235,26 +238,19 @@ class Checkpoints(FieldsAreParameters):
 
     Args:
         from_size: at least of this size, the smallest first; None: the newest first.
-        limit: at most so many.
+        below: without ``from_size``, those that are smaller than this; None: all.
+        limit: so many; more where several are of the last one's size.
     """
 
     statement: ClassVar[str] = "checkpoints"
 
     from_size: int | None = None
+    below: int | None = None
     limit: int = 1
 
     def read(self, rows: Rows) -> tuple[CheckpointRow, ...]:
         """Return the answer as a value."""
         return tuple(CheckpointRow(**row) for row in rows)
-
-
-def newest_note(rows: Sequence[CheckpointRow]) -> str | None:
-    """Return the newest checkpoint as it is given away; None where nothing was signed yet.
-
-    Args:
-        rows: the newest first.
-    """
-    return rows[0].note if rows else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,6 @@ from typing import Final, Self
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.seals.checkpoints import (
     Checkpoint,
-    NotACheckpointError,
     SignedCheckpoint,
     VerifierKey,
     sign,
@@ -25,7 +24,7 @@ from langgraph_control.audit.seals.pins import Pin
 from langgraph_control.audit.seals.requests import (
     AddCheckpoint,
     Added,
-    Checkpoints,
+    FindTree,
     Seal,
     Sealing,
     SigningKeys,
@@ -33,6 +32,7 @@ from langgraph_control.audit.seals.requests import (
 )
 from langgraph_control.audit.seals.signers import Signer
 from langgraph_control.audit.seals.tree import consistency_proof, verify_consistency
+from langgraph_control.audit.seals.verified import verified_checkpoints
 from langgraph_control.errors import ControlError, SealRefused
 
 __all__ = ["EVERY_SECONDS", "LEAVES", "SealRound", "Sealer"]
@@ -91,6 +91,8 @@ class Sealer:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._last: Checkpoint | None = None
+        self._verified: str | None = None
+        self._passed_over = 0  # the size of the largest checkpoint of which it was said that nobody signed it
         self._pinned: dict[int, str] = {}
         self._said: dict[str, str] = {}
 
@@ -134,8 +136,23 @@ class Sealer:
         return SealRound(sealed=sealed, busy=busy, checkpoint=note, unpinned=() if note is None else self._pin(note))
 
     def _sign(self, tree: Checkpoint) -> None:
-        kept = self._store.call(Checkpoints())
-        if tree.size == 0 or (kept and kept[0].size >= tree.size) or not self._goes_on(tree):
+        """Sign a tree that goes on from what was signed before, by this sealer and by others.
+
+        Another sealer may have signed a larger one since this one grew: then there is nothing left to sign.
+        """
+        if self._last is not None:
+            self._check_goes_on(self._last, tree)
+        note = self._newest()
+        newest = None if note is None else SignedCheckpoint.parse(note).checkpoint
+        if newest is not None and newest.size > tree.size:
+            if self._store.call(FindTree()).size < newest.size:
+                raise _rewritten()
+            return
+        if newest is not None:
+            self._check_goes_on(newest, tree)
+        gone = self._last is not None and (newest is None or newest.size < self._last.size)
+        self._say("ledger", "a checkpoint that was signed here is not in it any more; the tree is" if gone else "")
+        if tree.size == (0 if newest is None else newest.size):
             return
         added = self._store.call(AddCheckpoint(size=tree.size, note=sign(tree, self._signers)))
         if added is Added.KEY:
@@ -147,21 +164,11 @@ class Sealer:
             )
         if added is Added.WRONG:
             raise _rewritten()
-        self._last = tree
+        if added is Added.STORED:  # else this login has handed in another note of that size, signed or not
+            self._last = tree
 
-    def _goes_on(self, tree: Checkpoint) -> bool:
-        """Return whether to sign a tree; one that does not begin with what was signed before is refused.
-
-        Another sealer may have signed a larger one since this one grew: then there is nothing left to sign.
-        """
-        last = self._last
-        if last is None:
-            note = self._newest()
-            last = None if note is None else SignedCheckpoint.parse(note).checkpoint
-            if last is not None and last.origin == tree.origin and last.size >= tree.size:
-                return False
-        if last is None:
-            return True
+    def _check_goes_on(self, last: Checkpoint, tree: Checkpoint) -> None:
+        """Refuse a tree that does not begin with one that was signed before."""
         if last.origin != tree.origin or last.size > tree.size:
             raise _rewritten()
         try:
@@ -170,19 +177,26 @@ class Sealer:
             raise _rewritten() from None
         if not verify_consistency(old_size=last.size, size=tree.size, old_root=last.root, root=tree.root, proof=proof):
             raise _rewritten()
-        return True
 
     def _newest(self) -> str | None:
         """Return the newest checkpoint that a key of this tree signed: whoever can store one can store rubbish."""
         own = VerifierKey(name=self._signers[0].name(), public=self._signers[0].public_key())
         keys = {own, *(row.verifier() for row in self._store.call(SigningKeys()))}
-        for row in self._store.call(Checkpoints(limit=10)):
-            try:
-                if SignedCheckpoint.parse(row.note).signed_by(keys):
-                    return row.note
-            except NotACheckpointError as error:
-                self._say("checkpoint", f"the checkpoint of size {row.size} is {error}; it is passed over")
-        return None
+        rubbish: list[tuple[int, str]] = []
+        row = next(
+            verified_checkpoints(
+                self._store.call, keys, known=self._verified, passed_over=lambda *told: rubbish.append(told)
+            ),
+            None,
+        )
+        new = [told for told in rubbish if told[0] > self._passed_over]
+        if new:
+            (size, why), more = new[0], len(new) - 1
+            others = f", and {more} smaller ones are like it; they are" if more else "; it is"
+            logger.warning("checkpoint: the one of size %d is %s%s passed over", size, why, others)
+            self._passed_over = size
+        self._verified = None if row is None else row.note
+        return self._verified
 
     def _pin(self, note: str) -> tuple[tuple[str, str], ...]:
         failed: list[tuple[str, str]] = []

@@ -330,7 +330,7 @@ SELECT * FROM control.tree_v1();
 
 -- name: rotate_key
 -- Make a key the one that signs.
-SELECT control.key_rotate_v1(%(name)s::text, %(public)s::bytea, %(body)s::bytea) AS seq;
+SELECT control.key_rotate_v1(%(name)s::text, %(public)s::bytea, %(body)s::bytea, %(endorsed)s::bytea) AS seq;
 
 -- name: signing_keys
 -- The keys, old ones too.
@@ -342,7 +342,7 @@ SELECT control.checkpoint_add_v1(%(size)s::bigint, %(note)s::text) AS answer;
 
 -- name: checkpoints
 -- Checkpoints from a size on, or the newest.
-SELECT * FROM control.checkpoints_v1(%(from_size)s::bigint, %(limit)s::integer);
+SELECT * FROM control.checkpoints_v1(%(from_size)s::bigint, %(limit)s::integer, %(below)s::bigint);
 
 -- name: leaves
 -- Leaves of one chain or of all.

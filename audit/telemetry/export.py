@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.seals.requests import Checkpoints, newest_note
+from langgraph_control.audit.seals.verified import NewestNote
 from langgraph_control.audit.telemetry.spans import spans
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.errors import ControlError
@@ -51,7 +51,7 @@ def export_runs(exporter: SpanExporter, connection: LedgerConnection, run_ids: I
         TrailUnavailable: the ledger cannot be read.
     """
     runs = sent = 0
-    checkpoint = newest_note(connection.ask(Checkpoints()))
+    checkpoint = NewestNote(connection.ask)()
     for run_id in run_ids:
         entries = (Entry.of(row) for row in connection.entries(run_id))
         count = export_spans(exporter, spans(run_id, entries, checkpoint=checkpoint))

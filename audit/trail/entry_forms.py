@@ -20,6 +20,7 @@ WHOLE: Final[Shape] = {"type": "integer"}
 COUNT: Final[Shape] = {"type": "integer", "minimum": 0}
 YES_NO: Final[Shape] = {"type": "boolean"}
 HEX32: Final[Shape] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+HEX64: Final[Shape] = {"type": "string", "pattern": "^[0-9a-f]{128}$"}
 ID: Final[Shape] = {"type": "string", "format": "uuid", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
 MOMENT: Final[Shape] = {"type": "integer", "description": "microseconds since 1970-01-01 UTC, by the database's clock"}
 WRITTEN: Final[Shape] = {"type": "string", "description": "ISO 8601 with a zone, by the client's clock"}
@@ -526,9 +527,10 @@ FORMS: Final[tuple[Form, ...]] = (
     ),
     Form(
         name="signing_key",
-        about="Checkpoints are signed with this key from now on. In the tenant's own chain.",
+        about="Checkpoints are signed with this key from now on; `endorsed` is the signature of the key before over it,"
+        " null for the first and for one in place of a lost one. In the tenant's own chain.",
         events=("key.rotated",),
-        facts={"name": TEXT, "public": HEX32, "before": or_null(TEXT)},
+        facts={"name": TEXT, "public": HEX32, "before": or_null(TEXT), "endorsed": or_null(HEX64)},
         body={"key": TEXT},
     ),
     Form(

@@ -190,7 +190,9 @@ def _ran(entry: Entry) -> tuple[str, Tone]:
     if "policy.loaded" in entry.events:
         return "a policy was published", Tone.PLAIN
     if "key.rotated" in entry.events:
-        return "a signing key was registered", Tone.PLAIN
+        lost = entry.fact("before") and not entry.fact("endorsed")
+        told = " in place of the one before, which did not sign it" if lost else ""
+        return f"a signing key was registered{told}", Tone.BAD if lost else Tone.PLAIN
     if "approval.granted" in entry.events:
         return f"{_tool(entry)}: approved: the votes are enough under a policy published now", Tone.GOOD
     return ", ".join(entry.events) or "an entry that cannot be read", Tone.PLAIN

@@ -25,7 +25,7 @@ from langgraph_control.audit.asking.notices import (
 )
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import approval_name
-from langgraph_control.audit.seals.requests import Checkpoints, newest_note
+from langgraph_control.audit.seals.verified import NewestNote
 from langgraph_control.errors import ControlError
 from langgraph_control.graphs.notices.sink import Sink, Told
 from langgraph_control.guards.retries import backoff_seconds
@@ -67,6 +67,7 @@ class Notifier:
         lease_extra_seconds: float = LEASE_EXTRA_SECONDS,
     ) -> None:
         self._store = store
+        self._newest_note = NewestNote(store.call)
         self._sinks = tuple(sinks)
         self._console = console
         self._poll_seconds = poll_seconds
@@ -130,7 +131,7 @@ class Notifier:
         if due.attempts > sink.attempts:
             told = Told(error="nobody who sent it came back to say so")
         else:
-            told = _send(sink, due, self._console, newest_note(self._store.call(Checkpoints())))
+            told = _send(sink, due, self._console, self._newest_note())
         state, wait_seconds = self._after(sink, due, told)
         settle = SettleNotice(
             sink=sink.name,

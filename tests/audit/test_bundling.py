@@ -4,13 +4,14 @@ import io
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
 import psycopg
 import pytest
 
+from langgraph_control.audit.asking.ledger import Request
 from langgraph_control.audit.asking.requests import FindTenantChain, NewestRuns
 from langgraph_control.audit.bundles import offline
 from langgraph_control.audit.bundles.bundling import chains_since, export_bundle, receipt
@@ -18,13 +19,16 @@ from langgraph_control.audit.bundles.offline import Outcome
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.keeping.erasure import Month, retain
 from langgraph_control.audit.people.approvals import Approvals
-from langgraph_control.audit.seals.rotation import rotate_key
+from langgraph_control.audit.seals.requests import Checkpoints
+from langgraph_control.audit.seals.rotation import replace_lost_key, rotate_key
 from langgraph_control.audit.whole_file import whole_file
 from langgraph_control.errors import ControlError
 from tests.support.bundles import rewritten
 from tests.support.postgres import Database
 from tests.support.sealing import SealedRecord
 from tests.support.trails import POLICY, TrailWriter
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -221,8 +225,70 @@ def test_a_new_key_is_linked_to_the_old_one(record: SealedRecord) -> None:
     rotate_key(record.database.admin, record.key)
     record.refund("ticket/3")
     record.seal()
-    for bundle in (record.bundle(), record.bundle(record.runs[2:])):
+    file = io.BytesIO()
+    with LedgerConnection(record.database.auditor) as auditor:
+        receipt(auditor.ask, file, record.runs[0], 3)
+    for bundle in (record.bundle(), record.bundle(record.runs[2:]), file.getvalue()):
         assert record.verified(bundle).outcome is Outcome.OK
+
+
+def test_what_a_key_in_place_of_a_lost_one_signed_takes_its_own(record: SealedRecord) -> None:
+    """The key before says nothing about it; with both, all is proved. A bundle of before takes the key of before."""
+    before = record.bundle()
+    record.key.unlink()
+    new = str(replace_lost_key(record.database.admin, record.key))
+    record.refund("ticket/3")
+    record.seal()
+    report = record.verified(record.bundle())
+    assert report.outcome is Outcome.TAMPERED
+    assert "put in place of one that was lost" in report.found[0]
+    old, record.vkey = record.vkey, new
+    assert record.verified(record.bundle()).outcome is Outcome.OK
+    report = record.verified(before)
+    assert report.outcome is Outcome.UNUSABLE
+    assert "verify it by the key before" in report.found[0]
+    record.vkey = old
+    assert record.verified(before, newer_pins=False).outcome is Outcome.OK
+
+
+def test_the_cost_of_an_export_does_not_grow_with_what_was_signed(record: SealedRecord) -> None:
+    """However many checkpoints there are, and however often the key was changed, an export reads a page of them."""
+    for number in range(20):
+        record.refund(f"ticket/more/{number}")
+        record.seal()
+        if number in (3, 9):
+            rotate_key(record.database.admin, record.key)
+    asked = list[object]()
+    file = io.BytesIO()
+    with LedgerConnection(record.database.auditor) as auditor:
+
+        def ask(request: Request[T]) -> T:
+            if request.statement == Checkpoints.statement:
+                asked.append(request)
+            return auditor.ask(request)
+
+        export_bundle(ask, file, record.runs[:1], scope="run")
+        export_bundle(ask, io.BytesIO(), record.runs[:1], scope="run")
+        receipt(ask, io.BytesIO(), record.runs[0], 3)
+    assert len(asked) == 4
+    assert record.verified(file.getvalue()).outcome is Outcome.OK
+
+
+def test_false_signatures_hide_none_that_is_right(record: SealedRecord) -> None:
+    """However many notes with false signatures are newer, a bundle is made of the newest that a key signed."""
+    newest = lines(record.bundle(), "checkpoint")[0]
+    with psycopg.connect(record.database.agent, autocommit=True) as agent:
+        for number in range(18):
+            with TrailWriter(record.database) as trail:
+                trail.open(f"ticket/more/{number}")
+            origin, size, root = agent.execute(
+                "SELECT origin, size, encode(root, 'base64') FROM control.seal_v1(1000)"
+            ).fetchall()[0]
+            signed = newest["note"].partition("\n\n")[2]
+            note = f"{origin}\n{size}\n{root}\n\n{signed}"
+            assert agent.execute("SELECT control.checkpoint_add_v1(%s, %s)", (size, note)).fetchall() == [("stored",)]
+    bundle = record.bundle(sealed_only=True)
+    assert lines(bundle, "checkpoint")[0] == newest
 
 
 # --- Receipts ---

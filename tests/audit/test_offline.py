@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from langgraph_control.audit.bundles import offline
 from langgraph_control.audit.bundles.offline import Outcome
 from langgraph_control.audit.seals import tree
+from langgraph_control.audit.seals.checkpoints import VerifierKey, endorsement
 from tests.support.bundles import ORIGIN, POLICY, Log, SigningKey, rewritten, verified
 
 VERIFIER = Path(offline.__file__)
@@ -162,7 +163,7 @@ def test_an_erased_payload_breaks_no_proof() -> None:
     log.chains[FIRST][1] = replace(log.chains[FIRST][1], payload=None, salt=None)
     report = verified(log.bundle(payloads=True), log.key.vkey, list(log.notes.values()))
     assert report.outcome is Outcome.OK
-    assert any("what 1 payload said: they were erased" in what for what in report.not_proved)
+    assert any("what 1 payload said: they were erased, or taken out by hand" in what for what in report.not_proved)
 
 
 def test_bytes_that_are_no_text_survive() -> None:
@@ -206,8 +207,7 @@ def rotated_log() -> tuple[Log, str, str]:
     log.seal()
     facts = {"events": ["key.rotated"], "name": new.name, "public": new.public.hex(), "before": old.name}
     log.append(own, facts=facts)
-    log.seal()  # the old key's last checkpoint says which one is next
-    log.key = new
+    log.rotate(new)
     log.run(SECOND)
     log.seal()
     return log, old.vkey, new.vkey
@@ -222,11 +222,41 @@ def test_rotations_link_old_keys_and_new(given_key: int) -> None:
     assert not any("who signed" in what for what in report.not_proved)
 
 
-def test_a_rotation_that_is_not_there_links_nothing() -> None:
-    """Without the tenant's own chain the old key says nothing about what the new one signed."""
+def test_one_run_and_a_receipt_bring_what_links_the_keys() -> None:
+    """The old key is enough for what the new one signed, whatever was exported, however often it was changed."""
+    log, old, _ = rotated_log()
+    third = SigningKey(name=f"{ORIGIN}/3")
+    log.rotate(third)
+    log.run(THIRD)
+    log.seal()
+    pins = list(log.notes.values())
+    for bundle in (log.bundle([THIRD], scope="run"), log.bundle([THIRD], scope="receipt", leaves=False, after=2)):
+        report = verified(bundle, old, pins)
+        assert report.outcome is Outcome.OK
+        assert any("/3+" in what and "the one that was given endorsed" in what for what in report.proved)
+        assert verified(bundle, third.vkey, pins).outcome is Outcome.OK
+
+
+@pytest.mark.parametrize("by", ["nobody", "another", "itself", "a checkpoint", "no hex"])
+def test_an_endorsement_that_is_none_links_nothing(by: str) -> None:
+    """Without the old key's own signature over the new one, it says nothing about what the new one signed."""
     log, old, new = rotated_log()
-    bundle = log.bundle([SECOND], scope="run")
+
+    def forge(records: Records) -> None:
+        key = next(one["key"] for one in records if "key" in one and one["key"]["vkey"] == new)
+        said = endorsement(VerifierKey.parse(new))
+        key["endorsed"] = {
+            "nobody": None,
+            "another": SigningKey().private.sign(said).hex(),
+            "itself": log.key.private.sign(said).hex(),
+            "a checkpoint": offline.read_checkpoint(log.notes[2]).signatures[0][2].hex(),
+            "no hex": "x",
+        }[by]
+
+    bundle = rewritten(log.bundle([SECOND], scope="run"), forge)
     assert verified(bundle, old, list(log.notes.values())).outcome is Outcome.TAMPERED
+    if by == "no hex":
+        return
     report = verified(bundle, new, list(log.notes.values()))
     assert report.outcome is Outcome.OK
     assert any("who signed" in what for what in report.not_proved)
@@ -258,6 +288,19 @@ def test_a_wrong_key_proves_nothing() -> None:
 def test_a_key_that_was_mistyped_is_refused(spoil: Callable[[str], str]) -> None:
     """A key whose own hash does not fit it, or that is none, is named as that."""
     assert verified(BUNDLE, spoil(LOG.key.vkey)).outcome is Outcome.UNUSABLE
+
+
+def test_a_bundle_of_before_a_rotation_needs_the_key_before() -> None:
+    """The new key says nothing about what was signed before it, and which key does is said."""
+    log, old, new = rotated_log()
+    before = Log(key=LOG.key)
+    before.run(FIRST)
+    before.seal()
+    before.key = SigningKey(name=f"{ORIGIN}/2")
+    report = verified(BUNDLE, before.key.vkey, PINS)
+    assert report.outcome is Outcome.UNUSABLE
+    assert "verify it by the key before, or export it again" in report.found[0]
+    assert {old, new} == set(log.keys)
 
 
 # --- Tampering with the bundle itself; the last line always made to fit ---
@@ -586,6 +629,58 @@ def test_a_line_of_gigabytes_is_not_read(begin: bytes) -> None:
 def offline_lines(raw: io.RawIOBase) -> Iterator[bytes]:
     """The lines of a raw file."""
     return offline.lines_of(io.BufferedReader(raw))
+
+
+def test_a_line_that_is_just_too_deep_is_found() -> None:
+    """Nesting that can be read and not be written again is damage, at whatever depth that is."""
+    head = BUNDLE.splitlines(keepends=True)[0]
+    for depth in range(sys.getrecursionlimit() - 120, sys.getrecursionlimit() + 20):
+        nested = b"[" * depth + b"]" * depth
+        entry = b'{"entry":{"body":%b,"commitment":null,"facts":"","hash":"","payload":null,"salt":null,"seq":1}}\n'
+        for line in (b'{"policy":%b}\n' % nested, entry % nested):
+            assert pinned(head + line).outcome is Outcome.TAMPERED
+
+
+@pytest.mark.parametrize("event", ["run.finished", "entries.dropped", "key.rotated"])
+@pytest.mark.parametrize("events", [5, None, "run", {"run.finished": 1}, True])
+def test_facts_that_are_none_are_found(event: str, events: object) -> None:
+    """Facts in which events are no list are damage, not an error of the verifier."""
+    log = Log()
+    chain = offline.tenant_chain(log.tenant)
+    log.append(chain, facts={"events": events, "x": event})
+    log.seal()
+    assert verified(log.bundle(), log.key.vkey).outcome is Outcome.TAMPERED
+
+
+@pytest.mark.parametrize("path", ["\0", "x" * 5000, "/", "\ud800"])
+def test_a_path_that_cannot_be_read_is_said(path: str, tmp_path: Path) -> None:
+    """What is no path of a file, of a bundle, of pins or of a key, is a finding like any other."""
+    bundle = tmp_path / "bundle"
+    bundle.write_bytes(BUNDLE)
+    assert offline.verify_file(path, keys=[LOG.key.vkey]).outcome is Outcome.UNUSABLE
+    assert offline.verify_file(str(bundle), keys=[LOG.key.vkey], pins=path).outcome is Outcome.UNUSABLE
+    assert offline.verify_file(str(bundle), keys=[path]).outcome is Outcome.UNUSABLE
+
+
+@pytest.mark.parametrize("kind", ["leaf", "dropped"])
+def test_nothing_is_kept_for_a_tree_that_nobody_signed(kind: str) -> None:
+    """A checkpoint of any size without a right signature has no memory taken for its leaves."""
+    key = SigningKey()
+    size = offline.LEAVES_MAX
+
+    def forge(records: Records) -> None:
+        del records[1:]
+        records.append({"checkpoint": {"consistency": [], "note": key.note(size, bytes(32))}})
+        leaf = {"leaf": [size - 1, str(FIRST), 1, "00" * 32]}
+        records += {"leaf": [leaf], "dropped": [{"dropped": [1, str(FIRST), 1, "00" * 32]}, leaf]}[kind]
+
+    tracemalloc.start()
+    report = pinned(rewritten(BUNDLE, forge))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert report.outcome is Outcome.TAMPERED
+    assert "no checkpoint of the bundle is signed" in report.found[0]
+    assert peak < 10_000_000
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])

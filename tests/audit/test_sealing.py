@@ -13,7 +13,9 @@ import pytest
 from psycopg import errors
 
 from langgraph_control.audit.asking.ledger import Request
+from langgraph_control.audit.asking.requests import FindTenantChain
 from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.seals import rotation
 from langgraph_control.audit.seals.checkpoints import Checkpoint, SignedCheckpoint, sign
 from langgraph_control.audit.seals.pins import FilePin, pinned_notes
 from langgraph_control.audit.seals.requests import (
@@ -29,10 +31,13 @@ from langgraph_control.audit.seals.requests import (
     SigningKeys,
     TreeNodes,
 )
-from langgraph_control.audit.seals.rotation import create_key, rotate_key
-from langgraph_control.audit.seals.sealing import Sealer
+from langgraph_control.audit.seals.rotation import create_key, replace_lost_key, rotate_key
+from langgraph_control.audit.seals.sealing import Sealer, SealRound
 from langgraph_control.audit.seals.signers import FileSigner
 from langgraph_control.audit.seals.tree import CompactRange, leaf_data, leaf_hash
+from langgraph_control.audit.seals.verified import NewestNote
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.errors import ControlError, SealRefused
 from tests.audit.test_checkpoints import OTHER
 from tests.support.postgres import Database
@@ -474,21 +479,59 @@ def test_a_wrong_checkpoint_is_not_kept(ground: Ground, trail: TrailWriter) -> N
 def test_a_checkpoint_with_a_false_signature_is_passed_over(ground: Ground, trail: TrailWriter) -> None:
     """What is handed in under the key's name without the key is neither pinned nor taken for ours; sealing goes on."""
     trail.open("ticket/1")
+    false_signature(ground)
+    same_login = Sealer(ground.database.agent, FileSigner(ground.key), [ground.pin])
+    assert same_login.once().checkpoint is None
+    assert ground.pinned() == ()
+    trail.open("ticket/2")
+    assert same_login.once().checkpoint is not None
+    same_login.close()
+    assert [SignedCheckpoint.parse(one).checkpoint.size for one in ground.pinned()] == [3]
+
+
+def false_signature(ground: Ground) -> None:
+    """Hand in a checkpoint of the tree as it stands, on the agent's login, with a signature that is none."""
     with LedgerConnection(ground.database.agent) as agent:
         agent.ask(Seal(limit=10))
         tree = agent.ask(FindTree())
-        signer = FileSigner(ground.key)
-        note = sign(Checkpoint(origin=tree.origin, size=tree.size, root=tree.root), [signer])
+        note = sign(Checkpoint(origin=tree.origin, size=tree.size, root=tree.root), [FileSigner(ground.key)])
         head, _, signature = note.rpartition(" ")
         false = f"{head} {signature[:20]}{'A' * 60}{signature[80:]}"
         assert agent.ask(AddCheckpoint(size=tree.size, note=false)) is Added.STORED
-    sealer = ground.sealer()
-    assert sealer.once().checkpoint is None
-    assert ground.pinned() == ()
-    trail.open("ticket/2")
-    assert sealer.once().checkpoint is not None
+
+
+def test_false_signatures_switch_nothing_off(
+    ground: Ground, trail: TrailWriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many sizes an agent's login takes, a sealer on another one signs them, and messages carry what is signed.
+
+    It is logged once for each, and not with each round.
+    """
+    trail.open("ticket/0")
+    ground.seal()
+    (first,) = ground.pinned()
+    with LedgerConnection(ground.database.auditor) as auditor:
+        newest = NewestNote(auditor.ask)
+        assert newest() == first
+        for number in range(1, 21):
+            trail.open(f"ticket/{number}")
+            false_signature(ground)
+            assert newest() == first
+        assert NewestNote(auditor.ask)() == first
+        same_login, sealer = Sealer(ground.database.agent, FileSigner(ground.key)), ground.sealer()
+        caplog.clear()
+        assert [same_login.once().checkpoint for _ in range(3)] == [first] * 3
+        assert len(caplog.records) == 1
+        assert "of size 22" in caplog.text
+        assert "19 smaller ones" in caplog.text
+        assert sealer.once().checkpoint == newest() == ground.pinned()[-1] != first
+        trail.open("ticket/more")
+        false_signature(ground)
+        caplog.clear()
+        assert same_login.once().checkpoint == newest()
+        assert len(caplog.records) == 1
+    same_login.close()
     sealer.close()
-    assert [SignedCheckpoint.parse(one).checkpoint.size for one in ground.pinned()] == [3]
 
 
 def test_a_tree_that_was_rewritten_is_not_signed(ground: Ground, trail: TrailWriter) -> None:
@@ -510,6 +553,35 @@ def test_a_tree_that_was_rewritten_is_not_signed(ground: Ground, trail: TrailWri
     sealer.close()
     assert refused.value.code == "tree_rewritten"
     assert len(ground.pinned()) == 1
+
+
+@pytest.mark.parametrize("taken_out", [1, 2], ids=["one", "all that it signed"])
+@pytest.mark.parametrize("more", [False, True], ids=["cut", "cut and grown again"])
+def test_a_tree_that_was_cut_is_not_signed(ground: Ground, trail: TrailWriter, taken_out: int, *, more: bool) -> None:
+    """Where the newest leaves were cut off and the checkpoints left, sealers that run and those that begin refuse."""
+    trail.open("ticket/1")
+    sealer = ground.sealer()
+    sealer.once()
+    for number in range(taken_out):
+        trail.open(f"ticket/more/{number}")
+    sealer.once()
+    with psycopg.connect(ground.database.admin, autocommit=True) as owner:
+        owner.execute("SET session_replication_role = replica")
+        owner.execute(
+            "DELETE FROM control.run_state USING control.leaf l WHERE l.run_id = run_state.run_id AND index > 1"
+        )
+        owner.execute("DELETE FROM control.leaf WHERE index > 1")
+        owner.execute("DELETE FROM control.tree_node")
+        owner.execute("SELECT control.grow('default', 0, 2)")
+        owner.execute("UPDATE control.tree SET size = 2")
+    if more:
+        trail.open("ticket/instead")
+    for one in (sealer, ground.sealer()):
+        for _ in range(2):
+            with pytest.raises(SealRefused) as refused:
+                one.once()
+            assert refused.value.code == "tree_rewritten"
+        one.close()
 
 
 # --- Keys ---
@@ -556,7 +628,28 @@ def test_the_old_key_signs_no_more(ground: Ground, trail: TrailWriter) -> None:
         rotate_key(ground.database.admin, copy)
 
 
-@pytest.mark.parametrize("step", ["link", "ask", "once", "replace"])
+def test_a_rotation_waits_for_its_turn(ground: Ground, trail: TrailWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another holds the tree, the files stay as they are; then one checkpoint is signed by both keys."""
+    trail.open()
+    ground.seal()
+    old = ground.key.read_bytes()
+    monkeypatch.setattr(rotation, "PAUSE_SECONDS", 0.01)
+    with psycopg.connect(ground.database.admin) as holder:
+        holder.execute("SELECT 1 FROM control.tree FOR UPDATE")
+        with monkeypatch.context() as hasty:
+            hasty.setattr(rotation, "BUSY_SECONDS", 0.0)
+            with pytest.raises(SealRefused) as refused:
+                rotate_key(ground.database.admin, ground.key)
+        assert refused.value.code == "key_not_signed"
+        assert ground.key.read_bytes() == old
+    done = rotate_key(ground.database.admin, ground.key)
+    with LedgerConnection(ground.database.auditor) as auditor:
+        keys = [row.verifier() for row in auditor.ask(SigningKeys())]
+    assert len(keys) == 2
+    assert len(SignedCheckpoint.parse(done.checkpoint).signed_by(keys)) == 2
+
+
+@pytest.mark.parametrize("step", ["link", "ask", "once", "kept", "replace"])
 def test_a_rotation_that_was_broken_off_goes_on(ground: Ground, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Broken off after the new file, before it is registered, before it has signed or taken its place: it goes on."""
 
@@ -570,6 +663,7 @@ def test_a_rotation_that_was_broken_off_goes_on(ground: Ground, monkeypatch: pyt
         "link": (os, "fsync"),
         "ask": (RotateKey, "parameters"),
         "once": (Sealer, "once"),
+        "kept": (rotation, "_take_place"),
         "replace": (Path, "replace"),
     }
     with monkeypatch.context() as broken:
@@ -585,6 +679,77 @@ def test_a_rotation_that_was_broken_off_goes_on(ground: Ground, monkeypatch: pyt
     assert FileSigner(ground.key).public_key() == done.key.public == keys[1].public
     assert len(note.signed_by([key.verifier() for key in keys])) == 2
     assert sorted(path.name for path in ground.folder.iterdir()) == sorted([ground.key.name, done.kept.name])
+
+
+def test_a_rotation_that_was_done_twice_says_so(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken off behind its last step, it has happened; repeated, it is a second one, and names the key before."""
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(rotation, "sync_folder", crash)
+        with pytest.raises(KeyboardInterrupt):
+            rotate_key(ground.database.admin, ground.key)
+    first = FileSigner(ground.key)
+    done = rotate_key(ground.database.admin, ground.key)
+    with LedgerConnection(ground.database.auditor) as auditor:
+        keys = auditor.ask(SigningKeys())
+    assert [key.verifier() for key in keys[1:]] == [done.before, done.key]
+    assert (done.before.public, done.before_since) == (first.public_key(), keys[1].since)
+    assert {FileSigner(path).name() for path in ground.folder.iterdir()} == {key.name for key in keys}
+
+
+def test_two_rotations_at_once_are_one(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command, run beside itself, is refused; one new key is in the file, and the old one under its hash."""
+    old, once, inner = FileSigner(ground.key), Sealer.once, list[rotation.Rotated]()
+
+    def overtaken(sealer: Sealer) -> SealRound:
+        if not inner:
+            monkeypatch.setattr(Sealer, "once", once)
+            inner.append(rotate_key(ground.database.admin, ground.key))
+        return once(sealer)
+
+    monkeypatch.setattr(Sealer, "once", overtaken)
+    with pytest.raises(SealRefused):
+        rotate_key(ground.database.admin, ground.key)
+    (done,) = inner
+    assert FileSigner(done.kept).public_key() == old.public_key()
+    assert FileSigner(ground.key).public_key() == done.key.public
+
+
+def test_a_lost_key_is_replaced_on_record(ground: Ground, trail: TrailWriter) -> None:
+    """Where the key file is gone for good, another key signs; the entry says that the one before did not endorse it."""
+    trail.open("ticket/1")
+    ground.seal()
+    ground.key.unlink()
+    with pytest.raises(SealRefused):
+        create_key(ground.database.admin, ground.key)
+    key = replace_lost_key(ground.database.admin, ground.key)
+    assert replace_lost_key(ground.database.admin, ground.key) == key
+    trail.open("ticket/2")
+    assert ground.seal() == 2
+    with LedgerConnection(ground.database.auditor) as auditor:
+        first, second = auditor.ask(SigningKeys())
+        own = auditor.ask(FindTenantChain()).run_id
+        *_, entry = [Entry.of(row) for row in auditor.entries(own)]
+    assert (second.verifier(), first.endorsed, second.endorsed) == (key, None, None)
+    assert (entry.fact("before"), entry.fact("endorsed")) == (first.name, None)
+    assert "did not sign it" in sentence(entry)[0]
+
+
+def test_a_rotation_that_a_restore_took_back_is_made_again(ground: Ground) -> None:
+    """After a restore from before a rotation the kept file endorses the same key again; without it, it is lost."""
+    key = FileSigner(ground.key)
+    FileSigner.create(ground.folder / "lost", name=f"{key.name()}/2")
+    restored = replace_lost_key(ground.database.admin, ground.folder / "lost")
+    assert restored.public == FileSigner(ground.folder / "lost").public_key()
+    FileSigner.create(ground.folder / "lost.next", name=f"{key.name()}/3")
+    done = rotate_key(ground.database.admin, ground.folder / "lost")
+    assert done.key.public == FileSigner(ground.folder / "lost").public_key()
+    with pytest.raises(SealRefused) as refused:
+        replace_lost_key(ground.database.admin, ground.key)
+    assert refused.value.code == "key_not_current"
 
 
 def test_the_first_key(database: Database, tmp_path: Path) -> None:

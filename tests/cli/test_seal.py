@@ -52,6 +52,16 @@ def test_rotating(command: Command, database: Database, key: Path) -> None:
     assert command("keys", "show", "--dsn", database.auditor).stdout.strip() == second
 
 
+def test_a_lost_key(command: Command, database: Database, key: Path) -> None:
+    """Where the key file is gone for good, `keys create --in-place-of-lost` has another one sign."""
+    assert "key_none" in command("keys", "create", "--in-place-of-lost", "--dsn", database.admin).stderr
+    first = command("keys", "create", "--dsn", database.admin).stdout
+    key.unlink()
+    assert "key_exists" in command("keys", "create", "--dsn", database.admin).stderr
+    second = command("keys", "create", "--in-place-of-lost", "--dsn", database.admin).stdout
+    assert command("keys", "show", "--dsn", database.auditor).stdout == second != first
+
+
 def test_what_is_refused(command: Command, database: Database, key: Path) -> None:
     """No key, a key others can read, a pin or pause that is none, and the wrong login: each ends with its code."""
     assert "Code:  key_missing" in command("seal", "--once", "--dsn", database.auditor).stderr

@@ -77,6 +77,7 @@ def test_its_table_of_lines_is_the_formats() -> None:
     assert set(rows) == {"bundle", *offline._STAGES}
     scopes = {*offline._SCOPES} - {"since"}  # which is a field, too
     assert rows["bundle"] - scopes == offline._HEADER - {"bundle"}
+    assert rows["key"] == offline._KEY
     assert rows["checkpoint"] == offline._CHECKPOINT
     assert rows["run"] == offline._RUN
     assert rows["head"] == offline._HEAD

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from langgraph_control.audit.asking.rows import EntryRow
 from langgraph_control.audit.bundles import offline
 from langgraph_control.audit.bundles.bundle import BundleWriter, Scope
+from langgraph_control.audit.seals.checkpoints import VerifierKey, endorsement
 from langgraph_control.audit.seals.tree import consistency_proof, inclusion_proof, leaf_data, leaf_hash, node_hash
 from langgraph_control.audit.trail.chain import ZERO, commitment_to, entry_hash
 
@@ -65,7 +66,7 @@ class Log:
     leaves: list[tuple[UUID, int, bytes]] = field(default_factory=list)
     key: SigningKey = field(default_factory=SigningKey)
     notes: dict[int, str] = field(default_factory=dict)
-    keys: list[str] = field(default_factory=list)
+    keys: dict[str, bytes | None] = field(default_factory=dict)
 
     def append(
         self, chain: UUID, *, facts: Mapping[str, object], body: bytes = b"{}", payload: bytes | None = None
@@ -114,9 +115,13 @@ class Log:
                 self.leaves.append((chain, len(rows), rows[-1].hash))
         size = len(self.leaves)
         self.notes[size] = self.key.note(size, self.node_over(0, size))
-        if self.key.vkey not in self.keys:
-            self.keys.append(self.key.vkey)
+        self.keys.setdefault(self.key.vkey, None)
         return self.notes[size]
+
+    def rotate(self, following: SigningKey) -> None:
+        """Have another key sign from now on, which the one before endorses."""
+        self.keys[following.vkey] = self.key.private.sign(endorsement(VerifierKey.parse(following.vkey)))
+        self.key = following
 
     def node(self, level: int, index: int) -> bytes:
         """Return a complete subtree's hash."""
@@ -154,8 +159,8 @@ class Log:
             made_at=1_700_000_000_000_000,
             made_by="0.1.0",
         )
-        for vkey in self.keys:
-            writer.key(vkey)
+        for vkey, endorsed in self.keys.items():
+            writer.key(vkey, endorsed=endorsed)
         sizes = sorted(self.notes, reverse=True)
         for size in sizes:
             proof = consistency_proof(size, sizes[0], self.node) if size != sizes[0] else []

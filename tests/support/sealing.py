@@ -68,10 +68,11 @@ class SealedRecord:
             )
         return file.getvalue()
 
-    def verified(self, bundle: bytes, *, pinned: bool = True) -> offline.Report:
+    def verified(self, bundle: bytes, *, pinned: bool = True, newer_pins: bool = True) -> offline.Report:
         """Verify a bundle as somebody far from the database does."""
         pins = None
         if pinned:
             with self.pins.open("rb") as file:
                 pins = list(offline.read_pins(file))
-        return offline.verify(offline.lines_of(io.BytesIO(bundle)), keys=[offline.read_key(self.vkey)], pins=pins)
+        lines, keys = offline.lines_of(io.BytesIO(bundle)), [offline.read_key(self.vkey)]
+        return offline.verify(lines, keys=keys, pins=pins, newer_pins=newer_pins)

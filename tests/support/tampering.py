@@ -11,8 +11,11 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
 import psycopg
 
+from langgraph_control.audit.seals.checkpoints import VerifierKey, endorsement
+from langgraph_control.audit.seals.sealing import Sealer
 from langgraph_control.audit.seals.signers import FileSigner, key_hash
 from langgraph_control.audit.seals.tree import CompactRange, leaf_data, leaf_hash
 from langgraph_control.audit.trail.chain import ZERO, entry_hash
@@ -62,8 +65,8 @@ class Hand:
             "UPDATE control.leaf l SET head = e.hash FROM control.entry e WHERE e.run_id = l.run_id AND e.seq = l.seq"
         )
 
-    def tree_anew(self, *, sign: bool) -> None:
-        """Make the tree anew from its leaves, and its checkpoints with the stolen key or with their old signatures."""
+    def tree_anew(self, signer: FileSigner | None) -> None:
+        """Make the tree anew from its leaves, and its checkpoints with a key at hand or with their old signatures."""
         self.sql("DELETE FROM control.tree_node WHERE tenant = %s", TENANT)
         leaves = self.sql("SELECT run_id, seq, head FROM control.leaf WHERE tenant = %s ORDER BY index", TENANT)
         self.sql("SELECT control.grow(%s, 0, %s)", TENANT, len(leaves))
@@ -72,22 +75,21 @@ class Hand:
         for run, seq, head in leaves:
             grown = grown.append(leaf_hash(leaf_data(tenant=TENANT, run_id=run, seq=seq, head=head)))
             roots[grown.size] = grown.root()
-        signer = FileSigner(self.record.key)
         for size, note in self.sql("SELECT size, note FROM control.checkpoint WHERE tenant = %s", TENANT):
             if size not in roots:
                 self.sql("DELETE FROM control.checkpoint WHERE tenant = %s AND size = %s", TENANT, size)
                 continue
             origin = note.partition("\n")[0]
             text = f"{origin}\n{size}\n{base64.b64encode(roots[size]).decode()}\n"
-            signature = base64.b64encode(
-                key_hash(signer.name(), signer.public_key()) + signer.sign(text.encode())
-            ).decode()
-            signed = f"{text}\n\u2014 {signer.name()} {signature}\n"
-            old = note.partition("\n\n")[2]
+            signed = note.partition("\n\n")[2]
+            if signer is not None:
+                both = key_hash(signer.name(), signer.public_key()) + signer.sign(text.encode())
+                own = f"\u2014 {signer.name()} {base64.b64encode(both).decode()}\n"
+                signed = own if not note.startswith(text) or own in signed else signed + own
             self.sql(
                 "UPDATE control.checkpoint SET root = %s, note = %s WHERE tenant = %s AND size = %s",
                 roots[size],
-                signed if sign else f"{text}\n{old}",
+                f"{text}\n{signed}",
                 TENANT,
                 size,
             )
@@ -172,7 +174,7 @@ def fork_tree(hand: Hand) -> None:
     """Change an entry, and make hashes and tree anew; the checkpoints say so, with the signatures they had."""
     edit_with_rehash(hand)
     hand.heads_anew()
-    hand.tree_anew(sign=False)
+    hand.tree_anew(None)
 
 
 def cut_tail_with_checkpoint(hand: Hand) -> None:
@@ -190,7 +192,48 @@ def rewrite_with_stolen_key(hand: Hand) -> None:
     """Change an entry, and make everything anew, signed with the stolen key."""
     edit_with_rehash(hand)
     hand.heads_anew()
-    hand.tree_anew(sign=True)
+    hand.tree_anew(FileSigner(hand.record.key))
+
+
+def register_own_key(hand: Hand) -> None:
+    """Forge the entry of a rotation to a key at hand, have the sealer seal it, and rewrite with it what comes after.
+
+    What the sealer signed is signed with it, too: as who only looks for checkpoints of both keys would want it.
+    """
+    ((origin,),) = hand.sql("SELECT origin FROM control.tree WHERE tenant = %s", TENANT)
+    own = FileSigner.create(hand.record.folder / "own.key", name=f"{origin}/2")
+    key = VerifierKey(name=own.name(), public=own.public_key())
+    endorsed = own.sign(endorsement(key))
+    hand.sql(
+        "SELECT control.append(%s, control.tenant_chain_id(%s), control.clock(), ARRAY['key.rotated'],"
+        " jsonb_build_object('name', %s::text, 'public', %s::text, 'before', %s::text, 'endorsed', %s::text),"
+        " convert_to(%s, 'UTF8'), NULL)",
+        TENANT,
+        TENANT,
+        own.name(),
+        own.public_key().hex(),
+        origin,
+        endorsed.hex(),
+        orjson.dumps({"key": str(key)}).decode(),
+    )
+    hand.record.seal()
+    hand.sql("UPDATE control.signing_key SET until = now() WHERE tenant = %s", TENANT)
+    hand.sql(
+        "INSERT INTO control.signing_key (tenant, name, public, key_hash, endorsed, since)"
+        " VALUES (%s, %s, %s, %s, %s, now())",
+        TENANT,
+        own.name(),
+        own.public_key(),
+        key_hash(own.name(), own.public_key()),
+        endorsed,
+    )
+    late = hand.record.refund("ticket/late")
+    hand.sql("UPDATE control.entry SET body = '{}' WHERE run_id = %s AND seq = 3", late)
+    hand.rehash(late)
+    sealer = Sealer(hand.record.database.auditor, own)
+    sealer.once()
+    sealer.close()
+    hand.tree_anew(own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +271,9 @@ ATTACKS: Final[Mapping[str, Attack]] = MappingProxyType(
         "replace a run": Attack(replace_run, pin=False, found="{run} up to entry 9 is not what was sealed"),
         "delete a run": Attack(delete_run, pin=False, found="is missing: what was sealed was deleted"),
         "fork the tree": Attack(fork_tree, pin=False, found="no checkpoint was signed"),
+        "rewrite the newest with a key of one's own": Attack(
+            register_own_key, pin=False, found="signed by a key that nothing here links to the one that was given"
+        ),
         "cut the tail of the log, with its checkpoint": Attack(
             cut_tail_with_checkpoint, pin=True, found="the end of the log was cut off together with its checkpoints"
         ),

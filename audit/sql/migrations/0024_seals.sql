@@ -44,19 +44,22 @@ CREATE TABLE control.signing_key (
     name text NOT NULL,
     public bytea NOT NULL CHECK (length(public) = 32),
     key_hash bytea NOT NULL CHECK (length(key_hash) = 4),
+    endorsed bytea CHECK (length(endorsed) = 64), -- the signature of the key before over this one; NULL: the first, or one for a lost one
     since timestamptz NOT NULL,
     until timestamptz,             -- NULL: it signs now
     PRIMARY KEY (tenant, name)
 );
 CREATE UNIQUE INDEX signing_key_now ON control.signing_key (tenant) WHERE until IS NULL;
 
+-- Whether a signature is one is not known here. So each login has a place of its own: none takes that of a sealer on another one.
 CREATE TABLE control.checkpoint (
     tenant text NOT NULL,
     size bigint NOT NULL,
+    login text NOT NULL,           -- that handed it in
     root bytea NOT NULL,
     note text NOT NULL,            -- a signed note, the bytes to the letter
     made_at timestamptz NOT NULL,
-    PRIMARY KEY (tenant, size)
+    PRIMARY KEY (tenant, size, login)
 );
 
 -- How far into a table control.summarize has come, in blocks.
@@ -284,7 +287,8 @@ END
 $$;
 
 -- Make a key the one that signs from now on; the one before goes on verifying what it signed. The same key again changes nothing.
-CREATE FUNCTION control.key_rotate_v1(p_name text, p_public bytea, p_body bytea) RETURNS bigint
+-- p_endorsed is the signature of the key before over this one, for verifiers to check; NULL: it is the first, or that one is lost.
+CREATE FUNCTION control.key_rotate_v1(p_name text, p_public bytea, p_body bytea, p_endorsed bytea DEFAULT NULL) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     v_tenant text := (control.caller('admin')).tenant;
@@ -304,33 +308,36 @@ BEGIN
     END IF;
     SELECT count(*), max(k.name) FILTER (WHERE k.until IS NULL) INTO v_keys, v_before FROM control.signing_key k WHERE k.tenant = v_tenant;
     IF (length(p_public) = 32 AND p_name = t.origin || CASE WHEN v_keys > 0 THEN '/' || v_keys + 1 ELSE '' END
-        AND length(p_body) <= control.body_bytes_max()
+        AND length(p_body) <= control.body_bytes_max() AND (p_endorsed IS NULL OR length(p_endorsed) = 64 AND v_keys > 0)
         AND NOT EXISTS (SELECT FROM control.signing_key k WHERE k.public = p_public)) IS NOT TRUE THEN
         RAISE EXCEPTION 'a key that cannot be the next one' USING ERRCODE = 'LC002';
     END IF;
     v_now := control.clock();
     v_hash := substr(sha256(convert_to(p_name, 'UTF8') || '\x0a01'::bytea || p_public), 1, 4);
     UPDATE control.signing_key k SET until = v_now WHERE k.tenant = v_tenant AND k.until IS NULL;
-    INSERT INTO control.signing_key (tenant, name, public, key_hash, since) VALUES (v_tenant, p_name, p_public, v_hash, v_now);
+    INSERT INTO control.signing_key (tenant, name, public, key_hash, endorsed, since)
+        VALUES (v_tenant, p_name, p_public, v_hash, p_endorsed, v_now);
     RETURN control.append(v_tenant, v_chain, v_now, ARRAY['key.rotated'],
-        jsonb_build_object('name', p_name, 'public', encode(p_public, 'hex'), 'before', v_before), p_body, NULL);
+        jsonb_build_object('name', p_name, 'public', encode(p_public, 'hex'), 'before', v_before, 'endorsed', encode(p_endorsed, 'hex')),
+        p_body, NULL);
 END
 $$;
 
 -- The keys of the caller's tenant, the oldest first.
-CREATE FUNCTION control.signing_keys_v1() RETURNS TABLE (name text, public bytea, key_hash bytea, since timestamptz, until timestamptz)
+CREATE FUNCTION control.signing_keys_v1() RETURNS TABLE (name text, public bytea, key_hash bytea, endorsed bytea, since timestamptz, until timestamptz)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-SELECT k.name, k.public, k.key_hash, k.since, k.until FROM control.signing_key k
+SELECT k.name, k.public, k.key_hash, k.endorsed, k.since, k.until FROM control.signing_key k
     WHERE k.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant ORDER BY k.since, k.name
 $$;
 
 -- Keep a signed checkpoint. It must say what the tree says, and name the key that signs now; the signature itself is for those to check
--- who have the key from somewhere else. Answers: stored | known: there is one of that size, which stays | wrong | key: it is not signed
--- with the key that signs now.
+-- who have the key from somewhere else. Answers: stored | known: the login handed in one of that size, which stays | wrong | key: it is
+-- not signed with the key that signs now.
 CREATE FUNCTION control.checkpoint_add_v1(p_size bigint, p_note text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
-    v_tenant text := (control.caller('agent', 'admin', 'auditor')).tenant;
+    l control.login := control.caller('agent', 'admin', 'auditor');
+    v_tenant text := l.tenant;
     t control.tree;
     v_root bytea;
     v_said text;
@@ -357,24 +364,27 @@ BEGIN
                        WHERE k.tenant = v_tenant AND k.until IS NULL) THEN
         RETURN 'key';
     END IF;
-    INSERT INTO control.checkpoint (tenant, size, root, note, made_at)
-        VALUES (v_tenant, p_size, v_root, p_note, control.clock()) ON CONFLICT DO NOTHING;
+    INSERT INTO control.checkpoint (tenant, size, login, root, note, made_at)
+        VALUES (v_tenant, p_size, l.login, v_root, p_note, control.clock()) ON CONFLICT DO NOTHING;
     RETURN CASE WHEN FOUND THEN 'stored' ELSE 'known' END;
 END
 $$;
 
--- Checkpoints of the caller's tenant that are at least of a size, the smallest first; without a size, the newest first.
-CREATE FUNCTION control.checkpoints_v1(p_from bigint, p_limit integer) RETURNS TABLE (size bigint, root bytea, note text, made_at timestamptz)
+-- Checkpoints of the caller's tenant that are at least of a size, the smallest first; without one, the newest first, below a size or all.
+-- Those of one size come together, so that the next page goes on with the next size.
+CREATE FUNCTION control.checkpoints_v1(p_from bigint, p_limit integer, p_below bigint DEFAULT NULL)
+    RETURNS TABLE (size bigint, root bytea, note text, made_at timestamptz)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     v_tenant text := (control.caller('agent', 'approver', 'admin', 'auditor')).tenant;
 BEGIN
     IF p_from IS NULL THEN
-        RETURN QUERY SELECT c.size, c.root, c.note, c.made_at FROM control.checkpoint c WHERE c.tenant = v_tenant
-            ORDER BY c.size DESC LIMIT p_limit;
+        RETURN QUERY SELECT c.size, c.root, c.note, c.made_at FROM control.checkpoint c
+            WHERE c.tenant = v_tenant AND c.size < coalesce(p_below, 9223372036854775807)
+            ORDER BY c.size DESC FETCH FIRST (p_limit) ROWS WITH TIES;
     ELSE
         RETURN QUERY SELECT c.size, c.root, c.note, c.made_at FROM control.checkpoint c WHERE c.tenant = v_tenant AND c.size >= p_from
-            ORDER BY c.size LIMIT p_limit;
+            ORDER BY c.size FETCH FIRST (p_limit) ROWS WITH TIES;
     END IF;
 END
 $$;

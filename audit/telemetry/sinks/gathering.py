@@ -10,7 +10,7 @@ from uuid import UUID
 from opentelemetry.sdk.trace import ReadableSpan
 
 from langgraph_control.audit.connecting.store import Store
-from langgraph_control.audit.seals.requests import Checkpoints, newest_note
+from langgraph_control.audit.seals.verified import NewestNote
 from langgraph_control.audit.telemetry.sinks.requests import SpanEntries, SpansBehind, SpansRecent
 from langgraph_control.audit.telemetry.spans import Projection
 from langgraph_control.audit.trail.entries import Entry
@@ -52,6 +52,7 @@ class Gathering:
     def __init__(self, store: Store, sink: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._sink = sink
+        self._newest_note = NewestNote(store.call)
         self._clock = clock
         self._behind: dict[UUID, int] = {}
         self._projections: OrderedDict[UUID, Projection] = OrderedDict()
@@ -85,7 +86,7 @@ class Gathering:
         ended = {
             run_id for run_id, entries in found.items() if any("run.finished" in entry.events for entry in entries)
         }
-        checkpoint = newest_note(self._store.call(Checkpoints())) if ended else None
+        checkpoint = self._newest_note() if ended else None
         batch = Batch(spans=[], reached={})
         spans: list[ReadableSpan] = []
         for run_id, has in chains.items():

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -23,16 +24,29 @@ keys = typer.Typer(
 
 
 @keys.command("create")
-def create(*, key: KeyFile = None, dsn: Dsn = None, local: Local = False) -> None:
+def create(
+    *,
+    key: KeyFile = None,
+    in_place_of_lost: Annotated[
+        bool,
+        typer.Option(
+            "--in-place-of-lost",
+            help="The present key is gone for good: another one takes its place, which it has not endorsed.",
+        ),
+    ] = False,
+    dsn: Dsn = None,
+    local: Local = False,
+) -> None:
     """Make the first signing key, and print the verifier key, which is to be kept away from the database.
 
-    On the admin login. Where the file is there already, its key is registered; repeated, it changes nothing.
+    On the admin login. Where the file is there already, its key is registered; repeated, it changes nothing. In place
+    of a lost one it is on record as that; whoever has only the verifier keys before has to be given the new one.
     """
-    from langgraph_control.audit.seals.rotation import create_key
+    from langgraph_control.audit.seals.rotation import create_key, replace_lost_key
 
     file = _file(key)
     with database("admin", dsn=dsn, local=local) as place:
-        made = create_key(place.dsn, file)
+        made = replace_lost_key(place.dsn, file) if in_place_of_lost else create_key(place.dsn, file)
     print(f"The private key is in {file}. Keep what is printed now where nobody can change it.", file=sys.stderr)
     print(made)
 
@@ -41,15 +55,20 @@ def create(*, key: KeyFile = None, dsn: Dsn = None, local: Local = False) -> Non
 def rotate(*, key: KeyFile = None, dsn: Dsn = None, local: Local = False) -> None:
     """Have a new key sign from now on, and print its verifier key. What the old one signed stays verified by it.
 
-    On the admin login, where the key file is. The tree is signed with both keys once. Broken off, the same command goes
-    on. Sealers elsewhere refuse to sign until they are given the new file.
+    On the admin login, where the key file is. The old key endorses the new one, and the tree is signed with both once;
+    only then the new one takes its place. Broken off before, the same command goes on. Sealers elsewhere refuse to sign
+    until they are given the new file.
     """
     from langgraph_control.audit.seals.rotation import rotate_key
 
     file = _file(key)
     with database("admin", dsn=dsn, local=local) as place:
         done = rotate_key(place.dsn, file)
-    print(f"The private key is in {file}; the one before it in {done.kept}.", file=sys.stderr)
+    print(
+        f"{done.before.name}, which signed since {moment(done.before_since)}, has endorsed {done.key.name}.\n"
+        f"The private key is in {file}; the one before it in {done.kept}.",
+        file=sys.stderr,
+    )
     print(done.key)
 
 
