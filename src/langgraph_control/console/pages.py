@@ -23,8 +23,9 @@ from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.reconstruct import reconstruct
 from langgraph_control.audit.trail.timeline import timeline
 from langgraph_control.audit.trail.verify import verify_chain
-from langgraph_control.console.cards import card_of, why_not
+from langgraph_control.console.cards import card_of, link_in, why_not
 from langgraph_control.console.changing import changed_since, editables, edits_of, successor
+from langgraph_control.console.links import outward_link
 from langgraph_control.console.paths import path_of
 from langgraph_control.console.visiting import Console, Visit, page
 from langgraph_control.errors import ApprovalRefused, UnknownRun
@@ -108,6 +109,7 @@ def request(visit: Visit) -> Response:
     return visit.render(
         "request.html",
         card=card_of(row),
+        link=outward_link(link_in(row), visit.console.address),
         row=row,
         votes=votes,
         withdrawable=yes and row.state in {ApprovalState.OPEN, ApprovalState.GRANTED},
