@@ -152,7 +152,8 @@ def test_the_whole_record_is_checked(desk: Desk, site: Served) -> None:
 
 LINKS = {
     "https://crm.example/orders/17?tab=a%20b": True,
-    "http://127.0.0.1:8080/x": True,
+    "http://10.0.0.7:8080/x": True,
+    "http://127.0.0.1:8080/x": False,
     "javascript:alert(1)": False,
     "data:text/html,<script>alert(1)</script>": False,
     "//evil.example/x": False,
@@ -259,6 +260,19 @@ def test_all_listeners_share_one_look_a_second(desk: Desk, site: Served) -> None
     looks = heart.looks
     time.sleep(1.5)
     assert heart.looks == looks
+
+
+def test_a_person_has_only_so_many_streams(site: Served) -> None:
+    """One person's pages hold four streams, in however many sessions; a fifth is refused, somebody else's is not."""
+    with ExitStack() as leaving:
+        clients = [leaving.enter_context(site.signed_in("ana")) for _ in range(2)] * 2
+        streams = [leaving.enter_context(client.stream("GET", "/events")) for client in clients]
+        assert [stream.status_code for stream in streams] == [200] * 4
+        assert leaving.enter_context(clients[0].stream("GET", "/events")).status_code == 429
+        other = leaving.enter_context(site.signed_in("bo"))
+        assert leaving.enter_context(other.stream("GET", "/events")).status_code == 200
+    until(lambda: site.console.heart.listeners == 0)
+    assert set(site.console.listeners.values()) <= {0}
 
 
 def test_an_open_page_ends_with_its_session(site: Served) -> None:

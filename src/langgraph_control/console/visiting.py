@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -64,6 +65,7 @@ class Console:
         self.sessions = sessions or Sessions()
         self.door = Door(authenticator, self.store, self.sessions)
         self.heart = Heart(self.store)
+        self.listeners = Counter[str]()  # pages that wait for news, by person
         self.checking = Lock()  # of the whole record: long, and by one at a time
         self.acts = RateLimit(burst=ACTS_BURST, per_minute=60)
         self.failed_sign_ins = RateLimit(burst=FAILED_SIGN_INS_BURST, per_minute=10)
