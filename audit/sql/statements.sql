@@ -125,8 +125,10 @@ SELECT * FROM control.run_v1(%(run_id)s::uuid, %(trigger)s::text);
 SELECT * FROM control.run_wake_v1(%(run_id)s::uuid);
 
 -- name: runs
--- The newest runs.
-SELECT * FROM control.runs_v1(%(limit)s::integer, %(state)s::text, %(owner)s::text);
+-- The newest runs, or those that stand where they stand longest.
+SELECT * FROM control.runs_v1(
+    %(limit)s::integer, %(state)s::text, %(owner)s::text, %(longest)s::boolean, %(since)s::timestamptz, %(after)s::uuid
+);
 
 -- name: actions
 -- The actions a run asked for or waits for.

@@ -1,5 +1,6 @@
 """The pages show what waits, what happened and why, and a vote on one is the vote that counts."""
 
+import re
 import time
 from contextlib import ExitStack
 
@@ -9,6 +10,7 @@ import pytest
 from langgraph_control.audit.asking.ledger import Outcome
 from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import approval_name, run_name
+from langgraph_control.console.pages import PAGE_RUNS
 from langgraph_control.console.trace_link import TraceLink
 from langgraph_control.errors import TrailUnavailable
 from tests.console.conftest import Served, cast, hidden, served
@@ -217,6 +219,24 @@ def test_what_only_a_person_can_say_is_said_here(site: Served, desk_database: Da
         assert "a person says that it happened" in page
         assert "It is on the statement." in page
         assert 'name="verdict"' not in page
+
+
+def test_the_longest_wait_is_on_the_first_page(site: Served, desk_database: Database) -> None:
+    """With more than a page that need a person, the first page has the longest waits, and a link to the rest."""
+    with TrailWriter(desk_database) as trail:
+        waits = [trail.open(new_trigger()) for _ in range(PAGE_RUNS + 5)]
+        for run in waits:
+            trail.release(run, RunState.NEEDS_HUMAN, reason="needs_human")
+    names = [run_name(run.run_id) for run in waits]
+    with site.signed_in() as client:
+        for path in ("/attention", "/runs?state=needs_human"):
+            first = client.get(path).text
+            link = first.partition('<a class="button" href="')[2].partition('"')[0].replace("&amp;", "&")
+            second = client.get(link).text
+            shown = [re.findall(r'data-item="run" href="/runs/(run_[0-9a-f]{32})"', page) for page in (first, second)]
+            assert len(shown[0]) == PAGE_RUNS
+            assert [name for name in (*shown[0], *shown[1]) if name in names] == names
+            assert not second.partition('<a class="button" href="')[1]
 
 
 def test_a_ledger_that_is_away_is_a_page_that_says_what_is_safe(
