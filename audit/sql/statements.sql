@@ -223,6 +223,10 @@ SELECT * FROM control.freeze_v1(%(scope)s::text, %(name)s::text, %(person)s::tex
 -- Let writes go on.
 SELECT * FROM control.unfreeze_v1(%(scope)s::text, %(name)s::text, %(person)s::text, %(identity)s::jsonb, %(comment)s::text, %(body)s::bytea);
 
+-- name: names_seen
+-- The agents, systems or tools that the newest runs wrote by.
+SELECT * FROM control.names_seen_v1(%(scope)s::text) AS name;
+
 -- name: brakes
 -- What is stopped now.
 SELECT * FROM control.brakes_v1();

@@ -140,6 +140,13 @@ def test_writes_are_stopped_and_go_on(desk: Desk, site: Served) -> None:
         assert "Wrong prices." in page
         assert "ana@acme.example" in page
         assert client.post("/writes/freeze", data={**form, "comment": " "}).status_code == 409
+        assert "Held back: <bdi>writes of tool refund</bdi>." in page
+        assert "Is it spelled right?" not in page
+        client.post("/writes/freeze", data={**form, "scope": "agent", "name": "nobody"})
+        page = client.get("/writes").text
+        assert "writes of runs whose actor is nobody" in page
+        assert "No agent nobody was ever seen" in page
+        client.post("/writes/unfreeze", data={**form, "scope": "agent", "name": "nobody"})
         assert client.post("/writes/unfreeze", data=form).headers["location"] == "/writes?said=unfrozen"
         assert "Wrong prices." not in client.get("/writes").text
 

@@ -19,6 +19,7 @@ from langgraph_control.audit.asking.waiting import Decided, Refused, UnderWay, V
 from langgraph_control.audit.names import approval_id, approval_name, run_name
 from langgraph_control.audit.names import run_id as id_of
 from langgraph_control.audit.people.approvals import REFUSALS
+from langgraph_control.audit.people.operators import matched
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.reconstruct import reconstruct
 from langgraph_control.audit.trail.timeline import timeline
@@ -41,6 +42,7 @@ PAGE_RUNS: Final = 100
 PAGE_ENTRIES: Final = 500
 ENTRIES_MAX: Final = 5000
 STUCK: Final = frozenset({"needs_human", "unknown", "verifying", "executing"})
+FREEZE: Final = "freeze"
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 SAID: Final[Mapping[str, str]] = {
@@ -194,9 +196,13 @@ def attention(visit: Visit) -> Response:
 @page
 def writes(visit: Visit) -> Response:
     """Show what holds writes back, and what is under way at this moment."""
+    brakes = visit.console.ask(Brakes())
+    frozen = {(brake.scope, brake.name) for brake in brakes if brake.cause == FREEZE}
     return visit.render(
         "writes.html",
-        brakes=visit.console.ask(Brakes()),
+        brakes=brakes,
+        matched=matched,
+        unseen={which: visit.console.operators.unseen(*which) for which in frozen},
         under_way=visit.console.ask(UnderWay()),
         scopes=list(Scope),
         name_of=run_name,
