@@ -1,5 +1,6 @@
 """From a policy file's text to its parts: shape first, then what one part says about another. All mistakes at once."""
 
+from langgraph_control.guards.joined_quorums import unreachable
 from langgraph_control.guards.policy_parts import Mode, PolicyParts
 from langgraph_control.guards.policy_reading import Reading
 from langgraph_control.guards.policy_rules import read_otherwise, read_rule, read_test
@@ -31,6 +32,8 @@ def read_policy(text: str, *, source: str) -> tuple[PolicyParts | None, tuple[Pr
     document = read_document(text)
     reading = Reading(document=document, source=source, problems=list(document.problems))
     parts = _parts(reading) if isinstance(document.tree, dict) else None
+    if parts is not None and not reading.problems:
+        _check_joined(reading, parts)
     if parts is None and not reading.problems:
         reading.problem((), "policy_value", "a policy is a mapping that starts with `version: 1`")
     problems = tuple(sorted(reading.problems, key=lambda problem: problem.line))
@@ -65,6 +68,15 @@ def _parts(reading: Reading) -> PolicyParts:
         deadline_seconds=reading.section("deadlines", DeadlinesShape).run,
         tests=tuple(read_test(reading, item, path) for item, path in reading.items("tests", TestShape)),
     )
+
+
+def _check_joined(reading: Reading, parts: PolicyParts) -> None:
+    """Note rules that people could meet one by one, and never as they are met: together with those that always join."""
+    for section, rules, others in (("rules", parts.rules, parts.records), ("otherwise", parts.otherwise, ())):
+        for index, beside, short in unreachable(rules, others, parts.roles):
+            together = ", ".join(rule.place for rule in beside)
+            what = f"wherever this matches, so does {together}: together {short}"
+            reading.problem((section, index, "by"), "policy_quorum_unreachable", what)
 
 
 def _defaults(reading: Reading) -> ApprovalDefaults:

@@ -12,11 +12,11 @@ from langgraph_control.guards.policy_conditions import range_findings, read_cond
 from langgraph_control.guards.policy_shape import ExpiryShape, shape_problem
 from langgraph_control.guards.policy_text import Document, Path, Problem, key_of
 from langgraph_control.guards.policy_words import EXACT_NAME, EXACT_NAMES, Shape, did_you_mean
+from langgraph_control.guards.quorums import shortage
 from langgraph_control.guards.rules import ApprovalDefaults, Then
 
 __all__ = ["Reading"]
 
-GROUP: Final = "group:"
 _Read = TypeVar("_Read", bound=Shape)
 
 _DEFAULTS: Final = ApprovalDefaults(within_seconds=86400, execute_within_seconds=None, not_by=frozenset({REQUESTER}))
@@ -168,7 +168,7 @@ class Reading:
             self.problem(path, "policy_unknown_role", _no_role(role, self.roles))
 
     def check_quorum(self, quorum: Mapping[str, int] | None, path: Path) -> None:
-        """Note roles that are not there or too small.
+        """Note roles that are not there, or have too few people between them.
 
         Args:
             quorum: role → people, None for none.
@@ -176,12 +176,12 @@ class Reading:
         """
         if self.roles is None or quorum is None:
             return
-        for role, count in quorum.items():
+        for role in quorum:
             if role not in self.roles:
                 self.problem(path, "policy_unknown_role", _no_role(role, self.roles))
-            elif _can_be_counted(self.roles[role]) and count > len(self.roles[role]):
-                what = f"{role} has fewer people than the {count} asked for, so nobody could ever approve"
-                self.problem(path, "policy_quorum_unreachable", what)
+        short = shortage(quorum, self.roles)
+        if short is not None:
+            self.problem(path, "policy_quorum_unreachable", str(short))
 
     def check_members(self) -> None:
         """Note members that are there twice: one person under two spellings could vote twice, so each has one."""
@@ -197,7 +197,3 @@ class Reading:
 
 def _no_role(role: str, roles: Mapping[str, object]) -> str:
     return f"there is no role {role}; {did_you_mean(role, roles) if roles else 'there are none under `roles`'}"
-
-
-def _can_be_counted(members: list[str]) -> bool:
-    return not any(member.startswith(GROUP) for member in members)

@@ -13,7 +13,7 @@ from langgraph_control.guards.approvals import stricter
 from langgraph_control.guards.conditions import LOWER, PATTERNS, UPPER, Condition, Operator, Scalar, would_hold
 from langgraph_control.guards.rules import Rule, Then
 
-__all__ = ["DeadRule", "contradiction", "dead_rules"]
+__all__ = ["DeadRule", "contradiction", "covers", "dead_rules"]
 
 _Number: TypeAlias = int | Decimal
 
@@ -69,13 +69,13 @@ def _shadow(rule: Rule, others: Iterable[Rule]) -> DeadRule | None:
     for other in others:
         if other is rule:
             after = True
-        elif _covers(other, rule):
+        elif covers(other, rule):
             if other.then.strictness > rule.then.strictness:
                 return DeadRule(
                     place=rule.place, because=other.place, why=f"matches all that this one does and says {other.then}"
                 )
             # Of two equal rules the later one is the surplus.
-            if _adds_nothing(rule, other) and not (after and _covers(rule, other) and _adds_nothing(other, rule)):
+            if _adds_nothing(rule, other) and not (after and covers(rule, other) and _adds_nothing(other, rule)):
                 return DeadRule(
                     place=rule.place, because=other.place, why="matches all that this one does and decides the same"
                 )
@@ -92,15 +92,20 @@ def _adds_nothing(rule: Rule, other: Rule) -> bool:
 
 def _hides(other: Rule, rule: Rule) -> bool:
     """Whether a rule certainly matches each call that an item of ``otherwise`` is for."""
-    return not other.conditions and _covers(other, rule)
+    return not other.conditions and covers(other, rule)
 
 
 def _never(rule: Rule, other: Rule) -> DeadRule:
     return DeadRule(place=rule.place, because=other.place, why="matches always, so otherwise is never asked")
 
 
-def _covers(wide: Rule, narrow: Rule) -> bool:
-    """Whether a rule counts whenever the other one does."""
+def covers(wide: Rule, narrow: Rule) -> bool:
+    """Return whether a rule counts whenever the other one does.
+
+    Args:
+        wide: the one.
+        narrow: the other one.
+    """
     pairs = (
         (wide.tools, narrow.tools),
         (wide.impacts, narrow.impacts),

@@ -17,6 +17,7 @@ __all__ = [
     "Freeze",
     "Frozen",
     "InFlight",
+    "NamesSeen",
     "Resolution",
     "Resolve",
     "Resolved",
@@ -189,6 +190,23 @@ class Freeze(FieldsAreParameters):
         refused = next((row["refused"] for row in rows if row["refused"]), None)
         calls = ({name: value for name, value in row.items() if name != "refused"} for row in rows)
         return Frozen(refused=refused, under_way=() if refused else tuple(InFlight(**call) for call in calls))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamesSeen(FieldsAreParameters):
+    """Ask which names a freeze could mean: those that the newest runs wrote by.
+
+    Args:
+        scope: whose names.
+    """
+
+    statement: ClassVar[str] = "names_seen"
+
+    scope: Scope
+
+    def read(self, rows: Rows) -> frozenset[str]:
+        """Return the answer as a value."""
+        return frozenset(row["name"] for row in rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

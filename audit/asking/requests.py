@@ -262,12 +262,15 @@ class FindRun(FieldsAreParameters):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewestRuns(FieldsAreParameters):
-    """Read the newest runs.
+    """Read the newest runs, or the unfinished ones that stand where they stand longest.
 
     Args:
         limit: at most so many.
         state: only those that stand there; None for all.
         owner: only those whose owner it is, alone or with others; None for all.
+        longest: the longest wait first, and nothing that is done: what a list of waits that is cut must not leave out.
+        since: with `longest`, go on after this place in that order; None: from its beginning.
+        after: which of those that stand there since that moment.
     """
 
     statement: ClassVar[str] = "runs"
@@ -275,6 +278,9 @@ class NewestRuns(FieldsAreParameters):
     limit: int
     state: RunState | None = None
     owner: str | None = None
+    longest: bool = False
+    since: datetime | None = None
+    after: UUID | None = None
 
     def read(self, rows: Rows) -> tuple[RunRow, ...]:
         """Return the answer as a value."""

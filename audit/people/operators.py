@@ -1,6 +1,7 @@
 """The operator's side: settling what the program cannot, cancelling runs, stopping writes; not on an agent's login."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
 from uuid import UUID
@@ -13,6 +14,7 @@ from langgraph_control.audit.asking.operator_requests import (
     Cancel,
     Freeze,
     InFlight,
+    NamesSeen,
     Resolution,
     Resolve,
     Resolved,
@@ -28,7 +30,7 @@ from langgraph_control.audit.names import run_id
 from langgraph_control.audit.people.identity import Authenticator, recognised
 from langgraph_control.errors import OperationRefused, UnknownRun
 
-__all__ = ["REFUSALS", "STUCK", "Operators"]
+__all__ = ["REFUSALS", "STUCK", "Operators", "matched", "refusal"]
 
 STUCK: Final = frozenset({"needs_human", "unknown", "verifying", "executing"})
 """States of an action that a person may have to settle."""
@@ -317,6 +319,20 @@ class Operators:
             )
         return accepted.woken
 
+    def unseen(self, scope: Scope, name: str) -> str:
+        """Return a warning where the newest 10,000 runs wrote by nothing of a name: it may be misspelt; else "".
+
+        Args:
+            scope: what is stopped.
+            name: of the agent, system or tool; "" for the tenant.
+        """
+        names = frozenset[str]() if scope is Scope.TENANT else self._store.call(NamesSeen(scope=scope))
+        if scope is Scope.TENANT or name in names:
+            return ""
+        close = get_close_matches(name, sorted(names), n=1)
+        meant = f" Is {close[0]} meant?" if close else ""
+        return f"No {scope} {name} was ever seen among the newest 10,000 runs, so this may stop nothing.{meant}"
+
     def brakes(self) -> tuple[Brake, ...]:
         """Return what holds writes back now, oldest first."""
         return self._store.call(Brakes())
@@ -332,6 +348,24 @@ class Operators:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def matched(scope: Scope, name: str) -> str:
+    """Return in words which writes a freeze stops.
+
+    Args:
+        scope: what is stopped.
+        name: of the agent, system or tool; "" for the tenant.
+    """
+    match scope:
+        case Scope.TENANT:
+            return "all writes of this tenant"
+        case Scope.AGENT:
+            return f"writes of runs whose actor is {name}"
+        case Scope.SYSTEM:
+            return f"writes of tools whose contract says system={name}"
+        case Scope.TOOL:
+            return f"writes of tool {name}"
 
 
 def refusal(reason: str, *, about: str = "") -> OperationRefused:

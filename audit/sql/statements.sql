@@ -125,8 +125,10 @@ SELECT * FROM control.run_v1(%(run_id)s::uuid, %(trigger)s::text);
 SELECT * FROM control.run_wake_v1(%(run_id)s::uuid);
 
 -- name: runs
--- The newest runs.
-SELECT * FROM control.runs_v1(%(limit)s::integer, %(state)s::text, %(owner)s::text);
+-- The newest runs, or those that stand where they stand longest.
+SELECT * FROM control.runs_v1(
+    %(limit)s::integer, %(state)s::text, %(owner)s::text, %(longest)s::boolean, %(since)s::timestamptz, %(after)s::uuid
+);
 
 -- name: actions
 -- The actions a run asked for or waits for.
@@ -220,6 +222,10 @@ SELECT * FROM control.freeze_v1(%(scope)s::text, %(name)s::text, %(person)s::tex
 -- name: unfreeze
 -- Let writes go on.
 SELECT * FROM control.unfreeze_v1(%(scope)s::text, %(name)s::text, %(person)s::text, %(identity)s::jsonb, %(comment)s::text, %(body)s::bytea);
+
+-- name: names_seen
+-- The agents, systems or tools that the newest runs wrote by.
+SELECT * FROM control.names_seen_v1(%(scope)s::text) AS name;
 
 -- name: brakes
 -- What is stopped now.

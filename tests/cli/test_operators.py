@@ -98,6 +98,44 @@ def test_stopping_and_going_on(command: Command, trail: TrailWriter) -> None:
     assert claimed.answer == "go"
 
 
+@pytest.mark.parametrize(
+    ("scope", "name", "stops"),
+    [
+        ("tool", ("refund", "refnd"), "writes of tool {}"),
+        ("agent", ("support-agent", "suport-agent"), "writes of runs whose actor is {}"),
+        ("system", ("billing", "biling"), "writes of tools whose contract says system={}"),
+    ],
+)
+def test_a_name_that_was_never_seen_is_said(
+    command: Command, trail: TrailWriter, scope: str, name: tuple[str, str], stops: str
+) -> None:
+    """A freeze says what it stops, and warns where nothing of that name ever wrote; it holds all the same."""
+    seen, misspelt = name
+    bo = trail.database.approver("bo")
+    trail.claim(trail.open(), "first", system="billing")
+    known = command("freeze", scope, seen, "--comment", "why", "--dsn", bo)
+    assert f"Stopped: {stops.format(seen)}." in known.stdout
+    assert known.stderr == ""
+    unknown = command("freeze", scope, misspelt, "--comment", "why", "--dsn", bo)
+    assert f"Stopped: {stops.format(misspelt)}." in unknown.stdout
+    assert f"Warning: No {scope} {misspelt} was ever seen" in unknown.stderr
+    assert f"Is {seen} meant?" in unknown.stderr
+    assert stops.format(misspelt) in command("freeze", "--list", "--dsn", bo).stdout
+
+
+def test_all_is_the_whole_tenant(command: Command, trail: TrailWriter) -> None:
+    """What somebody in a hurry writes does what it says; a word that is no scope is told which there are."""
+    bo = trail.database.approver("bo")
+    run = trail.open()
+    assert "Stopped: all writes of this tenant." in command("freeze", "all", "--comment", "why", "--dsn", bo).stdout
+    _, claimed = trail.claim(run, "first")
+    assert (claimed.answer, claimed.reason) == ("park", "frozen")
+    assert "1 runs are woken" in command("unfreeze", "all", "--comment", "fixed", "--dsn", bo).stdout
+    wrong = command("freeze", "everything", "--comment", "why", "--dsn", bo)
+    assert wrong.exit_code == 2
+    assert "all (or tenant)" in wrong.stderr
+
+
 @pytest.mark.parametrize("arguments", [("freeze", "tenant", "acme"), ("freeze", "tool"), ("unfreeze", "system")])
 def test_scope_and_name_have_to_fit(command: Command, trail: TrailWriter, arguments: tuple[str, ...]) -> None:
     """A tenant has no name, everything else needs one."""

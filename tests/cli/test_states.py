@@ -110,6 +110,19 @@ def test_runs_of_one_state_or_owner(command: Command, trail: TrailWriter, three:
     assert command("runs", "--state", "stuck", "--dsn", trail.database.auditor).exit_code == 2
 
 
+def test_the_longest_wait_is_listed_first(command: Command, trail: TrailWriter) -> None:
+    """Where a list of waits is cut, what stands there longest is what is left, and that there is more is said."""
+    waits = [
+        parked(trail, f"ticket/{at}", RunState.NEEDS_HUMAN, reason="needs_human", owner="fraud") for at in range(25)
+    ]
+    for filters in (["--state", "needs_human"], ["--owner", "fraud"]):
+        result = command("runs", "--json", *filters, "--dsn", trail.database.auditor)
+        assert [run["run_id"][4:] for run in json.loads(result.stdout)] == [run.run_id.hex for run in waits[:20]]
+        assert result.stderr == "These are the longest 20; there are more: --limit\n"
+    all_of_them = command("runs", "--state", "needs_human", "--limit", "25", "--dsn", trail.database.auditor)
+    assert all_of_them.stderr == ""
+
+
 def test_runs_as_json(command: Command, trail: TrailWriter, three: dict[str, OpenRun]) -> None:
     """What is printed is there as data."""
     (run,) = json.loads(command("runs", "--json", "--state", "needs_human", "--dsn", trail.database.auditor).stdout)

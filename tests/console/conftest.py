@@ -140,5 +140,5 @@ def _everybody_is_back(request: pytest.FixtureRequest) -> Iterator[None]:
         site = request.getfixturevalue("site")
         site.people.gone.clear()
         site.people.expires_at = None
-        site.console.sign_ins._buckets.clear()
+        site.console.failed_sign_ins._buckets.clear()
         site.console.acts._buckets.clear()

@@ -1,5 +1,6 @@
 """The pages show what waits, what happened and why, and a vote on one is the vote that counts."""
 
+import re
 import time
 from contextlib import ExitStack
 
@@ -9,6 +10,7 @@ import pytest
 from langgraph_control.audit.asking.ledger import Outcome
 from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import approval_name, run_name
+from langgraph_control.console.pages import PAGE_RUNS
 from langgraph_control.console.trace_link import TraceLink
 from langgraph_control.errors import TrailUnavailable
 from tests.console.conftest import Served, cast, hidden, served
@@ -138,6 +140,13 @@ def test_writes_are_stopped_and_go_on(desk: Desk, site: Served) -> None:
         assert "Wrong prices." in page
         assert "ana@acme.example" in page
         assert client.post("/writes/freeze", data={**form, "comment": " "}).status_code == 409
+        assert "Held back: <bdi>writes of tool refund</bdi>." in page
+        assert "Is it spelled right?" not in page
+        client.post("/writes/freeze", data={**form, "scope": "agent", "name": "nobody"})
+        page = client.get("/writes").text
+        assert "writes of runs whose actor is nobody" in page
+        assert "No agent nobody was ever seen" in page
+        client.post("/writes/unfreeze", data={**form, "scope": "agent", "name": "nobody"})
         assert client.post("/writes/unfreeze", data=form).headers["location"] == "/writes?said=unfrozen"
         assert "Wrong prices." not in client.get("/writes").text
 
@@ -152,7 +161,8 @@ def test_the_whole_record_is_checked(desk: Desk, site: Served) -> None:
 
 LINKS = {
     "https://crm.example/orders/17?tab=a%20b": True,
-    "http://127.0.0.1:8080/x": True,
+    "http://10.0.0.7:8080/x": True,
+    "http://127.0.0.1:8080/x": False,
     "javascript:alert(1)": False,
     "data:text/html,<script>alert(1)</script>": False,
     "//evil.example/x": False,
@@ -218,6 +228,24 @@ def test_what_only_a_person_can_say_is_said_here(site: Served, desk_database: Da
         assert 'name="verdict"' not in page
 
 
+def test_the_longest_wait_is_on_the_first_page(site: Served, desk_database: Database) -> None:
+    """With more than a page that need a person, the first page has the longest waits, and a link to the rest."""
+    with TrailWriter(desk_database) as trail:
+        waits = [trail.open(new_trigger()) for _ in range(PAGE_RUNS + 5)]
+        for run in waits:
+            trail.release(run, RunState.NEEDS_HUMAN, reason="needs_human")
+    names = [run_name(run.run_id) for run in waits]
+    with site.signed_in() as client:
+        for path in ("/attention", "/runs?state=needs_human"):
+            first = client.get(path).text
+            link = first.partition('<a class="button" href="')[2].partition('"')[0].replace("&amp;", "&")
+            second = client.get(link).text
+            shown = [re.findall(r'data-item="run" href="/runs/(run_[0-9a-f]{32})"', page) for page in (first, second)]
+            assert len(shown[0]) == PAGE_RUNS
+            assert [name for name in (*shown[0], *shown[1]) if name in names] == names
+            assert not second.partition('<a class="button" href="')[1]
+
+
 def test_a_ledger_that_is_away_is_a_page_that_says_what_is_safe(
     desk: Desk, site: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +287,19 @@ def test_all_listeners_share_one_look_a_second(desk: Desk, site: Served) -> None
     looks = heart.looks
     time.sleep(1.5)
     assert heart.looks == looks
+
+
+def test_a_person_has_only_so_many_streams(site: Served) -> None:
+    """One person's pages hold four streams, in however many sessions; a fifth is refused, somebody else's is not."""
+    with ExitStack() as leaving:
+        clients = [leaving.enter_context(site.signed_in("ana")) for _ in range(2)] * 2
+        streams = [leaving.enter_context(client.stream("GET", "/events")) for client in clients]
+        assert [stream.status_code for stream in streams] == [200] * 4
+        assert leaving.enter_context(clients[0].stream("GET", "/events")).status_code == 429
+        other = leaving.enter_context(site.signed_in("bo"))
+        assert leaving.enter_context(other.stream("GET", "/events")).status_code == 200
+    until(lambda: site.console.heart.listeners == 0)
+    assert set(site.console.listeners.values()) <= {0}
 
 
 def test_an_open_page_ends_with_its_session(site: Served) -> None:

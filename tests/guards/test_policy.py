@@ -24,6 +24,9 @@ def parse(text: str) -> Policy:
     return Policy.parse(text, source="policy.yaml")
 
 
+FEW = "version: 1\nroles: {{cfo: [ana], audit: [ana], legal: [ana, bo]}}\nrules:\n  [{}]\n"
+
+
 def rule(line: str) -> str:
     """A file whose only rule, on line 4, is this one."""
     return f"version: 1\nroles: {{finance: [ana@acme.example, bo@acme.example]}}\nrules:\n  - {line}\n"
@@ -233,6 +236,35 @@ WRONG = [
     ("policy_quorum", 4, "rules[0].by", rule("{tool: refund, then: approve, by: {}}")),
     ("policy_quorum", 4, "rules[0].by", rule("{tool: refund, then: approve, by: {finance: true}}")),
     ("policy_quorum_unreachable", 4, "rules[0].by", rule("{tool: refund, then: approve, by: {finance: 3}}")),
+    (
+        "policy_quorum_unreachable",
+        4,
+        "rules[0].by",
+        FEW.format("{tool: refund, then: approve, by: {cfo: 1, audit: 1}}"),
+    ),
+    (
+        "policy_quorum_unreachable",
+        4,
+        "rules[0].by",
+        FEW.format("{tool: refund, then: approve, by: {cfo: 1, audit: 1, legal: 1}}"),
+    ),
+    (
+        "policy_quorum_unreachable",
+        4,
+        "rules[1].by",
+        FEW.format(
+            "{tool: refund, then: approve, by: cfo},{tool: [refund], when: {vip: {is: true}}, then: approve, by: audit}"
+        ),
+    ),
+    (
+        "policy_quorum_unreachable",
+        4,
+        "rules[1].by",
+        FEW.format(
+            "{tool: refund, then: approve, by: legal, on_expiry: {escalate_to: cfo, within: 1h}},"
+            "{system: billing, tool: refund, then: approve, by: legal, on_expiry: {escalate_to: audit, within: 1h}}"
+        ),
+    ),
     ("policy_missing_key", 4, "rules[0]", rule("{tool: refund, then: approve}")),
     ("policy_missing_key", 4, "rules[0].then", rule("{tool: refund}")),
     ("policy_key_unused", 4, "rules[0].by", rule("{tool: refund, then: deny, by: finance}")),

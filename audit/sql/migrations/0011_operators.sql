@@ -327,7 +327,21 @@ CREATE FUNCTION control.brakes_v1() RETURNS SETOF control.brake
 SELECT * FROM control.brake b WHERE b.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant ORDER BY b.since
 $$;
 
+-- The agents, systems or tools that the tenant's newest 10,000 runs wrote by: a name that is not among them may be misspelt. No index
+-- holds the names, and a freeze is not to wait for more.
+CREATE FUNCTION control.names_seen_v1(p_scope text) RETURNS SETOF text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+WITH newest AS (
+    SELECT r.run_id, r.actor FROM control.run r WHERE r.tenant = (control.caller('approver', 'admin')).tenant
+    ORDER BY r.started_at DESC LIMIT 10000)
+SELECT n.actor FROM newest n WHERE p_scope = 'agent'
+UNION
+SELECT s.name FROM newest n JOIN control.action a USING (run_id)
+CROSS JOIN LATERAL (SELECT CASE p_scope WHEN 'system' THEN a.system WHEN 'tool' THEN a.tool END) s (name)
+WHERE p_scope IN ('system', 'tool') AND s.name IS NOT NULL
+$$;
+
 REVOKE EXECUTE ON FUNCTION control.operator, control.operator_groups, control.operator_refusal, control.owner_of, control.may_settle, control.resolve_v1, control.run_cancel_v1, control.in_flight, control.freeze_v1,
-    control.wake_frozen, control.unfreeze_v1, control.brakes_v1 FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION control.resolve_v1, control.run_cancel_v1, control.freeze_v1, control.unfreeze_v1 TO control_approver, control_admin;
+    control.wake_frozen, control.unfreeze_v1, control.brakes_v1, control.names_seen_v1 FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION control.resolve_v1, control.run_cancel_v1, control.freeze_v1, control.unfreeze_v1, control.names_seen_v1 TO control_approver, control_admin;
 GRANT EXECUTE ON FUNCTION control.brakes_v1 TO control_agent, control_approver, control_admin, control_auditor;

@@ -42,15 +42,18 @@ SELECT one.* FROM control.run r JOIN control.run_state s USING (run_id) CROSS JO
 WHERE r.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant AND (r.run_id = p_run OR r.trigger = p_trigger)
 $$;
 
--- The newest runs of the caller's tenant; of one state, or of one owner (alone or with others), if that is asked for.
-CREATE FUNCTION control.runs_v1(p_limit integer, p_state text DEFAULT NULL, p_owner text DEFAULT NULL)
-    RETURNS SETOF control.run_row
+-- The newest runs of the caller's tenant; of one state, or of one owner (alone or with others), if that is asked for. With p_longest
+-- the unfinished ones, those that stand there longest first, after a place in that order (p_since, p_after).
+CREATE FUNCTION control.runs_v1(
+    p_limit integer, p_state text DEFAULT NULL, p_owner text DEFAULT NULL, p_longest boolean DEFAULT false,
+    p_since timestamptz DEFAULT NULL, p_after uuid DEFAULT NULL
+) RETURNS SETOF control.run_row
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     v_tenant text := (control.caller('agent', 'approver', 'admin', 'auditor')).tenant;
     v_now timestamptz := control.clock();
 BEGIN
-    IF p_owner IS NULL AND coalesce(p_state, 'done') = 'done' THEN
+    IF p_owner IS NULL AND coalesce(p_state, 'done') = 'done' AND NOT p_longest THEN
         RETURN QUERY SELECT one.* FROM (
             SELECT r, s FROM control.run r JOIN control.run_state s USING (run_id)
             WHERE r.tenant = v_tenant AND (p_state IS NULL OR s.state = p_state) ORDER BY r.started_at DESC LIMIT p_limit
@@ -62,7 +65,9 @@ BEGIN
             JOIN control.run_state s ON s.run_id = o.run_id CROSS JOIN LATERAL control.shown(r, s, v_now) one
         WHERE o.tenant = v_tenant AND r.tenant = v_tenant AND (p_state IS NULL OR one.state = p_state)
           AND (p_owner IS NULL OR p_owner = ANY (string_to_array(one.owner, ', ')))
-        ORDER BY one.started_at DESC LIMIT p_limit;
+          AND (p_after IS NULL OR (one.state_since, one.run_id) > (p_since, p_after))
+        ORDER BY CASE WHEN p_longest THEN one.state_since END, CASE WHEN p_longest THEN one.run_id END, one.started_at DESC
+        LIMIT p_limit;
     END IF;
 END
 $$;

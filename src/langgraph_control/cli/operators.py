@@ -1,5 +1,6 @@
 """``resolve``, ``cancel``, ``freeze`` and ``unfreeze``: the operator's side, on an approver's or the admin's login."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Final
@@ -9,11 +10,12 @@ import typer
 from langgraph_control.audit.asking.operator_requests import Resolution, Scope
 from langgraph_control.audit.asking.rows import ActionRow
 from langgraph_control.audit.names import run_name
-from langgraph_control.audit.people.operators import Operators
+from langgraph_control.audit.people.operators import Operators, matched
 from langgraph_control.cli.approvals import As
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented, moment
 from langgraph_control.cli.record import RunArgument
+from langgraph_control.cli.seen import seen_plain
 from langgraph_control.cli.signing_in import Auth, SignIn, sign_in
 from langgraph_control.errors import OperationRefused
 from langgraph_control.nodes.results import encode
@@ -24,7 +26,23 @@ KEY_DIGITS: Final = 12
 """So many of a key's digits are shown where actions have to be told apart."""
 
 Comment = Annotated[str, typer.Option(help="What is known, and how; for the record.", show_default=False)]
-What = Annotated[Scope, typer.Argument(metavar="SCOPE", help="tenant, agent, system or tool.")]
+ALL: Final = "all"
+"""Another word for the whole tenant: what somebody in a hurry writes."""
+
+
+def _scope(word: str) -> Scope:
+    if word == ALL:
+        return Scope.TENANT
+    try:
+        return Scope(word)
+    except ValueError:
+        raise typer.BadParameter("write all (or tenant), agent NAME, system NAME or tool NAME") from None
+
+
+WHAT: Final = typer.Argument(
+    metavar="SCOPE", parser=_scope, help="all (or tenant), agent, system or tool.", show_default=False
+)
+What = Annotated[Scope, WHAT]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the agent, system or tool.", show_default=False)]
 
 
@@ -91,7 +109,7 @@ def cancel(
 
 
 def freeze(
-    scope: Annotated[Scope | None, typer.Argument(metavar="SCOPE", help="tenant, agent, system or tool.")] = None,
+    scope: Annotated[Scope | None, WHAT] = None,
     name: Name = "",
     *,
     comment: Annotated[str, typer.Option(help="Why; for the record.", show_default=False)] = "",
@@ -108,7 +126,10 @@ def freeze(
     out, signed = console(), sign_in(auth)
     with _operators(signed, dsn=dsn, local=local) as operators:
         under_way = operators.freeze(scope, name, comment=comment, as_=as_person, credential=signed.credential)
-    heading(out, f"Stopped: writes of {f'{scope} {name}' if name else 'the whole tenant'}.", style="red")
+        unseen = operators.unseen(scope, name)
+    heading(out, f"Stopped: {matched(scope, name)}.", style="red")
+    if unseen:
+        sys.stderr.write(f"Warning: {seen_plain(unseen)}\n")
     for call in under_way:
         indented(out, f"under way: {call.tool} of {run_name(call.run_id)}, over by {moment(call.lease_until)}")
     if not under_way:
@@ -136,7 +157,7 @@ def _print_brakes(*, dsn: str | None, local: bool) -> None:
     out = console()
     with _operators(SignIn(authenticator=None, credential=None), dsn=dsn, local=local) as operators:
         for brake in operators.brakes():
-            heading(out, f"{brake.scope} {brake.name}".strip())
+            heading(out, f"{brake.scope} {brake.name}: {matched(brake.scope, brake.name)}".replace(" :", ":"))
             indented(out, f"{brake.cause} by {brake.set_by} since {moment(brake.since)}: {brake.comment}")
 
 

@@ -1,5 +1,6 @@
 """``runs`` and ``resume``: where runs stand, and having one driven on."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,9 +35,16 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """List the newest runs: where each stands, why, who has to act, and the next step. On any login."""
+    """List runs: where each stands, why, who has to act, and the next step. On any login.
+
+    The newest first; with --state or --owner the unfinished ones, and those that stand there longest first.
+    """
+    longest = state is not RunState.DONE and (state or owner) is not None
     with database("auditor", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
-        rows = connection.ask(NewestRuns(limit=limit, state=state, owner=owner))
+        found = connection.ask(NewestRuns(limit=limit + 1, state=state, owner=owner, longest=longest))
+    rows = found[:limit]
+    if len(found) > limit:
+        sys.stderr.write(f"These are the {'longest' if longest else 'newest'} {limit}; there are more: --limit\n")
     if as_json:
         print_json([_listed_json(row) for row in rows])
         return

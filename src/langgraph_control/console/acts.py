@@ -50,9 +50,8 @@ def resolve(visit: Visit) -> Response:
 def freeze(visit: Visit) -> Response:
     """Stop writes from the next claim on."""
     scope = _one_of(Scope, visit.field("scope"), "It has to be said what is stopped.")
-    visit.console.operators.freeze(
-        scope, visit.field("name").strip(), comment=comment_of(visit), credential=visit.session.credential
-    )
+    name = visit.field("name").strip()
+    visit.console.operators.freeze(scope, name, comment=comment_of(visit), credential=visit.session.credential)
     return visit.go("/writes?said=frozen")
 
 

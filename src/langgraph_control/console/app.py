@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from langgraph_control.console import acts, pages, signing, standing_in, together, words
 from langgraph_control.console.door import PASSING
@@ -52,7 +52,8 @@ STATUSES: Final[tuple[tuple[type[ControlError], int], ...]] = (
 )
 CODES: Final = ((frozenset({"unknown_request", "approval_name_invalid"}), 404), (PASSING, 503))
 NEWS_SECONDS_MAX: Final = 5.0
-LISTENERS_EACH_MAX: Final = 8
+LISTENERS_EACH_MAX: Final = 4
+"""Of one person. Browsers open six connections to a host (HTTP/1.1): a stream holds one, and links need some, too."""
 
 
 def console_app(console: Console) -> ASGIApp:
@@ -133,13 +134,27 @@ async def events(request: Request) -> Response:
     if session is None:
         return PlainTextResponse("Sign in.\n", status_code=401)
     await asyncio.to_thread(console.door.check, session, fresh=False)
-    if console.heart.listeners >= LISTENERS_MAX or session.listeners >= LISTENERS_EACH_MAX:
+    if console.heart.listeners >= LISTENERS_MAX or console.listeners[session.identity.person] >= LISTENERS_EACH_MAX:
         return PlainTextResponse("Too many pages are open.\n", status_code=429)
-    return StreamingResponse(_news(console, session), media_type="text/event-stream")
+    return _Stream(console, session)
+
+
+class _Stream(StreamingResponse):
+    """The news of one page, counted among its person's from the moment that it was not refused."""
+
+    def __init__(self, console: Console, session: Session) -> None:
+        super().__init__(_news(console, session), media_type="text/event-stream")
+        self._listeners, self._person = console.listeners, session.identity.person
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._listeners[self._person] += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._listeners[self._person] -= 1
 
 
 async def _news(console: Console, session: Session) -> AsyncIterator[bytes]:
-    session.listeners += 1
     beats = console.heart.beats(wait_seconds=NEWS_SECONDS_MAX)
     try:
         yield b"retry: 3000\n\n"
@@ -156,7 +171,6 @@ async def _news(console: Console, session: Session) -> AsyncIterator[bytes]:
                 return
             yield _event(beat)
     finally:
-        session.listeners -= 1
         await beats.aclose()  # type: ignore[attr-defined]  # a generator, by its type an iterator
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -16,7 +15,7 @@ from langgraph_control.audit.trail.timeline import duration_text
 from langgraph_control.console.presenting import value_text
 from langgraph_control.guards.visible import visible
 
-__all__ = ["Card", "Change", "Field", "called_with", "card_of", "parsed_card", "people", "why_not"]
+__all__ = ["Card", "Change", "Field", "called_with", "card_of", "link_in", "parsed_card", "people", "why_not"]
 
 KNOWN: Final = frozenset({"what", "where", "why", "who", "diff", "record"})
 
@@ -66,7 +65,6 @@ class Card:
         changes: the record before and after, as far as the contract says.
         system: where the change would be made.
         target: on which record.
-        link: where to look at it, as the contract says; "" for none, and for what is no plain web address.
         intent: the business request it serves.
         reasons: why people are asked.
         fallbacks: what the model knows from no system.
@@ -97,7 +95,6 @@ class Card:
     changes: tuple[Change, ...]
     system: str
     target: str
-    link: str
     intent: str
     reasons: tuple[str, ...]
     fallbacks: tuple[str, ...]
@@ -160,7 +157,6 @@ def card_of(row: ApprovalRow) -> Card:
         changes=changes,
         system=system,
         target=target,
-        link=_web_address(where.get("link")),
         intent=row.intent,
         reasons=reasons,
         fallbacks=fallbacks,
@@ -180,15 +176,13 @@ def card_of(row: ApprovalRow) -> Card:
     )
 
 
-def _web_address(link: object) -> str:
-    """A link that a browser takes for nothing but a web page; the card is written where the agent runs."""
-    if not isinstance(link, str) or not link.isascii() or not link.isprintable() or set(link) & set(' \\"<>'):
-        return ""
-    try:
-        parts = urlsplit(link)
-    except ValueError:
-        return ""
-    return link if parts.scheme in {"https", "http"} and parts.hostname and "@" not in parts.netloc else ""
+def link_in(row: ApprovalRow) -> object:
+    """Return what a request's card gives as the link to its record: anything, from where the agent runs.
+
+    Args:
+        row: the request.
+    """
+    return _part(parsed_card(row.card), "where").get("link")
 
 
 def called_with(row: ApprovalRow) -> Mapping[str, Any]:

@@ -19,12 +19,14 @@ from langgraph_control.audit.asking.waiting import Decided, Refused, UnderWay, V
 from langgraph_control.audit.names import approval_id, approval_name, run_name
 from langgraph_control.audit.names import run_id as id_of
 from langgraph_control.audit.people.approvals import REFUSALS
+from langgraph_control.audit.people.operators import matched
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.reconstruct import reconstruct
 from langgraph_control.audit.trail.timeline import timeline
 from langgraph_control.audit.trail.verify import verify_chain
-from langgraph_control.console.cards import card_of, why_not
+from langgraph_control.console.cards import card_of, link_in, why_not
 from langgraph_control.console.changing import changed_since, editables, edits_of, successor
+from langgraph_control.console.links import outward_link
 from langgraph_control.console.paths import path_of
 from langgraph_control.console.visiting import Console, Visit, page
 from langgraph_control.errors import ApprovalRefused, UnknownRun
@@ -40,6 +42,7 @@ PAGE_RUNS: Final = 100
 PAGE_ENTRIES: Final = 500
 ENTRIES_MAX: Final = 5000
 STUCK: Final = frozenset({"needs_human", "unknown", "verifying", "executing"})
+FREEZE: Final = "freeze"
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 SAID: Final[Mapping[str, str]] = {
@@ -75,7 +78,7 @@ def inbox(visit: Visit) -> Response:
         )
     )
     listed = rows[:PAGE_REQUESTS]
-    further = _token(listed[-1]) if len(rows) > PAGE_REQUESTS else ""
+    further = _token(listed[-1].requested_at, listed[-1].approval_id) if len(rows) > PAGE_REQUESTS else ""
     filters = {"view": "all" if everyone else "mine", "tool": tool, "actor": actor}
     cards = [card_of(row) for row in listed]
     return visit.render("inbox.html", cards=cards, filters=filters, further=further, later=bool(after))
@@ -89,7 +92,7 @@ def decided(visit: Visit) -> Response:
     before_at, before = _place(visit.asked("before"))
     rows = visit.console.ask(Decided(limit=PAGE_REQUESTS + 1, before_at=before_at, before=before, state=state or None))
     listed = rows[:PAGE_REQUESTS]
-    further = _token(listed[-1]) if len(rows) > PAGE_REQUESTS else ""
+    further = _token(listed[-1].requested_at, listed[-1].approval_id) if len(rows) > PAGE_REQUESTS else ""
     states = [one for one in ApprovalState if one is not ApprovalState.OPEN]
     cards = [card_of(row) for row in listed]
     return visit.render("decided.html", cards=cards, state=state, states=states, further=further)
@@ -108,6 +111,7 @@ def request(visit: Visit) -> Response:
     return visit.render(
         "request.html",
         card=card_of(row),
+        link=outward_link(link_in(row), visit.console.address),
         row=row,
         votes=votes,
         withdrawable=yes and row.state in {ApprovalState.OPEN, ApprovalState.GRANTED},
@@ -131,9 +135,22 @@ def runs(visit: Visit) -> Response:
     """Show where runs stand, whose turn it is, and for how long."""
     asked, owner = visit.asked("state"), visit.asked("owner")
     state = RunState(asked) if asked in set(RunState) else None
-    rows = visit.console.ask(NewestRuns(limit=PAGE_RUNS, state=state, owner=owner or None))
+    longest = state is not RunState.DONE and bool(state or owner)
+    since, after = _place(visit.asked("after")) if longest else (None, None)
+    asking = NewestRuns(
+        limit=PAGE_RUNS + 1, state=state, owner=owner or None, longest=longest, since=since, after=after
+    )
+    listed, further = _page_of(visit.console.ask(asking))
     return visit.render(
-        "runs.html", runs=rows, says=says_of, name_of=run_name, state=state, owner=owner, states=list(RunState)
+        "runs.html",
+        runs=listed,
+        further=further,
+        longest=longest,
+        says=says_of,
+        name_of=run_name,
+        state=state,
+        owner=owner,
+        states=list(RunState),
     )
 
 
@@ -169,18 +186,23 @@ def run(visit: Visit) -> Response:
 @page
 def attention(visit: Visit) -> Response:
     """Show the runs that only a person can get on with, and what one person decided alone."""
-    rows = visit.console.ask(NewestRuns(limit=PAGE_RUNS, state=RunState.NEEDS_HUMAN, owner=None))
-    oldest_first = sorted(rows, key=lambda row: row.state_since)
+    since, after = _place(visit.asked("after"))
+    asking = NewestRuns(limit=PAGE_RUNS + 1, state=RunState.NEEDS_HUMAN, longest=True, since=since, after=after)
+    listed, further = _page_of(visit.console.ask(asking))
     alone = [card_of(one) for one in visit.console.ask(Reviews(limit=PAGE_REQUESTS))]
-    return visit.render("attention.html", runs=oldest_first, reviews=alone, says=says_of, name_of=run_name)
+    return visit.render("attention.html", runs=listed, further=further, reviews=alone, says=says_of, name_of=run_name)
 
 
 @page
 def writes(visit: Visit) -> Response:
     """Show what holds writes back, and what is under way at this moment."""
+    brakes = visit.console.ask(Brakes())
+    frozen = {(brake.scope, brake.name) for brake in brakes if brake.cause == FREEZE}
     return visit.render(
         "writes.html",
-        brakes=visit.console.ask(Brakes()),
+        brakes=brakes,
+        matched=matched,
+        unseen={which: visit.console.operators.unseen(*which) for which in frozen},
         under_way=visit.console.ask(UnderWay()),
         scopes=list(Scope),
         name_of=run_name,
@@ -264,8 +286,14 @@ def _entries(console: Console, row: RunRow) -> tuple[list[EntryRow], bool]:
     return entries, False
 
 
-def _token(row: ApprovalRow) -> str:
-    return f"{(row.requested_at - EPOCH) // timedelta(microseconds=1)}-{row.approval_id.hex}"
+def _page_of(rows: Sequence[RunRow]) -> tuple[Sequence[RunRow], str]:
+    """As many as a page has, and the place where the next page goes on; "" where this is the last."""
+    listed = rows[:PAGE_RUNS]
+    return listed, _token(listed[-1].state_since, listed[-1].run_id) if len(rows) > PAGE_RUNS else ""
+
+
+def _token(at: datetime, which: UUID) -> str:
+    return f"{(at - EPOCH) // timedelta(microseconds=1)}-{which.hex}"
 
 
 def _place(token: str) -> tuple[datetime | None, UUID | None]:

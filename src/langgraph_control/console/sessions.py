@@ -34,7 +34,6 @@ class Session:
         csrf: the secret that each form of the session carries.
         until: when it is over.
         checked_at: when the authenticator was asked last.
-        listeners: pages that wait for news.
     """
 
     key: str
@@ -44,7 +43,6 @@ class Session:
     csrf: str = field(repr=False)
     until: datetime
     checked_at: datetime
-    listeners: int = 0
 
 
 class Sessions:

@@ -6,6 +6,7 @@ import secrets
 import time
 from typing import Final
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -40,8 +41,13 @@ def sign_in_page(request: Request) -> Response:
     return _form(console, request, then=then)
 
 
-def sign_in(request: Request) -> Response:
-    """Open a session for whoever presents a credential."""
+async def sign_in(request: Request) -> Response:
+    """Open a session for whoever presents a credential that holds, however many that do not came before it.
+
+    Behind a proxy all clients have one address, so a limit on tries by address would let anybody lock everybody out.
+    Only what fails is counted. A try costs little (a hash, or a signature), and few are looked at at once: strangers
+    cannot take the threads that answer everybody else.
+    """
     console, before = reading(request)
     fields: dict[str, str] = request.scope[FORM]
     then = own_path(fields.get("then", "/"))
@@ -49,11 +55,14 @@ def sign_in(request: Request) -> Response:
     expected = console.sessions.stranger_token(nonce)
     if not nonce or not hmac.compare_digest(fields.get("csrf", "").encode(), expected.encode()):
         return _form(console, request, then=then, status=403, why="The page was open for too long. Try it again.")
-    if not console.sign_ins.takes(request.client.host if request.client else "", time.monotonic()):
-        return _form(console, request, then=then, status=429, why="Too many tries. Wait a minute.")
     try:
-        name, _ = console.door.sign_in(fields.get("token", "").strip())
+        async with console.signing_in:
+            name, _ = await run_in_threadpool(console.door.sign_in, fields.get("token", "").strip())
     except NotAuthenticated as error:
+        if not console.failed_sign_ins.takes(request.client.host if request.client else "", time.monotonic()):
+            return _form(
+                console, request, then=then, status=429, why=f"{error.what} Too many tries failed in a minute."
+            )
         return _form(console, request, then=then, status=401, why=f"{error.what} {error.todo}")
     if before is not None:
         console.sessions.close(before)

@@ -1,7 +1,9 @@
 """One request by somebody: what every page and every act of the console is given, and what it takes to be given it."""
 
+import asyncio
 import hmac
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -31,7 +33,8 @@ __all__ = ["Act", "Console", "Endpoint", "Page", "Visit", "acting", "cookie_name
 T = TypeVar("T")
 
 ACTS_BURST: Final = 120
-SIGN_INS_BURST: Final = 10
+FAILED_SIGN_INS_BURST: Final = 10
+SIGN_INS_AT_ONCE: Final = 4
 
 
 class Console:
@@ -62,9 +65,11 @@ class Console:
         self.sessions = sessions or Sessions()
         self.door = Door(authenticator, self.store, self.sessions)
         self.heart = Heart(self.store)
+        self.listeners = Counter[str]()  # pages that wait for news, by person
         self.checking = Lock()  # of the whole record: long, and by one at a time
         self.acts = RateLimit(burst=ACTS_BURST, per_minute=60)
-        self.sign_ins = RateLimit(burst=SIGN_INS_BURST, per_minute=10)
+        self.failed_sign_ins = RateLimit(burst=FAILED_SIGN_INS_BURST, per_minute=10)
+        self.signing_in = asyncio.Semaphore(SIGN_INS_AT_ONCE)
 
     def ask(self, request: LedgerRequest[T]) -> T:
         """Ask the ledger, and give up soon: somebody looks at an empty page meanwhile.

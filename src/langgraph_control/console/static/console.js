@@ -12,10 +12,22 @@
     if (live) live.textContent = text;
   };
 
+  const AGAIN_MS = 10000;
   let open = null;
+  let news = null;
+  let again = 0;
+
+  // A browser has six connections to the console for all of its tabs: only tabs that are looked at hold one for news.
+  const hush = () => {
+    clearTimeout(again);
+    if (news) news.close();
+    news = null;
+  };
 
   const listen = () => {
-    const news = new EventSource("/events");
+    if (news || document.hidden) return;
+    clearTimeout(again);
+    news = new EventSource("/events");
     news.addEventListener("inbox", (event) => {
       const count = JSON.parse(event.data).open;
       document.body.classList.remove("away");
@@ -31,10 +43,21 @@
       document.body.classList.add("away");
     });
     news.addEventListener("signed-out", () => {
-      news.close();
+      hush();
       location.assign("/sign-in");
     });
-    window.addEventListener("pagehide", () => news.close());
+    news.addEventListener("error", (event) => {
+      if (event.target.readyState !== EventSource.CLOSED) return; // it tries again by itself
+      hush(); // refused, as where too many pages listen: the page goes on without, and asks again later
+      again = setTimeout(listen, AGAIN_MS);
+    });
+  };
+
+  const keepListening = () => {
+    listen();
+    document.addEventListener("visibilitychange", () => (document.hidden ? hush() : listen()));
+    window.addEventListener("pagehide", hush);
+    window.addEventListener("pageshow", listen);
   };
 
   // --- Keys ---
@@ -159,6 +182,6 @@
   document.addEventListener("DOMContentLoaded", () => {
     keySwitch();
     focusTarget();
-    if (document.body.dataset.signedIn) listen();
+    if (document.body.dataset.signedIn) keepListening();
   });
 })();
