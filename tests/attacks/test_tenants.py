@@ -127,6 +127,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "before": None,
     "before_at": None,
     "before_key": None,
+    "below": None,
     "body": b"{}",
     "call": "call_1",
     "calls": 1,

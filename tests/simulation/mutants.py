@@ -218,7 +218,7 @@ MUTANTS: tuple[Mutant, ...] = (
         layer="SQL grant",
         sql={
             "check_grant": (
-                ("IF ap.state IN ('granted', 'used') AND ap.execute_by > p_now THEN", "IF true THEN"),
+                ("IF ap.state IN ('granted', 'used') AND ap.execute_by > p_now", "IF true"),
                 ("IF control.satisfied(p_tenant, p_tool, ap.approval_id, v_requirement, p_run) THEN", "IF true THEN"),
             )
         },
