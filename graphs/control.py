@@ -426,7 +426,7 @@ class Control:
         Args:
             run_id: the run's name, as printed.
             answers: what the user says, by the ids of the run's ``questions``. One to a graph's own interrupt that is
-                not pending is ignored.
+                not pending is ignored; one that tries to decide a request is, too, and goes on record.
             config: as for :meth:`run`.
             context: as for :meth:`run`.
 

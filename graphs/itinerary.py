@@ -17,8 +17,10 @@ from langgraph_control.graphs.advance import Ended
 from langgraph_control.graphs.journey import journey, refused, turn
 from langgraph_control.graphs.order import worker_name
 from langgraph_control.graphs.policies import Policies, unpublished
+from langgraph_control.graphs.resume_values import read_resume
+from langgraph_control.graphs.resumed import Sender, heard
 from langgraph_control.graphs.run import Run, run_of
-from langgraph_control.graphs.thread_view import questions_of
+from langgraph_control.graphs.thread_view import questions_of, thread_of
 from langgraph_control.graphs.trip import Graph, Steps, Trip
 from langgraph_control.guards.policy import Policy
 
@@ -133,6 +135,7 @@ def resuming(
             code="graph_not_bound",
         )
     yield from _passed_on(run_id, trip.answers)
+    yield from _noted(row, trip.answers)
     ended = yield from journey(acquired(policy), trip.answers, owner=policy.owner or "")
     return (yield from _outcome(trip, run_id, ended))
 
@@ -156,6 +159,18 @@ def answered(run_id: UUID, answers: Mapping[str, Any]) -> Steps:
         )
     yield from _passed_on(run_id, answers)
     return (yield from getting(FindRun(run_id=run_id)))
+
+
+def _noted(row: RunRow, answers: Mapping[str, Any]) -> Generator[Any, Any, None]:
+    """Put on record what was said to our own requests, which nobody decides by a resume."""
+    said = {name: answer for name, answer in answers.items() if question_id(name) is None}
+    snapshot = (yield Snapshot(row=row)) if said and row.state is not RunState.DONE else None
+    if snapshot is None:
+        return
+    thread = thread_of(snapshot)
+    ours = {name: answer for name, answer in said.items() if name in thread.parked}
+    for word in read_resume(ours, thread).words if ours else ():
+        yield from heard(row.run_id, word, Sender())
 
 
 def _passed_on(run_id: UUID, answers: Mapping[str, Any]) -> Generator[Any, Any, None]:

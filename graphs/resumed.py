@@ -13,7 +13,7 @@ from langgraph_control.audit.asking.requests import FindApproval
 from langgraph_control.audit.asking.rows import ApprovalRow
 from langgraph_control.audit.names import approval_id
 from langgraph_control.audit.people.approvals import Approvals
-from langgraph_control.errors import ApprovalRefused, ArgumentError
+from langgraph_control.errors import ApprovalRefused, ArgumentError, NotAuthenticated
 from langgraph_control.graphs.order import worker_name
 from langgraph_control.graphs.resume_values import Decision, Word
 from langgraph_control.nodes.call import body_bytes
@@ -77,6 +77,8 @@ class CastVote:
             return refused.code
         except ArgumentError:
             return Ignored.EDIT_UNUSABLE
+        except NotAuthenticated:  # the server's word, and no name that a person may have here
+            return Ignored.NOT_AUTHENTICATED
         return None
 
     async def acast(self) -> str | None:
@@ -94,6 +96,8 @@ class CastVote:
             return refused.code
         except ArgumentError:
             return Ignored.EDIT_UNUSABLE
+        except NotAuthenticated:  # the server's word, and no name that a person may have here
+            return Ignored.NOT_AUTHENTICATED
         return None
 
 

@@ -13,9 +13,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["INTENT", "Lack", "Missing", "ask_for", "is_placeholder", "missing_pieces"]
+__all__ = ["INTENT", "TARGET", "Lack", "Missing", "ask_for", "is_placeholder", "missing_pieces"]
 
 INTENT: Final = "intent"  # the field name of the run's own intent; no argument's path starts with a space or is empty
+TARGET: Final = "target"  # the field name of what a hook could not name
 
 
 class Lack(StrEnum):
@@ -24,6 +25,7 @@ class Lack(StrEnum):
     NO_INTENT = "no_intent"  # the run does not say which request the change belongs to
     NO_EXPLANATION = "no_explanation"  # an argument that must say why is absent or blank
     NO_TARGET = "no_target"  # an argument that names the record is absent or blank
+    UNKNOWN_TARGET = "unknown_target"  # the contract's hook names no record for these arguments
     PLACEHOLDER = "placeholder"  # a value stands in for one that is not known yet
 
 
@@ -32,7 +34,7 @@ class Missing:
     """One piece that a call lacks.
 
     Args:
-        field: the argument's path, ``lines[2].sku``, or ``intent``.
+        field: the argument's path, ``lines[2].sku``, or ``intent``, or ``target``.
         why: what is wrong with it.
     """
 
@@ -44,8 +46,11 @@ _SENTENCES: Final[Mapping[Lack, str]] = {
     Lack.NO_INTENT: "the run has no intent; whoever started it must say which request the change belongs to",
     Lack.NO_EXPLANATION: "is required: say why the change is right",
     Lack.NO_TARGET: "is required: it names the record to change",
+    Lack.UNKNOWN_TARGET: "no record to change was found by these arguments",
     Lack.PLACEHOLDER: "holds a placeholder instead of a value",
 }
+
+_WHOLE: Final = frozenset({Lack.NO_INTENT, Lack.UNKNOWN_TARGET})  # their sentences name what they are about
 
 _WORDS: Final = frozenset({"tbd", "tba", "tbc", "todo", "fixme", "xxx", "n/a", "unknown", "placeholder"})
 _SHAPES: Final = re.compile(
@@ -70,6 +75,7 @@ def missing_pieces(
     arguments: Mapping[str, object],
     explained_by: Collection[str] = (),
     target_named_by: Collection[str] = (),
+    target_found: bool = True,
     permitted: Mapping[str, Collection[str]] = _NONE,
     at_default: Collection[str] = (),
 ) -> tuple[Missing, ...]:
@@ -80,6 +86,7 @@ def missing_pieces(
         arguments: the call's arguments, normalised.
         explained_by: arguments that must say why, as the contract's ``explain`` names them.
         target_named_by: arguments that name the record, as the contract's ``target`` uses them.
+        target_found: a hook that names the record gave a name, or there is no such hook.
         permitted: field's path, ``lines[].status`` → the texts that its schema permits by name: no placeholders.
         at_default: arguments that are as the tool declares them where they are not given: nobody stood anything in.
     """
@@ -87,6 +94,7 @@ def missing_pieces(
     if intent is None or not intent.strip() or is_placeholder(intent):
         lacks.append(Missing(field=INTENT, why=Lack.NO_INTENT))
     lacks += (Missing(field=name, why=Lack.NO_TARGET) for name in target_named_by if _is_blank(arguments.get(name)))
+    lacks += () if target_found else (Missing(field=TARGET, why=Lack.UNKNOWN_TARGET),)
     lacks += (Missing(field=name, why=Lack.NO_EXPLANATION) for name in explained_by if _is_blank(arguments.get(name)))
     stated = {*explained_by, *target_named_by}  # a default is no reason, and names no record
     open_fields = ((name, value) for name, value in arguments.items() if name in stated or name not in at_default)
@@ -107,8 +115,7 @@ def ask_for(tool: str, missing: Iterable[Missing]) -> str:
         missing: what :func:`missing_pieces` found, at least one.
     """
     pieces = "; ".join(
-        _SENTENCES[piece.why] if piece.why is Lack.NO_INTENT else f"{piece.field} {_SENTENCES[piece.why]}"
-        for piece in missing
+        _SENTENCES[piece.why] if piece.why in _WHOLE else f"{piece.field} {_SENTENCES[piece.why]}" for piece in missing
     )
     return (
         f"{tool} was called before the change can be stated. {pieces}. "

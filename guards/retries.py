@@ -22,7 +22,7 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     else:
         try:
             moment = parsedate_to_datetime(text)
-        except ValueError:
+        except Exception:  # noqa: BLE001 - a server may write anything, and the parser raises more than ValueError at it
             return None
         # HTTP dates are in GMT; the obsolete asctime form does not say so.
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -270,7 +270,8 @@ def writes(
         operation: what kind of operation it is, for rules about that: ``"create"``, ``"update"``, ``"delete"``,
             ``"send"``, ``"transfer"``, ``"grant"`` or ``"run"``. Without it the impact's: money transfers, for example.
         system: the system of record.
-        target: the name of the argument that holds the record's id, a template (``"order/{order_id}"``), or a hook.
+        target: the name of the argument that holds the record's id, a template (``"order/{order_id}"``), or a hook;
+            a write whose hook names no record is not done.
         link: where people look at the record: ``"https://crm.example/orders/{order_id}"``. Arguments stand in its path
             or query only, and are encoded.
         explain: arguments in which the model says why, in free words. Required in each call; never part of a key.

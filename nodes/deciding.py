@@ -65,11 +65,12 @@ def signals_of(call: GovernedCall, view: View, *, now: datetime) -> Signals:
     )
 
 
-def decide(call: GovernedCall, signals: Signals) -> Decision:
+def decide(call: GovernedCall, view: View, signals: Signals) -> Decision:
     """Decide about a write: a change that cannot be stated is not done, everything else is the policy's.
 
     Args:
         call: the write.
+        view: its target as it is.
         signals: everything known about it.
     """
     policy = call.run.policy
@@ -82,6 +83,7 @@ def decide(call: GovernedCall, signals: Signals) -> Decision:
         arguments=call.args,
         explained_by=call.contract.explain,
         target_named_by=call.target_arguments,
+        target_found=view.failed or view.target is not None or not callable(call.contract.target),
         permitted=call.permitted,
         at_default=call.at_default,
     )

@@ -11,7 +11,9 @@ from typing import Any, Final, TypeAlias
 
 from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Reason
 from langgraph_control.audit.names import question_name
+from langgraph_control.guards.classification import classify
 from langgraph_control.guards.decisions import Decision, Verb
+from langgraph_control.guards.failures import Fault
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT
 from langgraph_control.nodes.asking import told_answer, with_answer
@@ -55,7 +57,9 @@ def perform(call: GovernedCall) -> Gate:
         view = yield from _look(call)
         looked = yield ask.NewTicket()
         signals = yield from gathered(call, view, signals_of(call, view, now=looked.now))
-        decision = _postponed(later, call) if later else (yield from checked(call, signals, decide(call, signals)))
+        decision = (
+            _postponed(later, call) if later else (yield from checked(call, signals, decide(call, view, signals)))
+        )
         decision, asked = yield from with_answer(call, decision)
         bounds = bounds_of(call, signals)
         ticket = yield ask.NewTicket()  # checks may have taken half a minute, which is not the attempt's
@@ -128,8 +132,9 @@ def _look(call: GovernedCall) -> Generator[Any, Any, View]:
     target = (contract.target_text(call.args) or "")[:TARGET_CHARS_MAX] or None
     if callable(contract.target):
         heard = yield ask.Ask(hook="target", action=call.action())
-        named = heard.value if isinstance(heard, ask.Heard) else None
-        target = None if named is None else said(named)[:TARGET_CHARS_MAX] or None
+        if isinstance(heard, ask.AskFailed) and (yield from _may_pass(heard.error)):
+            return View(failed=True)
+        target = _name(heard)
     if contract.read is None:
         return View(target=target)
     heard = yield ask.Ask(hook="read", action=call.action())
@@ -146,6 +151,20 @@ def _look(call: GovernedCall) -> Generator[Any, Any, View]:
             return View(failed=True, target=target)
     # Without a field there is nothing to hold against the record: no proof, and no doubt.
     return View(before=before, after=after or None, target=target)
+
+
+def _may_pass(error: BaseException) -> Generator[Any, Any, bool]:
+    """Whether a hook failed for what a later try need not meet: then nothing is known now, and nothing refused."""
+    ticket = yield ask.NewTicket()
+    return classify(error, kind=None, now=ticket.now).fault is not Fault.PERMANENT
+
+
+def _name(heard: ask.Heard | ask.AskFailed) -> str | None:
+    """What the target hook calls the record; None where it names none."""
+    if isinstance(heard, ask.AskFailed) or heard.value is None:
+        return None
+    name = said(heard.value)[:TARGET_CHARS_MAX]
+    return name if name.strip() else None
 
 
 def _record(heard: ask.Heard | ask.AskFailed) -> Any:

@@ -164,6 +164,16 @@ def test_a_resume_of_a_finished_thread(desk: Desk, how: How, trigger: str) -> No
     assert (refused.value.code, desk.done) == ("nothing_to_resume", ["o0:500"])
 
 
+@pytest.mark.parametrize("decision", ["approve", "reject", "edit"])
+def test_a_user_who_is_called_like_a_group_is_nobody(desk: Desk, how: How, trigger: str, decision: str) -> None:
+    """A server's user of a name that the policy keeps for groups votes for nobody, and that is on record."""
+    front, run, _, digest = parked(desk, how, trigger)
+    said = {"decision": decision, "digest": digest, **({"changes": {"amount": "300"}} if decision == "edit" else {})}
+    front.resume(said, user="group:finance")
+    assert front.ignored(run) == ["not_authenticated"]
+    unharmed(front, run)
+
+
 def test_a_vote_without_the_role(desk: Desk, how: How, trigger: str) -> None:
     """A user without the role votes in vain; that is the ledger's refusal, under the user's name."""
     front, run, _, digest = parked(desk, how, trigger)

@@ -148,6 +148,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "edit": None,
     "ended": True,
     "pause_ms": 0,
+    "endorsed": None,
     "entries": 1,
     "error": None,
     "error_rate": 0.5,

@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 from langgraph.types import Command
 
 from langgraph_control import Run
+from langgraph_control.audit.asking.requests import RunEntries
 from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
 from langgraph_control.errors import NoRun
-from tests.support.desk import Desk
+from tests.support.desk import Desk, How
 from tests.support.scripted_model import call, calls
 
 ANOTHER = {"messages": [calls(call("refund", order_id="o0", amount="600", call_id="call_0"))]}
@@ -28,6 +31,14 @@ def parked(desk: Desk, trigger: str) -> tuple[Any, Run]:
     """Return an agent and its run, which waits for an approval."""
     graph = desk.refunding(500)
     return graph, desk.run(graph, trigger=trigger)
+
+
+def noted(desk: Desk, run: Run) -> list[str]:
+    """Return why resumes of a run were ignored, in their order."""
+    with LedgerConnection(desk.database.agent) as ledger:
+        entries = ledger.ask(RunEntries(run_id=run_id(run.id), after=0, limit=1000))
+    facts = [orjson.loads(entry.facts) for entry in entries]
+    return [fact["reason"] for fact in facts if "resume.ignored" in fact["events"]]
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
@@ -83,10 +94,29 @@ def test_a_resume_after_the_end_does_nothing(desk: Desk, trigger: str) -> None:
     assert desk.done == ["o0:500"]
 
 
-def test_answers_for_our_own_requests_are_ignored(desk: Desk, trigger: str) -> None:
-    """`resume(answers=…)` that names a request's interrupt decides nothing: only votes do."""
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"approved": True}, "no_decision"),
+        ("approved", "no_decision"),
+        ({"decision": "approve"}, "digest_missing"),
+        ({"decision": "approve", "digest": "0" * 64}, "not_authenticated"),
+    ],
+    ids=["no decision", "a text", "without a digest", "by nobody"],
+)
+def test_answers_for_our_own_requests_are_ignored(desk: Desk, how: How, trigger: str, answer: Any, why: str) -> None:
+    """`resume(answers=…)` that names a request's interrupt decides nothing, and is on record: only votes decide."""
     graph, run = parked(desk, trigger)
     forged, config = desk.forged(graph, run)
     (pending,) = forged.get_state(config).interrupts
-    again = desk.resume(run, answers={pending.id: {"approved": True}})
+    again = desk.resume(run, how, answers={pending.id: answer})
     assert (again.state, again.approvals, desk.done) == (RunState.NEEDS_APPROVAL, run.approvals, [])
+    assert noted(desk, run) == [why]
+
+
+def test_answers_to_what_does_not_wait_are_no_attempts(desk: Desk, how: How, trigger: str) -> None:
+    """An interrupt that is not pending here, or none at all: nothing is decided, and there is nothing to note."""
+    _, run = parked(desk, trigger)
+    for answers in ({"0" * 32: "approved"}, {}, None):
+        assert desk.resume(run, how, answers=answers).state is RunState.NEEDS_APPROVAL
+    assert noted(desk, run) == []

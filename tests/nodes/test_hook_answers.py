@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from langgraph_control.nodes import requests as ask
-from langgraph_control.nodes.action import ABSENT, NotDone, Unknown
+from langgraph_control.nodes.action import ABSENT, Action, NotDone, Unknown
 from langgraph_control.nodes.async_drivers import adrive
 from langgraph_control.nodes.call import GovernedCall, body_bytes
 from langgraph_control.nodes.contracts import Contract, writes
@@ -94,7 +94,10 @@ def answered(run: EnteredRun, contract: Contract, body: Callable[..., Any], requ
         case ask.NewTicket():
             return new_ticket()
         case ask.Ask(hook=hook, action=action):
-            return ask.Heard(value=getattr(contract, hook)(action))
+            try:
+                return ask.Heard(value=getattr(contract, hook)(action))
+            except httpx.ConnectError as error:
+                return ask.AskFailed(error=error)
         case ask.Send(args=args):
             try:
                 return ask.Returned(value=body(**args))
@@ -214,10 +217,59 @@ def test_a_lost_write_is_not_found_by_an_empty_expectation(run: EnteredRun) -> N
     assert "effect.verified" not in run.events()
 
 
-def test_a_target_that_cannot_be_shown_stops_no_call(run: EnteredRun) -> None:
-    """A target hook that answers with what has no text leaves the target without a name."""
+class Nameless:
+    """What has no text at all."""
+
+    def __str__(self) -> str:
+        raise ValueError("no")
+
+
+def broken(_: Action) -> str:
+    """Name no record."""
+    raise LookupError("no such order")
+
+
+UNNAMED: dict[str, Callable[[Action], Any]] = {
+    "none": lambda _: None,
+    "blank": lambda _: " ",
+    "nameless": lambda _: Nameless(),
+    "raising": broken,
+}
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("target", UNNAMED)
+def test_a_target_that_nothing_names_is_not_written_to(how: str, target: str, run: EnteredRun) -> None:
+    """A target hook that knows no record: nothing is sent, and the model is told what is missing."""
+    sent: list[Any] = []
+    contract = writes(key=(), impact="record", target=UNNAMED[target])
+    step = ended(how, run, lambda **given: sent.append(given), contract)
+    assert step.text == (
+        "note was not done: note was called before the change can be stated. no record to change was found by these "
+        "arguments. Find the missing piece or ask for it, then call again; do not guess."
+    )
+    assert (sent, run.actions()) == ([], [("note", "denied", 0)])
+    named = writes(key=(), impact="record", target=lambda _: "order/1")
+    assert ended(how, run, noted, named).value == "noted", "asked again with what was missing, it is done"
+
+
+def test_a_target_is_named_by_its_text(run: EnteredRun) -> None:
+    """A target hook that answers with a text of a kind that cannot be shown has named the record all the same."""
     contract = writes(key=(), impact="record", target=lambda _: Unsayable("x"))
     assert ended("sync", run, noted, contract).value == "noted"
+
+
+def test_a_target_that_cannot_be_looked_up_now_is_looked_up_later(run: EnteredRun) -> None:
+    """Where the lookup met what passes by itself, nothing is sent and nothing refused: the call asks again later."""
+
+    def away(_: Action) -> str:
+        raise httpx.ConnectError("nobody there")
+
+    contract = writes(key=(), impact="record", target=away)
+    with pytest.raises(Parked):
+        stepped(run, contract, noted)
+    assert run.actions() == [("note", "ready", 0)]
+    assert "approval.withdrawn" not in run.events()
 
 
 def test_a_success_without_a_result_is_told_as_a_success(run: EnteredRun) -> None:

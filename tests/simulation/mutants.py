@@ -334,11 +334,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="take an edit for its own approval",
         layer="SQL claim",
-        sql={
-            "check_grant": (
-                ("IF ap.scope = p_scope OR (p_keeps_digest AND ap.digest = p_digest) THEN", "IF true THEN"),
-            )
-        },
+        sql={"check_grant": (("    IF v_same THEN", "    IF true THEN"),)},
     ),
     Mutant(
         name="count a vote that was taken back",
