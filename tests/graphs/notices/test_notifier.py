@@ -23,6 +23,7 @@ from langgraph_control.audit.seals.rotation import create_key
 from langgraph_control.audit.seals.sealing import Sealer
 from langgraph_control.audit.seals.signers import FileSigner
 from langgraph_control.graphs.notices.notifier import Notifier
+from langgraph_control.graphs.notices.sink import Sink, Told
 from langgraph_control.guards.notices import NoticeEvent
 from tests.graphs.notices.conftest import Hook, Notifying
 from tests.support.receivers import Receiver, receiver
@@ -329,6 +330,27 @@ def test_a_sender_that_is_killed(trail: TrailWriter, place: Receiver, hook: Hook
     first, second = place.received
     assert first.id == second.id
     assert second.is_signed()
+
+
+def test_threads_survive_what_nobody_foresaw(
+    trail: TrailWriter, place: Receiver, hook: Hook, notifying: Notifying, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is raised while a place is told is logged once by its kind, and the place is told afterwards."""
+    failing = [ValueError("secret"), ValueError("secret")]
+    whole = Notifier.tell
+
+    def tell(notifier: Notifier, sink: Sink) -> Told | None:
+        if failing:
+            raise failing.pop()
+        return whole(notifier, sink)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Notifier, "tell", tell)
+        with notifying(hook()):
+            asked(trail)
+            until(lambda: place.events == ["requested"])
+    assert caplog.text.count("unforeseen (ValueError)") == 1
+    assert "secret" not in caplog.text
 
 
 def test_a_place_that_is_down(trail: TrailWriter, hook: Hook, notifying: Notifying) -> None:
