@@ -33,4 +33,6 @@ async def upkeep(store: Store, *, every_seconds: float = EVERY_SECONDS) -> None:
             await store.acall(MonthsAhead())
         except ControlError as error:
             logger.warning("cannot look after the database (%s); trying again", error.code)
+        except Exception as error:  # noqa: BLE001 - a look that fails must not be the last one
+            logger.warning("a look after the database failed unforeseen (%s); trying again", type(error).__name__)
         await asyncio.sleep(every_seconds)

@@ -129,7 +129,8 @@ def erase(
 ) -> Erased:
     """Erase payloads, salts and what lies beside the trail in clear. Every proof stays valid; it is on record.
 
-    Named runs are erased all or none. By age it goes run by run, and what is open or held stays.
+    What is named is erased all or none, in one transaction. By age it goes part by part, each a transaction of its own,
+    and what is open or held stays.
 
     Args:
         admin_dsn: the admin login's.
@@ -142,7 +143,8 @@ def erase(
     Raises:
         OperationRefused: something of it is open, unsettled or held; code and text say what. Nothing was erased.
         DatabaseRefused: this is not an admin's login.
-        TrailUnavailable: the server broke off; what was erased until then is on record. Repeat it.
+        TrailUnavailable: the server broke off: by age, what was erased until then is on record, and else nothing was
+            erased. Repeat it.
     """
     _check_comment(comment)
     done = Erased()
@@ -156,22 +158,31 @@ def erase(
         "body": _body(comment),
     }
     with _session(admin_dsn) as connection:
-        after: UUID | None = None
-        while True:
+        if chosen.scope is ErasureScope.AGE:
+            _erase_parts(connection, asked, done, dry_run=dry_run)
+        else:
             with connection.transaction(force_rollback=dry_run):
-                row = _one(connection, "erase", {**asked, "after": after})
-                if row["refused"] is not None:
-                    raise refusal(row["refused"], run_id=row["run_id"])
-                _delete_threads(connection, row["threads"])
-            done.runs += row["runs"]
-            done.left_out += row["left_out"]
-            done.threads += len(row["threads"])
-            done.shared += row["shared"]
-            for name, count in row["counts"].items():
-                done.counts[name] = done.counts.get(name, 0) + count
-            after = row["last"]
-            if after is None:
-                return done
+                _erase_parts(connection, asked, done, dry_run=False)
+    return done
+
+
+def _erase_parts(connection: AdminConnection, asked: Mapping[str, Any], done: Erased, *, dry_run: bool) -> None:
+    after: UUID | None = None
+    while True:
+        with connection.transaction(force_rollback=dry_run):
+            row = _one(connection, "erase", {**asked, "after": after})
+            if row["refused"] is not None:
+                raise refusal(row["refused"], run_id=row["run_id"])
+            _delete_threads(connection, row["threads"])
+        done.runs += row["runs"]
+        done.left_out += row["left_out"]
+        done.threads += len(row["threads"])
+        done.shared += row["shared"]
+        for name, count in row["counts"].items():
+            done.counts[name] = done.counts.get(name, 0) + count
+        after = row["last"]
+        if after is None:
+            return
 
 
 def retain(admin_dsn: str, older: timedelta, *, comment: str, told: bytes, dry_run: bool = False) -> Iterator[Month]:

@@ -75,6 +75,7 @@ class Notifier:
         self._lease_extra_seconds = lease_extra_seconds
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._survived: set[tuple[str, str]] = set()
         told = [{"sink": sink.name, "events": list(sink.events), "remind_at": remind_at} for sink in self._sinks]
         self._serve = ServeSinks(sinks=orjson.dumps(told).decode())
 
@@ -158,12 +159,21 @@ class Notifier:
         )
         return NoticeState.WAITING, max(pause, told.pause_seconds or 0.0)
 
+    def _survive(self, name: str, error: Exception) -> None:
+        """Go on after what nobody foresaw. Said once, without its text."""
+        kind = (name, type(error).__name__)
+        if kind not in self._survived:
+            self._survived.add(kind)
+            logger.error("%s: failed unforeseen (%s); it goes on, and this is not said again", *kind)
+
     def _keep_served(self, *, caught_up: bool) -> None:
         while not self._stop.wait(SERVE_SECONDS if caught_up else self._poll_seconds):
             try:
                 caught_up = self._store.call(self._serve)
             except ControlError as error:
                 logger.warning("the ledger cannot be asked what there is to tell (%s); trying again", error.code)
+            except Exception as error:  # noqa: BLE001 - nobody would begin another thread for this
+                self._survive("places served", error)
 
     def _follow(self, sink: Sink) -> None:
         while not self._stop.is_set():
@@ -172,6 +182,8 @@ class Notifier:
                     continue
             except ControlError as error:
                 logger.warning("%s: the ledger cannot be asked what there is to tell (%s)", sink.name, error.code)
+            except Exception as error:  # noqa: BLE001 - nobody would begin another thread for this place
+                self._survive(sink.name, error)
             self._stop.wait(self._poll_seconds * random.uniform(0.5, 1))  # noqa: S311 - spreads processes
 
 

@@ -1,6 +1,6 @@
 """What an erasure takes away, what it leaves, and what it refuses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,11 +11,13 @@ import pytest
 from psycopg import sql
 
 from langgraph_control.audit.asking.ledger import Answer, Outcome
+from langgraph_control.audit.asking.notices import ServeSinks
 from langgraph_control.audit.asking.requests import FindApproval, FindTenantChain
 from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.keeping.erasure import Erased, ErasureScope, Selection, erase
+from langgraph_control.audit.keeping.erasure import Erased, ErasureScope, Selection, _one, erase, retain
 from langgraph_control.audit.keeping.requests import HoldLift, Holds, HoldScope, HoldSet
+from langgraph_control.audit.postgres.admin_session import AdminConnection
 from langgraph_control.audit.postgres.logins import add_login
 from langgraph_control.audit.trail.verify import verify_all, verify_run
 from langgraph_control.errors import ControlError, DatabaseRefused, OperationRefused
@@ -333,6 +335,56 @@ def test_by_age_only_what_is_over_and_old_enough_goes(trail: TrailWriter) -> Non
     assert told_anywhere(trail.database) != []
     with LedgerConnection(trail.database.auditor) as auditor:
         assert sorted(one.erased for _, one in verify_all(auditor)) == [0, 0, 3, 3, 3]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_is_named_is_erased_all_or_none_in_however_many_parts(trail: TrailWriter, *, dry_run: bool) -> None:
+    """What stands against a later part leaves the earlier ones as they were, too; nothing is on record then."""
+    for number in range(3):
+        told_run(trail, f"ticket/{number}")
+    before = told_anywhere(trail.database)
+    chosen = Selection(scope=ErasureScope.TARGET, name="invoice 17")
+    parts: list[dict[str, Any]] = []
+
+    def one(connection: AdminConnection, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        parts.append(_one(connection, name, parameters))
+        return parts[-1] if len(parts) < 3 else {**parts[-1], "refused": "held"}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("langgraph_control.audit.keeping.erasure.RUNS_A_PART", 1)
+        patch.setattr("langgraph_control.audit.keeping.erasure._one", one)
+        with pytest.raises(OperationRefused) as refused:
+            erase(trail.database.admin, chosen, comment="because", told=TOLD, dry_run=dry_run)
+    assert refused.value.code == "held"
+    assert [part["runs"] for part in parts] == [1, 1, 1]
+    assert told_anywhere(trail.database) == before
+    with LedgerConnection(trail.database.auditor) as auditor:
+        chain = auditor.ask(FindTenantChain()).run_id
+        assert all(found.erased == 0 for _, found in verify_all(auditor))
+    assert "payload.erased" not in entries(trail.database, chain)[-1]["events"]
+
+
+@pytest.mark.parametrize("how", ["erased", "dropped"])
+def test_nobody_is_told_that_an_old_grant_is_withdrawn(trail: TrailWriter, how: str) -> None:
+    """A grant that its run never used goes with it silently: nobody decided anything."""
+    sinks = '[{"sink": "ops", "events": ["requested", "decided", "expired"], "remind_at": 0.5}]'
+    run = trail.open("ticket/1")
+    _, claimed = trail.claim(run, verb="approve")
+    assert claimed.approval_id is not None
+    trail.vote(claimed.approval_id)
+    tamper(trail.database, "DELETE FROM control.waiter")  # its graph went another way and ended
+    trail.release(run)
+    trail.pass_time(days=60)
+    trail.agent.ask(ServeSinks(sinks=sinks))
+    if how == "erased":
+        erased(trail.database, run)
+    else:
+        (month,) = retain(trail.database.admin, timedelta(0), comment="old", told=TOLD)
+        assert month.whole_runs == 1
+    trail.agent.ask(ServeSinks(sinks=sinks))
+    with psycopg.connect(trail.database.admin) as connection:
+        assert connection.execute("SELECT state FROM control.approval").fetchall() == [("withdrawn",)]
+        assert connection.execute("SELECT event, outcome FROM control.notice").fetchall() == []
 
 
 def test_one_action_of_a_run_goes_and_the_others_stay(trail: TrailWriter) -> None:

@@ -30,3 +30,27 @@ async def test_a_worker_makes_months_and_says_that_the_database_was_restored(
         assert owner.execute("SELECT to_regclass(%s)", (f"control.{last[0]}",)).fetchone() != (None,)
         store.close()
     assert "accept-restore" in caplog.text
+
+
+async def test_a_look_that_fails_is_not_the_last(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a look raises is logged by its kind, and the next one is taken."""
+    looks: list[object] = []
+
+    async def acall(_: Store, request: object) -> object:
+        await asyncio.sleep(0)
+        looks.append(request)
+        if len(looks) == 1:
+            raise ValueError("secret")
+        return True
+
+    monkeypatch.setattr(Store, "acall", acall)
+    store = Store(database.agent)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await upkeep(store, every_seconds=0.01)
+    store.close()
+    assert len(looks) > 2
+    assert "unforeseen (ValueError)" in caplog.text
+    assert "secret" not in caplog.text

@@ -3,19 +3,22 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
 
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.telemetry.sinks import following as following_module
 from langgraph_control.audit.telemetry.sinks.exporting import Exporting
 from langgraph_control.audit.telemetry.sinks.following import Following, Stepped
+from langgraph_control.audit.telemetry.sinks.gathering import Batch, Gathering
 from langgraph_control.audit.telemetry.sinks.otlp import OtlpSink
 from langgraph_control.audit.telemetry.sinks.requests import DeadSpans, RetrySpans, SpanSinks
+from langgraph_control.audit.telemetry.sinks.sink import Answer
 from tests.loss.judge import expected, nothing_is_lost
 from tests.support.collector import Collector, collector
 from tests.support.many_runs import copy_run
@@ -96,6 +99,83 @@ def test_a_sink_says_how_long_it_wants_to_be_left_alone(run: OpenRun, store: Sto
         place.answer_headers = {"retry-after": "86400"}
         assert following.step() is Stepped.FAILED
         assert following.pause_seconds == following_module.ASKED_SECONDS_MAX
+
+
+class Raising(OtlpSink):
+    """A sink that breaks its word: it raises, for a while."""
+
+    tries = 0
+
+    def send(self, spans: Sequence[ReadableSpan]) -> Answer:
+        """Raise, or send."""
+        self.tries += 1
+        if self.tries <= 3:
+            raise OverflowError("a header with a secret")
+        return super().send(spans)
+
+    def takes_nothing(self) -> bool | None:
+        """Raise."""
+        raise OverflowError("a header with a secret")
+
+
+def test_a_sink_that_raises_is_one_that_fails(
+    database: Database, run: OpenRun, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a sink raises is said without its text, shown by its status, and costs no span."""
+    clock = Clock()
+    with collector() as place:
+        sink = Raising("place", place.url)
+        following = Following(store, sink, clock=clock)
+        assert following.step() is Stepped.FAILED
+        (state,) = store.call(SpanSinks())
+        assert state.error == "failed (OverflowError)"
+        clock.now += following.pause_seconds
+        steps(following, clock)
+        nothing_is_lost(database, place)
+        sink.close()
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("header", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "9" * 400, "0, 0 0 0"])
+def test_no_header_ends_an_exporter(database: Database, run: OpenRun, store: Store, header: str) -> None:
+    """Whatever a receiver says of when to come again, it is sent to again."""
+    clock = Clock()
+    with collector() as place, sending(store, place.url, clock=clock) as following:
+        place.status = lambda number: 429 if number < 3 else 200
+        place.answer_headers = {"retry-after": header}
+        steps(following, clock)
+        nothing_is_lost(database, place)
+
+
+def test_a_thread_survives_what_nobody_foresaw(
+    database: Database,
+    run: OpenRun,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A step that raises anything is told once, and the next ones bring what it left."""
+    monkeypatch.setattr(following_module, "PAUSE_SECONDS_MAX", 0.01)
+    failing = [KeyError("secret"), KeyError("secret"), RuntimeError("secret")]
+    whole = Gathering.batch
+
+    def batch(gathering: Gathering) -> Batch | None:
+        if failing:
+            raise failing.pop()
+        return whole(gathering)
+
+    monkeypatch.setattr(Gathering, "batch", batch)
+    with collector() as place, sending(store, place.url) as following:
+        stop = threading.Event()
+        thread = threading.Thread(target=following.follow, args=(stop,))
+        thread.start()
+        until(lambda: len(place.once) == len(expected(database)))
+        stop.set()
+        thread.join(10)
+        nothing_is_lost(database, place)
+    said = [record.message for record in caplog.records if "unforeseen" in record.message]
+    assert [("KeyError" in one, "RuntimeError" in one) for one in said] == [(False, True), (True, False)]
+    assert "secret" not in caplog.text
 
 
 def test_a_slow_collector(database: Database, run: OpenRun, store: Store) -> None:

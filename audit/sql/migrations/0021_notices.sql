@@ -63,15 +63,23 @@ SELECT 'review', control.notice_mark(w.opened_at), NULL, w.opened_at FROM contro
 WHERE w.approval_id = (ap).approval_id AND w.closed_at IS NULL
 $$;
 
--- Put on the lists what is not there yet. A place that nobody has served for a week gets nothing.
+-- Put on the lists what is not there yet. A place that nobody has served for a week gets nothing. What was told is kept for a week, and
+-- longer only while it is open (notice_serve_v1): what is older and not there was told, and is not told again.
 CREATE FUNCTION control.note(ap control.approval, p_role text DEFAULT NULL) RETURNS void
-    LANGUAGE sql AS $$
-INSERT INTO control.notice (tenant, role, sink, approval_id, event, mark, outcome, at, due_at)
-    SELECT s.tenant, s.role, s.sink, (ap).approval_id, n.event, n.mark, n.outcome, n.at, n.at
-    FROM control.notice_sink s CROSS JOIN LATERAL control.notices_of(ap, s.remind_at) n
-    WHERE s.tenant = (ap).tenant AND (p_role IS NULL OR s.role = p_role AND NOT s.caught_up)
-      AND s.seen_at > control.clock() - interval '7 days' AND n.event = ANY (s.events)
-    ON CONFLICT DO NOTHING
+    LANGUAGE plpgsql AS $$
+BEGIN
+    -- An erasure closes a grant that nobody used: nobody decided anything by that, and what it was about is gone.
+    IF ap.state = 'withdrawn' AND control.read_json(ap.card) -> 'erased' IS NOT NULL THEN
+        RETURN;
+    END IF;
+    INSERT INTO control.notice (tenant, role, sink, approval_id, event, mark, outcome, at, due_at)
+        SELECT s.tenant, s.role, s.sink, ap.approval_id, n.event, n.mark, n.outcome, n.at, n.at
+        FROM control.notice_sink s CROSS JOIN LATERAL control.notices_of(ap, s.remind_at) n
+        WHERE s.tenant = ap.tenant AND (p_role IS NULL OR s.role = p_role AND NOT s.caught_up)
+          AND s.seen_at > control.clock() - interval '7 days' AND n.event = ANY (s.events)
+          AND (n.at > control.clock() - interval '7 days' OR p_role IS NOT NULL AND (ap.state = 'open' OR n.event = 'review'))
+        ON CONFLICT DO NOTHING;
+END
 $$;
 
 CREATE FUNCTION control.note_change() RETURNS trigger
@@ -150,8 +158,11 @@ BEGIN
         UPDATE control.notice_sink SET caught_up = true
             WHERE tenant = l.tenant AND role = l.role AND NOT caught_up AND watched <= v_ended;
     END IF;
-    DELETE FROM control.notice WHERE tenant = l.tenant AND role = l.role AND state <> 'waiting'
-        AND settled_at < v_now - interval '7 days' AND (state = 'sent' OR settled_at < v_now - interval '90 days');
+    DELETE FROM control.notice n WHERE n.tenant = l.tenant AND n.role = l.role AND n.state <> 'waiting'
+        AND n.settled_at < v_now - interval '7 days' AND (n.state = 'sent' OR n.settled_at < v_now - interval '90 days')
+        -- Whoever is told of requests from before is not told of one that they know.
+        AND NOT EXISTS (SELECT FROM control.approval a WHERE a.approval_id = n.approval_id AND a.state = 'open')
+        AND NOT EXISTS (SELECT FROM control.review w WHERE w.approval_id = n.approval_id AND w.closed_at IS NULL);
     RETURN NOT EXISTS (SELECT FROM control.notice_sink k WHERE k.tenant = l.tenant AND k.role = l.role AND NOT k.caught_up
                        AND k.seen_at = v_now);
 END

@@ -87,13 +87,14 @@ BEGIN
     GET DIAGNOSTICS v_count = ROW_COUNT;
     v_out := v_out || jsonb_build_object('results', v_count);
 
-    -- A grant whose arguments are gone lets nothing run; who wants the change again, asks again.
+    UPDATE control.approval SET card = v_card WHERE approval_id = ANY (v_requests) AND (card <> ''::bytea OR state IN ('open', 'granted'))
+        AND control.read_json(card) -> 'erased' IS NULL;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    -- A grant whose arguments are gone lets nothing run; who wants the change again, asks again. Nobody is told (note): by now the card
+    -- says that it was erased.
     PERFORM control.close_approval(approval_id, 'withdrawn', p_now) FROM control.approval
         WHERE approval_id = ANY (v_requests) AND state IN ('open', 'granted');
     UPDATE control.approval SET execute_by = p_now WHERE approval_id = ANY (v_requests) AND execute_by > p_now;
-    UPDATE control.approval SET card = v_card
-        WHERE approval_id = ANY (v_requests) AND card <> ''::bytea AND control.read_json(card) -> 'erased' IS NULL;
-    GET DIAGNOSTICS v_count = ROW_COUNT;
     v_out := v_out || jsonb_build_object('cards', v_count);
     UPDATE control.approval_evidence SET target_hash = NULL, reads = '[]', earlier = '[]', writes = '[]'
         WHERE approval_id = ANY (v_requests) AND (target_hash IS NOT NULL OR reads <> '[]' OR earlier <> '[]' OR writes <> '[]');
@@ -145,7 +146,8 @@ CREATE TYPE control.erase_answer AS (
 );
 
 -- Erase. Of one run, one action of it (by its key), an intent, a target, or of all that has been over for so long by the ledger's clock. A part at a time,
--- run by run in the order of their ids; each part is one commit, which the caller rolls back where it only wants to know.
+-- run by run in the order of their ids; by age each part is a commit, else the caller
+-- has all of them in one; it rolls back where it only wants to know.
 CREATE FUNCTION control.erase_v1(
     p_erasure uuid, p_scope text, p_run uuid, p_key bytea, p_name text, p_older interval, p_after uuid, p_limit integer,
     p_checkpoints boolean, p_told bytea, p_comment text, p_body bytea
@@ -203,6 +205,8 @@ BEGIN
               AND (r.input IS NOT NULL OR EXISTS (SELECT FROM control.entry e WHERE e.run_id = r.run_id AND e.payload IS NOT NULL))
             ORDER BY 1 LIMIT p_limit) END;
 
+    -- All of them before the actions of any: whoever has a run's row may be waiting for one of those.
+    PERFORM 1 FROM control.run_state WHERE run_id = ANY (v_runs) AND tenant = l.tenant ORDER BY run_id FOR UPDATE;
     IF p_scope <> 'age' THEN
         -- All or nothing, so that nobody takes half of it for the whole: looked at before anything is touched.
         FOREACH v_run IN ARRAY v_runs LOOP
@@ -220,7 +224,6 @@ BEGIN
 
     FOREACH v_run IN ARRAY v_runs LOOP
         v_out.last := v_run;
-        PERFORM 1 FROM control.run_state WHERE run_id = v_run AND tenant = l.tenant FOR UPDATE;
         v_keys := control.keys_of(l.tenant, v_run);
         IF p_scope = 'action' THEN
             v_keys := ARRAY[p_key];

@@ -96,6 +96,7 @@ class Following:
         self._in_hand: _InHand | None = None
         self._doubts = 0
         self._told = float("-inf")
+        self._survived: set[str] = set()
 
     def follow(self, stop: threading.Event) -> None:
         """Send until told to stop. What goes wrong is logged and tried again.
@@ -109,6 +110,8 @@ class Following:
             except ControlError as error:
                 logger.warning("%s: the ledger cannot be asked for spans (%s)", self.sink.name, error.code)
                 self.pause_seconds = POLL_SECONDS
+            except Exception as error:  # noqa: BLE001 - nobody would begin another thread for this place
+                self._survive(error)
             stop.wait(self.pause_seconds)
         self.leave()
 
@@ -168,6 +171,17 @@ class Following:
         self._in_hand, self._doubts, self._leased = None, 0, float("-inf")
         self._gathering.forget()
 
+    def _survive(self, error: Exception) -> None:
+        """Go on after what nobody foresaw, from what the ledger says, after a pause. Said once, without its text."""
+        kind = type(error).__name__
+        if kind not in self._survived:
+            self._survived.add(kind)
+            logger.error(
+                "%s: a step failed unforeseen (%s); it goes on, and this is not said again", self.sink.name, kind
+            )
+        self._begin_anew()
+        self.pause_seconds = PAUSE_SECONDS_MAX
+
     def _keep_lease(self) -> bool:
         if self._clock() - self._leased < self._lease_seconds / 3:
             return True
@@ -189,7 +203,7 @@ class Following:
         """Send what is left of a batch; None once that is done."""
         while hand.left:
             part = hand.left[: self.sink.batch_spans]
-            done: Delivery = deliver(part, self._send_part, self.sink.takes_nothing, suspect=self._doubts >= DOUBTS)
+            done: Delivery = deliver(part, self._send_part, self._takes_nothing, suspect=self._doubts >= DOUBTS)
             if done.failed is not None:
                 return done.failed
             hand.refused += done.refused
@@ -248,7 +262,16 @@ class Following:
     def _send_part(self, spans: Sequence[ReadableSpan]) -> Answer:
         if not self._keep_lease():  # finding what is refused takes long
             raise _LeaseLostError
-        return self.sink.send(spans)
+        try:
+            return self.sink.send(spans)
+        except Exception as error:  # noqa: BLE001 - a sink that breaks its word stops neither this thread nor its status
+            return Answer(verdict=Verdict.DOUBTFUL, error=f"failed ({type(error).__name__})")
+
+    def _takes_nothing(self) -> bool | None:
+        try:
+            return self.sink.takes_nothing()
+        except Exception:  # noqa: BLE001 - likewise
+            return False
 
 
 def _dead(refused: Refused) -> dict[str, Any]:

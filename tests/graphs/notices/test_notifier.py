@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from langgraph_control import Approvals, Policy
+from langgraph_control.audit.asking.ledger import Answer
 from langgraph_control.audit.asking.notices import NoticeSinks, NoticeState, RetryNotices, SettleNotice, TakeNotice
 from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.names import approval_name
@@ -21,10 +22,12 @@ from langgraph_control.audit.seals.checkpoints import SignedCheckpoint
 from langgraph_control.audit.seals.rotation import create_key
 from langgraph_control.audit.seals.sealing import Sealer
 from langgraph_control.audit.seals.signers import FileSigner
+from langgraph_control.graphs.notices.notifier import Notifier
+from langgraph_control.graphs.notices.sink import Sink, Told
 from langgraph_control.guards.notices import NoticeEvent
 from tests.graphs.notices.conftest import Hook, Notifying
 from tests.support.receivers import Receiver, receiver
-from tests.support.trails import FINANCE, OpenRun, TrailWriter
+from tests.support.trails import FINANCE, OpenRun, TrailWriter, tamper
 from tests.support.waiting import until
 
 EMERGENCIES = Policy.parse(
@@ -105,6 +108,50 @@ def test_a_decided_request_is_not_brought_to_mind(
     trail.pass_time(days=8)
     ops.once()
     assert place.events == ["requested", f"decided: {'granted' if decision == 'approve' else 'denied'}"]
+
+
+def days_pass(trail: TrailWriter, ops: Notifier, days: int) -> None:
+    """Let days pass on which the places are served."""
+    for _ in range(days):
+        trail.pass_time(days=1)
+        ops.once()
+
+
+def test_a_grant_that_is_used_weeks_later(
+    trail: TrailWriter, place: Receiver, hook: Hook, notifying: Notifying
+) -> None:
+    """What was told of a request is not told again when its grant is used, however long that took."""
+    ops = notifying(hook())
+    ops.once()
+    run = trail.open()
+    patient = {**FINANCE.canonical(), "execute_within_seconds": 30 * 86_400}
+    trail.vote(asked(trail, run, requirement=patient))
+    days_pass(trail, ops, 20)
+    assert place.events == ["requested", "decided: granted"]
+    run = trail.resume(run)
+    _, claimed = trail.claim(run, verb="approve", requirement=patient)
+    assert claimed.answer is Answer.GO
+    days_pass(trail, ops, 1)
+    assert place.events == ["requested", "decided: granted"]
+
+
+def test_a_request_that_is_open_for_weeks(
+    trail: TrailWriter, place: Receiver, hook: Hook, notifying: Notifying
+) -> None:
+    """It is told as asked for once, also when it goes to others after weeks and when a place is named afresh."""
+    ops = notifying(hook())
+    ops.once()
+    run = trail.open()
+    slow = {**ESCALATING, "within_seconds": 20 * 86_400}
+    asked(trail, run, requirement=slow)
+    days_pass(trail, ops, 21)
+    asked(trail, trail.resume(run), requirement=slow)
+    ops.once()
+    said = ["requested", "reminder", "escalated"]
+    assert place.events == said
+    tamper(trail.database, "UPDATE control.notice_sink SET caught_up = false")
+    ops.once()
+    assert place.events == said
 
 
 @pytest.fixture
@@ -283,6 +330,27 @@ def test_a_sender_that_is_killed(trail: TrailWriter, place: Receiver, hook: Hook
     first, second = place.received
     assert first.id == second.id
     assert second.is_signed()
+
+
+def test_threads_survive_what_nobody_foresaw(
+    trail: TrailWriter, place: Receiver, hook: Hook, notifying: Notifying, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is raised while a place is told is logged once by its kind, and the place is told afterwards."""
+    failing = [ValueError("secret"), ValueError("secret")]
+    whole = Notifier.tell
+
+    def tell(notifier: Notifier, sink: Sink) -> Told | None:
+        if failing:
+            raise failing.pop()
+        return whole(notifier, sink)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Notifier, "tell", tell)
+        with notifying(hook()):
+            asked(trail)
+            until(lambda: place.events == ["requested"])
+    assert caplog.text.count("unforeseen (ValueError)") == 1
+    assert "secret" not in caplog.text
 
 
 def test_a_place_that_is_down(trail: TrailWriter, hook: Hook, notifying: Notifying) -> None:
