@@ -17,7 +17,8 @@ from langgraph_control.audit.bundles import offline
 from langgraph_control.audit.bundles.bundling import chains_since, export_bundle, receipt
 from langgraph_control.audit.bundles.offline import Outcome
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.keeping.erasure import retain
+from langgraph_control.audit.keeping.erasure import Month, retain
+from langgraph_control.audit.keeping.requests import FindDropped
 from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.audit.seals.requests import Checkpoints
 from langgraph_control.audit.seals.rotation import replace_lost_key, rotate_key
@@ -344,6 +345,41 @@ def test_false_signatures_hide_none_that_is_right(record: SealedRecord) -> None:
             assert agent.execute("SELECT control.checkpoint_add_v1(%s, %s)", (size, note)).fetchall() == [("stored",)]
     bundle = record.bundle(sealed_only=True)
     assert lines(bundle, "checkpoint")[0] == newest
+
+
+def test_retention_beside_an_export_is_said(record: SealedRecord) -> None:
+    """What retention drops while it is exported makes no bundle that looks tampered with: export it again."""
+    gone = list[Month]()
+    with LedgerConnection(record.database.auditor) as auditor:
+
+        def ask(request: Request[T]) -> T:
+            answer = auditor.ask(request)
+            if request.statement == FindDropped.statement and not gone:
+                later = datetime.now(UTC) + timedelta(days=75)
+                gone.extend(retain(record.database.admin, later, comment="over", told=b'"gone"'))
+            return answer
+
+        for export in (
+            lambda: export_bundle(ask, io.BytesIO(), record.runs[-1:], scope="run"),
+            lambda: export_bundle(ask, io.BytesIO(), record.runs, scope="all"),
+            lambda: receipt(ask, io.BytesIO(), record.runs[-1], 1),
+        ):
+            gone.clear()
+            record.refund(f"ticket/{len(record.runs) + 1}")
+            record.seal()
+            with pytest.raises(ControlError) as overtaken:
+                export()
+            assert overtaken.value.code == "export_overtaken"
+    record.seal()
+    assert record.verified(record.bundle()).outcome is Outcome.OK
+
+
+def test_since_leaves_out_what_retention_dropped(retained: SealedRecord) -> None:
+    """A run of which no entry is left has moved at no moment."""
+    with LedgerConnection(retained.database.auditor) as auditor:
+        moved = list(chains_since(auditor.ask, datetime.now(UTC) - timedelta(days=1)))
+        assert moved == [auditor.ask(FindTenantChain()).run_id]
+        assert len(list(chains_since(auditor.ask, None))) == 3
 
 
 # --- Receipts ---
