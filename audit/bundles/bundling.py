@@ -70,7 +70,7 @@ class _Seal:
 
 
 def chains_since(ask: Ask, since: datetime | None) -> Iterator[UUID]:
-    """Yield the ids of all chains, or of those that got an entry since a moment.
+    """Yield the ids of all chains, or of those that have an entry of after a moment.
 
     Args:
         ask: carries out requests.
@@ -79,7 +79,7 @@ def chains_since(ask: Ask, since: datetime | None) -> Iterator[UUID]:
     after: UUID | None = None
     while page := ask(ChainsMoved(after=after, limit=PAGE)):
         for chain, newest in page:
-            if since is None or newest is None or newest >= since:
+            if since is None or (newest is not None and newest >= since):
                 yield chain
         after = page[-1][0]
 
@@ -109,6 +109,7 @@ def export_bundle(
         progress: told now and then how many chains and entries were written.
 
     Raises:
+        ControlError: retention dropped some of it meanwhile (``export_overtaken``); the file is not whole.
         TrailUnavailable: the ledger cannot be read; the file is not whole.
     """
     whose, writer, keys = ask(FindBundleTenant()), BundleWriter(file), ask(SigningKeys())
@@ -142,10 +143,10 @@ def export_bundle(
             entries, unsealed = entries + 1, unsealed + (row.seq > sealed)
             if entries % PAGE == 0:
                 progress(len(written), entries)
-    for leaf in _leaves(ask, size):
-        if leaf.run_id.bytes not in written:
-            writer.leaf(index=leaf.index, chain=leaf.run_id, seq=leaf.seq, head=leaf.head)
+    _write_other_leaves(ask, writer, size, written)
     _write_policies(ask, writer, policies)
+    if _places(ask, named) != places:
+        raise _overtaken()
     progress(len(written), entries)
     return Bundled(chains=len(written), entries=entries, unsealed=unsealed, size=size, lines=writer.end())
 
@@ -165,7 +166,8 @@ def receipt(ask: Ask, file: BinaryIO, chain: UUID, seq: int, *, last: int | None
         The place of the sealed head.
 
     Raises:
-        ControlError: there is no such entry (``entry_unknown``), or no checkpoint covers it yet (``receipt_unsealed``).
+        ControlError: there is no such entry (``entry_unknown``), no checkpoint covers it yet (``receipt_unsealed``), or
+            retention dropped some of it meanwhile (``export_overtaken``).
         TrailUnavailable: the ledger cannot be read.
     """
     rows = {row.seq: row.hash for row in ask(RunEntries(run_id=chain, after=max(0, seq - 2), limit=2))}
@@ -197,6 +199,8 @@ def receipt(ask: Ask, file: BinaryIO, chain: UUID, seq: int, *, last: int | None
         writer.entry(row, payload=payloads)
         policies.update(named.decode() for named in POLICY_NAMED.findall(row.body))
     _write_policies(ask, writer, policies)
+    if ask(FindDropped(run_id=chain)) != cut:
+        raise _overtaken()
     writer.end()
     return leaf.seq
 
@@ -233,6 +237,15 @@ def _places(ask: Ask, chains: list[UUID] | None) -> list[int]:
         return sorted(ask(DroppedPlaces()))
     parts = (chains[begin : begin + CHAINS_PAGE] for begin in range(0, len(chains), CHAINS_PAGE))
     return sorted({place for part in parts for place in ask(DroppedPlaces(runs=part))})
+
+
+def _overtaken() -> ControlError:
+    return ControlError(
+        "Retention dropped some of it while it was exported.",
+        safe="The record is whole; what was written of the file is no bundle.",
+        todo="Export it again.",
+        code="export_overtaken",
+    )
 
 
 def _begin(
@@ -298,6 +311,12 @@ def _write_head(ask: Ask, writer: BundleWriter, leaf: LeafRow, size: int) -> Non
     except KeyError:
         proof = None
     writer.head(index=leaf.index, seq=leaf.seq, head=leaf.head, proof=proof)
+
+
+def _write_other_leaves(ask: Ask, writer: BundleWriter, size: int, written: set[bytes]) -> None:
+    for leaf in _leaves(ask, size):
+        if leaf.run_id.bytes not in written:
+            writer.leaf(index=leaf.index, chain=leaf.run_id, seq=leaf.seq, head=leaf.head)
 
 
 def _write_policies(ask: Ask, writer: BundleWriter, hashes: set[str]) -> None:

@@ -44,6 +44,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
@@ -510,6 +511,7 @@ _POLICY: Final = frozenset({"hash", "text"})
 _RUN: Final = frozenset({"after", "id", "previous"})
 _HEAD: Final = frozenset({"head", "index", "proof", "seq"})
 _END: Final = frozenset({"lines", "sha256"})
+_AT: Final = re.compile(rb'\{"at": ?([0-9]{1,18})[,}]')  # facts begin with it: of all names it is the shortest
 _POLICY_NAMED: Final = re.compile(rb'"policy": ?"([0-9a-f]{64})"')
 _STAGES: Final = {
     "key": 1,
@@ -538,6 +540,18 @@ class _Chain:
     gone: set[int] = field(default_factory=set)  # sealed places among the entries that are not here
     sealed: int = 0  # the last place that a leaf covers
     finished: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Retention:
+    """What an entry says of a month that was dropped."""
+
+    heads: str  # the hash over the heads that it left
+    month: str  # its first day
+    at: int  # when, in microseconds since 1970
+    entries: int
+    chains: int
+    person: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -596,9 +610,13 @@ class _Verification:
         self.unsealed_entries = 0
         self.dropped: dict[bytes, tuple[int, bytes]] = {}  # chain → where retention cut it last
         self.dropped_heads: dict[int, Any] = {}  # place in the tenant's own chain → the hash over the heads it names
+        self.dropped_counts: dict[int, tuple[int, int]] = {}  # likewise → how many entries of how many chains
+        self.cut_at: dict[bytes, int] = {}  # chain → the place that names its last cut
+        self.oldest_of_month: dict[str, tuple[int, str]] = {}  # month → its oldest entry here, and whose it is
+        self.oldest_behind: dict[int, tuple[int, str]] = {}  # place → the oldest entry behind a cut that it names
         self.dropped_newest = (0, b"")
-        self.retentions: list[tuple[int, str]] = []  # place in the tenant's own chain, and the hash it gives
-        self.retentions_sealed: dict[int, str] = {}
+        self.retentions: list[tuple[int, _Retention]] = []  # place in the tenant's own chain, and what it says
+        self.retentions_sealed: dict[int, _Retention] = {}
         self.dropped_entries = self.dropped_chains = 0  # of what is missing here and was dropped
         self.gone: list[str] = []  # chains whose first entries are not here, the first of them named
         self.gone_entries = 0
@@ -747,8 +765,11 @@ class _Verification:
             raise self.tampered(f"{self.named(chain)} is never shortened, and entries of it are said to be dropped")
         self.dropped_newest = place, chain.bytes
         self.dropped_heads.setdefault(place, hashlib.sha256()).update(chain.bytes + seq.to_bytes(8) + head)
-        if seq > self.dropped.get(chain.bytes, (0, b""))[0]:
+        before, (entries, chains) = self.dropped.get(chain.bytes, (0, b""))[0], self.dropped_counts.get(place, (0, 0))
+        self.dropped_counts[place] = entries + max(0, seq - before), chains + 1
+        if seq > before:
             self.dropped[chain.bytes] = seq, head
+            self.cut_at[chain.bytes] = place
         self.limit(self.dropped, DROPPED_MAX, "chains that were cut")
 
     def take_run(self, value: object) -> None:
@@ -844,6 +865,8 @@ class _Verification:
             self.note_key(chain, facts)
         elif b'"entries.dropped"' in facts:
             self.note_retention(chain, facts)
+        if self.dropped_heads:
+            self.note_time(chain, facts)
         for named in _POLICY_NAMED.findall(body):
             if named not in self.policies_named:
                 self.policies_named.add(named)
@@ -961,8 +984,29 @@ class _Verification:
         told = _facts(facts, "entries.dropped") if chain.id == tenant_chain(self.tenant) else None
         if told is None:
             return
-        self.retentions.append((chain.seq, _hash(told.get("heads")).hex()))
+        said = _Retention(
+            heads=_hash(told.get("heads")).hex(),
+            month=_text(told.get("month")),
+            at=_number(told.get("at")),
+            entries=_number(told.get("entries")),
+            chains=_number(told.get("runs")),
+            person=_text(told.get("person")),
+        )
+        self.retentions.append((chain.seq, said))
         self.limit(self.retentions, POLICIES_MAX, "months that were dropped")
+
+    def note_time(self, chain: _Chain, facts: bytes) -> None:
+        """Note from which months there are entries: retention drops a month of all chains but the tenant's own."""
+        found = _AT.match(facts)
+        if chain.id == tenant_chain(self.tenant) or found is None:
+            return
+        oldest, place = (int(found[1]), chain.name), self.cut_at.get(chain.id.bytes, 0)
+        if chain.first > 1 and place:
+            self.oldest_behind[place] = min(self.oldest_behind.get(place, oldest), oldest)
+        if self.header["scope"] == "all":
+            month = _month(oldest[0])
+            self.oldest_of_month[month] = min(self.oldest_of_month.get(month, oldest), oldest)
+            self.limit(self.oldest_of_month, POLICIES_MAX, "months with entries")
 
     def check_dropped(self) -> None:
         """Hold the heads that were dropped against the entries that say so."""
@@ -971,10 +1015,12 @@ class _Verification:
             said = self.retentions_sealed.get(place)
             if said is None:
                 unsaid.append(place)
-            elif said != heads.hexdigest():
+            elif said.heads != heads.hexdigest():
                 raise self.tampered(
                     f"entry {place} of the tenant's own chain says what was dropped, and it is not what is said here"
                 )
+            else:
+                self.check_retention(place, said)
         if unsaid:
             self.incomplete.append(
                 f"no sealed entry of the tenant's own chain says what is missing as dropped by its entry {unsaid[0]}"
@@ -984,6 +1030,30 @@ class _Verification:
                 f"{_counted(self.dropped_entries, 'entry')} of {_counted(self.dropped_chains, 'chain')} that are not"
                 " here were dropped by retention, and the chains go on from the heads they left: sealed entries of the"
                 " tenant's own chain (entries.dropped) say so, by whom and why"
+            )
+
+    def check_retention(self, place: int, said: "_Retention") -> None:
+        """Say what an entry says was dropped, which no bundle can prove to be right, and what speaks against it."""
+        self.not_proved.append(
+            f"that it was right to drop what is said to be of {_shown(said.month[:7])}:"
+            f" {_counted(said.entries, 'entry')} of {_counted(said.chains, 'chain')}, dropped on {_day(said.at)} by"
+            f" {_shown(said.person)}"
+        )
+        entries, chains = self.dropped_counts[place]
+        wrong = chains != said.chains or (self.header["scope"] == "all" and entries != said.entries)
+        kept = self.oldest_of_month.get(said.month)
+        behind = self.oldest_behind.get(place)
+        against = ""
+        if wrong:
+            against = f"its heads are those of {_counted(chains, 'chain')} and {_counted(entries, 'entry')}"
+        elif kept is not None and kept[0] < said.at:
+            against = f"entries of that month, from before, are still there, of {kept[1]}: retention drops them all"
+        elif behind is not None and behind[0] < said.at and _month(behind[0]) <= said.month:
+            against = f"behind the cut {behind[1]} goes on with an entry that is not newer than that month"
+        if against:
+            self.incomplete.append(
+                f"entry {place} of the tenant's own chain says that {_shown(said.month[:7])} was dropped, and"
+                f" {against}. What is missing may have been taken out by hand"
             )
 
     def check_signed(self) -> None:
@@ -1242,6 +1312,19 @@ def _facts(text: bytes, event: str) -> dict[str, Any] | None:
     if type(value) is not dict or type(value.get("events")) is not list:
         raise ValueError("facts that are no object with events")
     return value if event in value["events"] else None
+
+
+def _day(at: int) -> str:
+    """The day of a moment in microseconds since 1970, in UTC; empty for one that no calendar has."""
+    try:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)).date().isoformat()
+    except OverflowError:
+        return ""
+
+
+def _month(at: int) -> str:
+    """The first day of the month of a moment."""
+    return _day(at)[:8] + "01"
 
 
 def _counted(number: int, noun: str) -> str:

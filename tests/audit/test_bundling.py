@@ -18,6 +18,7 @@ from langgraph_control.audit.bundles.bundling import chains_since, export_bundle
 from langgraph_control.audit.bundles.offline import Outcome
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.keeping.erasure import Month, retain
+from langgraph_control.audit.keeping.requests import FindDropped
 from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.audit.seals.requests import Checkpoints
 from langgraph_control.audit.seals.rotation import replace_lost_key, rotate_key
@@ -125,6 +126,67 @@ def test_what_is_said_to_be_dropped_is_what_the_entry_says(retained: SealedRecor
         assert outcome in (Outcome.TAMPERED, Outcome.INCOMPLETE), what
     outcome, what = verified(lambda records, _: records.__delitem__(slice(places[0], places[-1] + 1)))
     assert (outcome, "No entry says that retention dropped them" in what) == (Outcome.INCOMPLETE, True)
+
+
+def forge_retention(record: SealedRecord, run: UUID, month: str, *, seq: int = 9, entries: int | None = None) -> None:
+    """Take out what one run has up to an entry, and have the record say that retention did it, as who owns it can."""
+    with psycopg.connect(record.database.admin, autocommit=True) as owner:
+        owner.execute("SET session_replication_role = replica")
+        owner.execute(
+            "INSERT INTO control.dropped (tenant, run_id, month, seq, head, place, dropped_at)"
+            " SELECT e.tenant, e.run_id, %s, e.seq, e.hash, o.seq + 1, now() FROM control.entry e,"
+            " control.run_state o WHERE e.run_id = %s AND e.seq = %s AND o.run_id = control.tenant_chain_id('default')",
+            (month, run, seq),
+        )
+        owner.execute("DELETE FROM control.entry WHERE run_id = %s AND seq <= %s", (run, seq))
+        owner.execute(
+            "SELECT control.append('default', control.tenant_chain_id('default'), control.clock(),"
+            " '{entries.dropped}', jsonb_build_object('month', %s::text, 'entries', %s::bigint, 'runs', 1, 'heads',"
+            " encode(sha256(uuid_send(run_id) || int8send(seq) || head), 'hex'), 'erased', '{}'::jsonb,"
+            " 'person', 'somebody', 'comment', 'over'), '{}', NULL) FROM control.dropped",
+            (month, entries or seq),
+        )
+    record.seal()
+
+
+def test_a_retention_of_one_chosen_run_is_found(record: SealedRecord) -> None:
+    """Retention drops a month of all runs: where others have entries of it still, a bundle of everything says so."""
+    with psycopg.connect(record.database.admin) as owner:
+        ((month,),) = owner.execute(
+            "SELECT to_char(max(at) AT TIME ZONE 'UTC', 'YYYY-MM-01') FROM control.entry WHERE run_id = %s",
+            (record.runs[0],),
+        ).fetchall()
+    forge_retention(record, record.runs[0], month)
+    report = record.verified(record.bundle())
+    assert report.outcome is Outcome.INCOMPLETE
+    assert f"entries of that month, from before, are still there, of run_{record.runs[1].hex}" in report.found[0]
+
+
+def test_each_retention_is_told(record: SealedRecord) -> None:
+    """What a bundle takes for retention is named, with month, day, person and numbers, among what is not proved."""
+    forge_retention(record, record.runs[0], "2020-03-01")
+    for bundle in (record.bundle(), record.bundle(record.runs[:1])):
+        report = record.verified(bundle)
+        assert report.outcome is Outcome.OK
+        said = "that it was right to drop what is said to be of 2020-03: 9 entries of 1 chain, dropped on 20"
+        assert any(said in what and what.endswith("by somebody") for what in report.not_proved)
+
+
+def test_a_retention_that_counts_wrong_is_found(record: SealedRecord) -> None:
+    """The entry that says what was dropped says how much that was."""
+    forge_retention(record, record.runs[0], "2020-03-01", entries=3)
+    report = record.verified(record.bundle())
+    assert report.outcome is Outcome.INCOMPLETE
+    assert "its heads are those of 1 chain and 9 entries" in report.found[0]
+
+
+def test_a_cut_behind_which_older_entries_stand_is_found(record: SealedRecord) -> None:
+    """A month that is newer than what a chain goes on with was not dropped in front of it."""
+    forge_retention(record, record.runs[0], "2100-03-01", seq=4)
+    for bundle in (record.bundle(), record.bundle(record.runs[:1])):
+        report = record.verified(bundle)
+        assert report.outcome is Outcome.INCOMPLETE
+        assert "goes on with an entry that is not newer than that month" in report.found[0]
 
 
 def split_at(record: SealedRecord, run: UUID, seq: int, *, head: str | None = None) -> None:
@@ -289,6 +351,41 @@ def test_false_signatures_hide_none_that_is_right(record: SealedRecord) -> None:
             assert agent.execute("SELECT control.checkpoint_add_v1(%s, %s)", (size, note)).fetchall() == [("stored",)]
     bundle = record.bundle(sealed_only=True)
     assert lines(bundle, "checkpoint")[0] == newest
+
+
+def test_retention_beside_an_export_is_said(record: SealedRecord) -> None:
+    """What retention drops while it is exported makes no bundle that looks tampered with: export it again."""
+    gone = list[Month]()
+    with LedgerConnection(record.database.auditor) as auditor:
+
+        def ask(request: Request[T]) -> T:
+            answer = auditor.ask(request)
+            if request.statement == FindDropped.statement and not gone:
+                later = datetime.now(UTC) + timedelta(days=75)
+                gone.extend(retain(record.database.admin, later, comment="over", told=b'"gone"'))
+            return answer
+
+        for export in (
+            lambda: export_bundle(ask, io.BytesIO(), record.runs[-1:], scope="run"),
+            lambda: export_bundle(ask, io.BytesIO(), record.runs, scope="all"),
+            lambda: receipt(ask, io.BytesIO(), record.runs[-1], 1),
+        ):
+            gone.clear()
+            record.refund(f"ticket/{len(record.runs) + 1}")
+            record.seal()
+            with pytest.raises(ControlError) as overtaken:
+                export()
+            assert overtaken.value.code == "export_overtaken"
+    record.seal()
+    assert record.verified(record.bundle()).outcome is Outcome.OK
+
+
+def test_since_leaves_out_what_retention_dropped(retained: SealedRecord) -> None:
+    """A run of which no entry is left has moved at no moment."""
+    with LedgerConnection(retained.database.auditor) as auditor:
+        moved = list(chains_since(auditor.ask, datetime.now(UTC) - timedelta(days=1)))
+        assert moved == [auditor.ask(FindTenantChain()).run_id]
+        assert len(list(chains_since(auditor.ask, None))) == 3
 
 
 # --- Receipts ---
