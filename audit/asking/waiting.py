@@ -13,6 +13,8 @@ from langgraph_control.audit.people.identity import Identity
 
 __all__ = [
     "Decided",
+    "Own",
+    "OwnPerson",
     "Pulse",
     "ReadPulse",
     "Refused",
@@ -37,6 +39,30 @@ def groups_of(identity: Identity) -> list[str]:
         identity: the person.
     """
     return sorted(f"group:{group}" for group in set(identity.groups))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """Who speaks on a login by itself.
+
+    Args:
+        person: who; None where it belongs to nobody in particular.
+        groups: that person's, as the policy names them.
+    """
+
+    person: str | None
+    groups: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPerson(FieldsAreParameters):
+    """Ask who speaks on this login by itself."""
+
+    statement: ClassVar[str] = "own_person"
+
+    def read(self, rows: Rows) -> Own:
+        """Return the answer as a value."""
+        return Own(**rows[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

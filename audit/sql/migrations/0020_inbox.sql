@@ -119,7 +119,13 @@ CREATE FUNCTION control.in_flight_v1() RETURNS TABLE (run_id uuid, key bytea, to
 SELECT * FROM control.in_flight((control.caller('approver', 'admin', 'auditor')).tenant, 'tenant', '', control.clock())
 $$;
 
+-- Who speaks on the caller's login by itself: its person and that person's groups; NULL where it belongs to nobody in particular.
+CREATE FUNCTION control.own_person_v1() RETURNS TABLE (person text, groups text[])
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT l.person, l.groups FROM control.caller('approver', 'admin', 'auditor') l
+$$;
+
 REVOKE EXECUTE ON FUNCTION control.roles_spoken, control.roles_v1, control.asked_now, control.waiting_v1, control.decided_v1, control.pulse_v1,
-    control.votes_v1, control.refusal_v1, control.in_flight_v1 FROM PUBLIC;
+    control.votes_v1, control.refusal_v1, control.in_flight_v1, control.own_person_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.roles_v1, control.waiting_v1, control.decided_v1, control.pulse_v1, control.votes_v1, control.refusal_v1,
-    control.in_flight_v1 TO control_approver, control_admin, control_auditor;
+    control.in_flight_v1, control.own_person_v1 TO control_approver, control_admin, control_auditor;
