@@ -425,8 +425,17 @@ class Approvals:
 
 def _hidden(row: ApprovalRow) -> set[str]:
     """The arguments of which a card does not show all."""
-    shown = orjson.loads(row.card)["what"]["arguments"] if row.card else {}
-    return {argument for argument, value in shown.items() if REDACTED.encode() in orjson.dumps(value)}
+    if not row.card:
+        return set()
+    try:
+        shown = orjson.loads(row.card)["what"]["arguments"].items()
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+        raise ArgumentError(
+            "The request's card cannot be read, so nobody can tell what the record keeps out of it.",
+            todo="Reject the request, and have the agent ask again.",
+            code="edit_unreadable",
+        ) from None
+    return {argument for argument, value in shown if REDACTED.encode() in orjson.dumps(value)}
 
 
 def _known(row: ApprovalRow | None) -> ApprovalRow:
