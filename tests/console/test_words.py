@@ -10,14 +10,17 @@ import orjson
 import pytest
 
 from langgraph_control import Control, Policy, Run
+from langgraph_control.audit.asking.evidence import FindEvidence
 from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.rows import ApprovalRow
+from langgraph_control.audit.names import approval_id, approval_name
 from langgraph_control.console.changing import edits_of
 from tests.console.conftest import Served, cast, hidden, sign_in
 from tests.console.test_security import EVIL, MARKUP, dangers, explained
 from tests.support.desk import Desk, new_trigger, told
 from tests.support.postgres import Database
 from tests.support.scripted_model import call, calls
+from tests.support.trails import TrailWriter
 
 POLICY = Policy.parse(
     """\
@@ -312,6 +315,22 @@ def test_an_emergency_is_looked_at_afterwards(desk: Desk, site: Served) -> None:
 # --- what was known ---
 
 
+def test_long_names_are_folded_and_not_cut(site: Served, desk_database: Database) -> None:
+    """System and record, the business request and who asks stand on the page whole, however long they are."""
+    long = {name: f"{name} {'x' * 900} end-of-{name}" for name in ("system", "target")}
+    card = orjson.dumps({"what": {"arguments": {}}, "where": long})
+    trigger = f"{new_trigger()} {'y' * 900} end-of-intent"
+    with TrailWriter(desk_database) as trail:
+        _, claimed = trail.claim(trail.open(trigger), verb="approve", card=card)
+    assert claimed.approval_id is not None
+    name = approval_name(claimed.approval_id)
+    with site.signed_in() as client:
+        for path in (f"/requests/{name}", f"/together?request={name}"):
+            page = client.get(path).text
+            for end in ("end-of-system", "end-of-target", "end-of-intent"):
+                assert end in page, path
+
+
 def test_the_card_says_what_was_known(desk: Desk, site: Served) -> None:
     """What the run had read, and what was asked about the record before, stand on the card, as text."""
     first = desk.run(explained(desk, order=MARKUP, reason="It broke.", record="paid"), trigger=new_trigger())
@@ -324,7 +343,11 @@ def test_the_card_says_what_was_known(desk: Desk, site: Served) -> None:
         second = desk.run(desk.agent(looked, asked, "done"), trigger=new_trigger())
         page = client.get(f"/requests/{second.approvals[0]}").text
         assert dangers(page) == []
-        assert "look" in page.partition('id="read"')[2].partition("</section>")[0]
+        read = page.partition('id="read"')[2].partition("</section>")[0]
+        assert "look" in read
+        digest = site.console.ask(FindEvidence(approval_id=approval_id(second.approvals[0]))).reads[0].digest
+        assert digest is not None
+        assert f'<span class="mono">{digest[:12]}</span>' in read
         third = desk.run(explained(desk, order=MARKUP, reason="Again.", record="new"), trigger=new_trigger())
         page = client.get(f"/requests/{third.approvals[0]}").text
         assert dangers(page) == []
