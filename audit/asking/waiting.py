@@ -23,6 +23,7 @@ __all__ = [
     "VoteRow",
     "Votes",
     "Waiting",
+    "YesCounted",
     "groups_of",
 ]
 
@@ -183,6 +184,23 @@ class Votes(FieldsAreParameters):
     def read(self, rows: Rows) -> tuple[VoteRow, ...]:
         """Return the answer as a value."""
         return tuple(VoteRow(**row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YesCounted(FieldsAreParameters):
+    """Ask how many of the yes on some requests count now: a role may be lost, or a leave taken back.
+
+    Args:
+        approvals: the requests.
+    """
+
+    statement: ClassVar[str] = "yes_counted"
+
+    approvals: list[UUID]
+
+    def read(self, rows: Rows) -> Mapping[UUID, int]:
+        """Return the answer as a value."""
+        return {row["approval_id"]: row["counted"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

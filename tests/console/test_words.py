@@ -312,6 +312,24 @@ def test_an_emergency_is_looked_at_afterwards(desk: Desk, site: Served) -> None:
         assert say(ana, name, "review", digest=digest, verdict="accepted").status_code == 409
 
 
+# --- what counts ---
+
+
+def test_a_yes_that_counts_no_more_is_said(desk: Desk, site: Served) -> None:
+    """Of two yes that were given, the page and the list count those that the ledger counts, and name the others."""
+    (name,) = desk.run(desk.refunding(2000), trigger=new_trigger()).approvals
+    until = datetime.now(UTC) + timedelta(hours=1)
+    given = site.console.approvals.delegate("di@acme.example", until=until, credential="token-bo")
+    with site.signed_in() as ana, site.signed_in("di") as di:
+        assert cast(di, name, comment="for bo").headers["location"].endswith("?said=counted")
+        assert "<dt>So far</dt><dd>1 yes</dd>" in ana.get(f"/requests/{name}").text
+        site.console.approvals.revoke(given, credential="token-bo")
+        for path in (f"/requests/{name}", "/?view=all", f"/together?request={name}"):
+            assert "0 yes (1 more no longer counts)" in ana.get(path).text, path
+        assert cast(ana, name, comment="mine").headers["location"].endswith("?said=counted")
+        assert "1 yes (1 more no longer counts)" in ana.get(f"/requests/{name}").text
+
+
 # --- what was known ---
 
 
