@@ -13,6 +13,8 @@ from langgraph_control.audit.people.identity import Identity
 
 __all__ = [
     "Decided",
+    "Own",
+    "OwnPerson",
     "Pulse",
     "ReadPulse",
     "Refused",
@@ -21,6 +23,7 @@ __all__ = [
     "VoteRow",
     "Votes",
     "Waiting",
+    "YesCounted",
     "groups_of",
 ]
 
@@ -37,6 +40,30 @@ def groups_of(identity: Identity) -> list[str]:
         identity: the person.
     """
     return sorted(f"group:{group}" for group in set(identity.groups))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """Who speaks on a login by itself.
+
+    Args:
+        person: who; None where it belongs to nobody in particular.
+        groups: that person's, as the policy names them.
+    """
+
+    person: str | None
+    groups: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPerson(FieldsAreParameters):
+    """Ask who speaks on this login by itself."""
+
+    statement: ClassVar[str] = "own_person"
+
+    def read(self, rows: Rows) -> Own:
+        """Return the answer as a value."""
+        return Own(**rows[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +184,23 @@ class Votes(FieldsAreParameters):
     def read(self, rows: Rows) -> tuple[VoteRow, ...]:
         """Return the answer as a value."""
         return tuple(VoteRow(**row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YesCounted(FieldsAreParameters):
+    """Ask how many of the yes on some requests count now: a role may be lost, or a leave taken back.
+
+    Args:
+        approvals: the requests.
+    """
+
+    statement: ClassVar[str] = "yes_counted"
+
+    approvals: list[UUID]
+
+    def read(self, rows: Rows) -> Mapping[UUID, int]:
+        """Return the answer as a value."""
+        return {row["approval_id"]: row["counted"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from langgraph_control.audit.asking.authority_requests import (
 from langgraph_control.audit.asking.evidence import Evidence, FindEvidence
 from langgraph_control.audit.asking.requests import FindApproval, Inbox, Vote
 from langgraph_control.audit.asking.rows import ApprovalRow, Voted, Voting
+from langgraph_control.audit.asking.waiting import Own, OwnPerson, Waiting
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import approval_id
 from langgraph_control.audit.people.identity import Authenticator, recognised
@@ -50,6 +51,24 @@ class Said(TypedDict, total=False):
     """
 
     comment: str | None
+    as_: str | None
+    credential: str | None
+
+
+class Only(TypedDict, total=False):
+    """Which open requests are listed; all without any of these.
+
+    Args:
+        mine: those on which one's own vote would count now.
+        tool: those of this tool.
+        actor: those of runs that this actor asked for.
+        as_: whose own, with `mine`; None: those of whom the login belongs to.
+        credential: what the authenticator recognises the person by, with `mine`; where there is one, it is needed.
+    """
+
+    mine: bool
+    tool: str | None
+    actor: str | None
     as_: str | None
     credential: str | None
 
@@ -85,17 +104,22 @@ class Approvals:
         self._authenticator = authenticator
         self._store = Store(given, application_name="langgraph-control approvals", connections_max=2)
 
-    def inbox(self, limit: int = INBOX_LIMIT) -> tuple[ApprovalRow, ...]:
+    def inbox(self, limit: int = INBOX_LIMIT, **only: Unpack[Only]) -> tuple[ApprovalRow, ...]:
         """Return the open requests, oldest first.
 
         Args:
             limit: at most so many.
-        """
-        return self._store.call(Inbox(limit=limit))
+            **only: see :class:`Only`.
 
-    async def ainbox(self, limit: int = INBOX_LIMIT) -> tuple[ApprovalRow, ...]:
+        Raises:
+            NotAuthenticated: ``mine`` is asked, and the credential is not accepted, or none was given.
+            ApprovalRefused: ``mine`` is asked on a login that belongs to nobody in particular, and nobody was named.
+        """
+        return self._store.call(self._waiting(limit, only))
+
+    async def ainbox(self, limit: int = INBOX_LIMIT, **only: Unpack[Only]) -> tuple[ApprovalRow, ...]:
         """Do what :meth:`inbox` does, on any event loop."""
-        return await self._store.acall(Inbox(limit=limit))
+        return await self._store.acall(await asyncio.to_thread(self._waiting, limit, only))
 
     def get(self, name: str | UUID) -> ApprovalRow:
         """Return one request, open or closed.
@@ -329,6 +353,26 @@ class Approvals:
 
     # --- what is sent ---
 
+    def _waiting(self, limit: int, only: Only) -> Inbox | Waiting:
+        tool, actor = only.get("tool"), only.get("actor")
+        if only.get("mine"):
+            own = self._own(only.get("as_"), only.get("credential"))
+            return Waiting(limit=limit, person=own.person, groups=own.groups, tool=tool, actor=actor)
+        return Inbox(limit=limit) if tool is actor is None else Waiting(limit=limit, tool=tool, actor=actor)
+
+    def _own(self, person: str | None, credential: str | None) -> Own:
+        """Whose inbox it is: whoever is recognised or named, else the login's own person."""
+        identity = recognised(self._authenticator, credential, as_=person)
+        if identity is not None:
+            known = orjson.loads(identity)
+            return Own(person=known["person"], groups=[f"group:{group}" for group in known["groups"]])
+        own = self._store.call(OwnPerson())
+        if person is not None and person != own.person:
+            return Own(person=person, groups=[])
+        if own.person is None:
+            raise _refused("nobody_in_particular")
+        return own
+
     def _spoken(self, said: Said) -> dict[str, Any]:
         """What every word carries: who says it, how that is known, and why."""
         comment, person = said.get("comment"), said.get("as_")
@@ -381,8 +425,17 @@ class Approvals:
 
 def _hidden(row: ApprovalRow) -> set[str]:
     """The arguments of which a card does not show all."""
-    shown = orjson.loads(row.card)["what"]["arguments"] if row.card else {}
-    return {argument for argument, value in shown.items() if REDACTED.encode() in orjson.dumps(value)}
+    if not row.card:
+        return set()
+    try:
+        shown = orjson.loads(row.card)["what"]["arguments"].items()
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+        raise ArgumentError(
+            "The request's card cannot be read, so nobody can tell what the record keeps out of it.",
+            todo="Reject the request, and have the agent ask again.",
+            code="edit_unreadable",
+        ) from None
+    return {argument for argument, value in shown if REDACTED.encode() in orjson.dumps(value)}
 
 
 def _known(row: ApprovalRow | None) -> ApprovalRow:

@@ -37,6 +37,10 @@ REFUSALS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "unknown_delegation": ("There is no such delegation.", "Take its name from the list."),
         "not_yours": ("Only who gave a delegation, or an admin, ends it.", "Ask one of them."),
         "unknown_request": ("There is no such request for this login's tenant.", "Take the name from the inbox."),
+        "nobody_in_particular": (
+            "This login belongs to nobody in particular, so there is nobody whose requests these would be.",
+            "Say who: --as PERSON; or sign in, with --auth.",
+        ),
         "not_yourself": (
             "This login may not vote as somebody else.",
             "Leave out --as; it works with Control.local's logins only.",

@@ -262,6 +262,14 @@ SELECT * FROM control.answer_v1(%(run_id)s::uuid, %(question_id)s::uuid, %(answe
 -- What runs wait to be told.
 SELECT * FROM control.questions_v1(%(run_id)s::uuid, %(limit)s::integer);
 
+-- name: yes_counted
+-- How many of the yes on some requests count now.
+SELECT * FROM control.yes_counted_v1(%(approvals)s::uuid[]);
+
+-- name: own_person
+-- Who speaks on this login by itself.
+SELECT * FROM control.own_person_v1();
+
 -- name: waiting
 -- The open requests, a page of them.
 SELECT * FROM control.waiting_v1(%(limit)s::integer, %(after_at)s::timestamptz, %(after)s::uuid, %(person)s::text, %(groups)s::text[],

@@ -88,6 +88,7 @@ def known(shared_database: Database) -> Known:
         "tokens": [run.token],
         "generation": run.generation,
         "approval": claimed.approval_id,
+        "approvals": [claimed.approval_id],
         "key": request.key,
         "asked": 0,
         "attempt": request.attempt,

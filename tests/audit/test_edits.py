@@ -23,6 +23,7 @@ from langgraph_control.nodes.results import with_note
 from tests.support.desk import GO, Desk, How, new_trigger, publish, told
 from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls
+from tests.support.trails import TrailWriter
 
 
 @pytest.fixture
@@ -335,6 +336,18 @@ def test_two_runs_of_one_request_follow_one_edit(desk: Desk, ana: Approvals, who
     assert {text for run in ended for text in told(run)} == {
         "A person changed this before it was done: amount = 300.\nrefunded 300"
     }
+
+
+@pytest.mark.parametrize("card", [b"{", b"[]", b'"x"', b"{}", b'{"what": 1}', b'{"what": {"arguments": []}}'])
+def test_a_card_that_cannot_be_read_is_not_edited(database: Database, card: bytes) -> None:
+    """What an agent wrote as a card may be anything; then nobody knows what is redacted, and that is said."""
+    with TrailWriter(database) as trail, Approvals(database.approver("ana")) as ana:
+        trail.publish()
+        _, claimed = trail.claim(trail.open(), verb="approve", card=card)
+        assert claimed.approval_id is not None
+        with pytest.raises(ArgumentError) as refused:
+            ana.edit(claimed.approval_id, {"amount": "1"})
+    assert refused.value.code == "edit_unreadable"
 
 
 def test_what_is_kept_out_of_the_record_is_not_edited(desk: Desk, ana: Approvals) -> None:

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from langgraph_control import Approvals, Control, Policy
+from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState
-from langgraph_control.audit.asking.waiting import Decided, ReadPulse, Refused, RolesOf, Votes, Waiting
+from langgraph_control.audit.asking.waiting import Decided, ReadPulse, Refused, RolesOf, Votes, Waiting, YesCounted
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id
 from langgraph_control.errors import DatabaseRefused
@@ -102,6 +104,41 @@ def test_why_a_vote_would_not_count(desk: Desk, reader: LedgerConnection) -> Non
     }
     assert found == {"ana": None, "cy": "unknown_person"}
     assert reader.ask(RolesOf(person="ana@acme.example", groups=[])) == ("finance",)
+
+
+TWO = """\
+version: 1
+roles: {finance: [ana@acme.example, bo@acme.example], board: [cy@acme.example]}
+approve: {within: 1h, on_expiry: deny, not_by: [requester]}
+rules: [{tool: refund, then: approve, by: {finance: 2}}]
+"""
+
+
+def test_a_yes_counts_as_the_ledger_counts_it(database: Database, reader: LedgerConnection) -> None:
+    """Not that of somebody who has lost the role since, and theirs again when they have it back."""
+    policies = {
+        "two": Policy.parse(TWO, source="two.yaml"),
+        "no ana": Policy.parse(TWO.replace("ana@", "cy@"), source="other.yaml"),
+    }
+    publish_policy(database.admin, policies["two"])
+    with Control(policies["two"], dsn=database.agent) as control, Approvals(database.local_approver) as people:
+        desk = Desk(database=database, control=control)
+        graph = desk.refunding(500)
+        run = desk.run(graph, trigger=new_trigger(), intent="the same")
+        (request,) = map(approval_id, run.approvals)
+
+        def counted() -> int:
+            return reader.ask(YesCounted(approvals=[request]))[request]
+
+        assert counted() == 0
+        people.approve(request, as_="ana@acme.example")
+        assert counted() == 1
+        publish_policy(database.admin, policies["no ana"])
+        assert counted() == 0
+        assert people.approve(request, as_="bo@acme.example").answer == "open"  # as the ledger counts
+        assert counted() == 1
+        publish_policy(database.admin, policies["two"])
+        assert counted() == 2
 
 
 def test_another_tenant_sees_nothing(desk: Desk, database: Database) -> None:

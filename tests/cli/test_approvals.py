@@ -40,6 +40,41 @@ def test_the_inbox_as_json(command: Command, trail: TrailWriter, request_name: s
     assert (row["approval"], row["card"]["diff"]) == (request_name, {"status": ["paid", "refunded"]})
 
 
+def test_the_inbox_is_filtered(command: Command, trail: TrailWriter, request_name: str) -> None:
+    """By tool, by who asked, and to what one's own vote would count on: of the login, or of whom --as names."""
+
+    def listed(*filters: str, login: str = trail.database.approver("ana")) -> list[str]:
+        result = command("inbox", "--json", *filters, "--dsn", login)
+        assert result.exit_code == 0, result.stderr
+        return [row["approval"] for row in json.loads(result.stdout)]
+
+    assert listed("--tool", "refund", "--actor", "support-agent") == [request_name]
+    assert listed("--tool", "mail") == listed("--actor", "other") == []
+    assert listed("--mine") == listed("--mine", "--tool", "refund") == [request_name]
+    local = trail.database.local_approver
+    assert listed("--mine", "--as", "dora@acme.example", login=local) == []  # the change is for her
+    assert listed("--mine", "--as", "bo@acme.example", login=local) == [request_name]
+    assert "Nothing like that waits" in command("inbox", "--tool", "mail", "--dsn", local).stdout
+    nobody = command("inbox", "--mine", "--dsn", local)
+    assert (nobody.exit_code, "nobody_in_particular" in nobody.stderr) == (1, True)
+
+
+def test_votes_as_json(command: Command, trail: TrailWriter, request_name: str) -> None:
+    """What came of each, with what was voted on; a refused one among them, with its code."""
+    approved = command("approve", request_name, f"apr_{'0' * 32}", "--json", "--dsn", trail.database.approver("ana"))
+    assert approved.exit_code == 1
+    counted, refused = json.loads(approved.stdout)
+    assert (counted["approval"], counted["answer"], counted["votes"]) == (request_name, "granted", 1)
+    assert counted["request"]["card"]["diff"] == {"status": ["paid", "refunded"]}
+    assert refused == {"approval": f"apr_{'0' * 32}", "answer": "refused", "reason": "unknown_request"}
+    _, claimed = trail.claim(trail.open("ticket/2"), "other", verb="approve")
+    other = f"apr_{(claimed.approval_id or UUID(int=0)).hex}"
+    (rejected,) = json.loads(
+        command("reject", other, "--json", "--code", "not_needed", "--dsn", trail.database.approver("bo")).stdout
+    )
+    assert (rejected["approval"], rejected["answer"]) == (other, "denied")
+
+
 def test_approving_shows_what_was_approved(command: Command, trail: TrailWriter, request_name: str) -> None:
     """The card is printed, then that it is granted; the request leaves the inbox."""
     ana = trail.database.approver("ana")

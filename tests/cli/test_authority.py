@@ -35,6 +35,24 @@ def test_an_edit(command: Command, trail: TrailWriter, request_name: str) -> Non
     assert (refused.exit_code, "edit_form" in refused.output) == (1, True)
 
 
+def test_an_edit_and_a_withdrawal_as_json(command: Command, trail: TrailWriter, request_name: str) -> None:
+    """What came of them, as data."""
+    ana = trail.database.approver("ana")
+    edited = json.loads(command("edit", request_name, "amount=12.50", "--json", "--dsn", ana).stdout)
+    assert (edited["approval"], edited["changes"]) == (request_name, {"amount": "12.50"})
+    command("approve", request_name, "--dsn", trail.database.approver("bo"))
+    taken = json.loads(command("withdraw", request_name, "--json", "--dsn", trail.database.approver("bo")).stdout)
+    assert (taken["approval"], taken["answer"], taken["votes"]) == (request_name, "open", 0)
+
+
+def test_a_delegation_as_json(command: Command, trail: TrailWriter) -> None:
+    """Its id is what ends it."""
+    ana = trail.database.approver("ana")
+    given = json.loads(command("delegate", "dora@acme.example", "--for", "3d", "--json", "--dsn", ana).stdout)
+    assert (given["to_person"], given["role"]) == ("dora@acme.example", None)
+    assert command("revoke", given["delegation"], "--dsn", ana).stdout == "Ended.\n"
+
+
 def test_a_rejection_with_a_reason(command: Command, trail: TrailWriter, request_name: str) -> None:
     """The reason is one of a few words; another is refused and named."""
     bo = trail.database.approver("bo")

@@ -10,14 +10,17 @@ import orjson
 import pytest
 
 from langgraph_control import Control, Policy, Run
+from langgraph_control.audit.asking.evidence import FindEvidence
 from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.rows import ApprovalRow
+from langgraph_control.audit.names import approval_id, approval_name
 from langgraph_control.console.changing import edits_of
 from tests.console.conftest import Served, cast, hidden, sign_in
 from tests.console.test_security import EVIL, MARKUP, dangers, explained
 from tests.support.desk import Desk, new_trigger, told
 from tests.support.postgres import Database
 from tests.support.scripted_model import call, calls
+from tests.support.trails import TrailWriter
 
 POLICY = Policy.parse(
     """\
@@ -309,7 +312,41 @@ def test_an_emergency_is_looked_at_afterwards(desk: Desk, site: Served) -> None:
         assert say(ana, name, "review", digest=digest, verdict="accepted").status_code == 409
 
 
+# --- what counts ---
+
+
+def test_a_yes_that_counts_no_more_is_said(desk: Desk, site: Served) -> None:
+    """Of two yes that were given, the page and the list count those that the ledger counts, and name the others."""
+    (name,) = desk.run(desk.refunding(2000), trigger=new_trigger()).approvals
+    until = datetime.now(UTC) + timedelta(hours=1)
+    given = site.console.approvals.delegate("di@acme.example", until=until, credential="token-bo")
+    with site.signed_in() as ana, site.signed_in("di") as di:
+        assert cast(di, name, comment="for bo").headers["location"].endswith("?said=counted")
+        assert "<dt>So far</dt><dd>1 yes</dd>" in ana.get(f"/requests/{name}").text
+        site.console.approvals.revoke(given, credential="token-bo")
+        for path in (f"/requests/{name}", "/?view=all", f"/together?request={name}"):
+            assert "0 yes (1 more no longer counts)" in ana.get(path).text, path
+        assert cast(ana, name, comment="mine").headers["location"].endswith("?said=counted")
+        assert "1 yes (1 more no longer counts)" in ana.get(f"/requests/{name}").text
+
+
 # --- what was known ---
+
+
+def test_long_names_are_folded_and_not_cut(site: Served, desk_database: Database) -> None:
+    """System and record, the business request and who asks stand on the page whole, however long they are."""
+    long = {name: f"{name} {'x' * 900} end-of-{name}" for name in ("system", "target")}
+    card = orjson.dumps({"what": {"arguments": {}}, "where": long})
+    trigger = f"{new_trigger()} {'y' * 900} end-of-intent"
+    with TrailWriter(desk_database) as trail:
+        _, claimed = trail.claim(trail.open(trigger), verb="approve", card=card)
+    assert claimed.approval_id is not None
+    name = approval_name(claimed.approval_id)
+    with site.signed_in() as client:
+        for path in (f"/requests/{name}", f"/together?request={name}"):
+            page = client.get(path).text
+            for end in ("end-of-system", "end-of-target", "end-of-intent"):
+                assert end in page, path
 
 
 def test_the_card_says_what_was_known(desk: Desk, site: Served) -> None:
@@ -324,7 +361,11 @@ def test_the_card_says_what_was_known(desk: Desk, site: Served) -> None:
         second = desk.run(desk.agent(looked, asked, "done"), trigger=new_trigger())
         page = client.get(f"/requests/{second.approvals[0]}").text
         assert dangers(page) == []
-        assert "look" in page.partition('id="read"')[2].partition("</section>")[0]
+        read = page.partition('id="read"')[2].partition("</section>")[0]
+        assert "look" in read
+        digest = site.console.ask(FindEvidence(approval_id=approval_id(second.approvals[0]))).reads[0].digest
+        assert digest is not None
+        assert f'<span class="mono">{digest[:12]}</span>' in read
         third = desk.run(explained(desk, order=MARKUP, reason="Again.", record="new"), trigger=new_trigger())
         page = client.get(f"/requests/{third.approvals[0]}").text
         assert dangers(page) == []

@@ -1,10 +1,11 @@
 """``inbox``, ``approve`` and ``reject``: the approver's side, on the approver's login."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypedDict
+from typing import Annotated, Any, Final, TypedDict
 
 import orjson
 import typer
@@ -18,11 +19,11 @@ from langgraph_control.cli.databases import Dsn, Local, Place, database
 from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_error, print_json
 from langgraph_control.cli.record import Json
 from langgraph_control.cli.seen import suspicious
-from langgraph_control.cli.signing_in import Auth, sign_in
+from langgraph_control.cli.signing_in import Auth, SignIn, sign_in
 from langgraph_control.errors import ApprovalRefused
 from langgraph_control.guards.approvals import REJECTIONS
 
-__all__ = ["As", "Comment", "approve", "inbox", "print_request", "reject", "request_json", "speaking"]
+__all__ = ["As", "Comment", "approve", "inbox", "print_request", "reject", "request_json", "speaking", "voted_json"]
 
 LOOK_CLOSELY: Final = "something here hides or disguises text; it is shown as <U+202E>, or followed by [what it is]"
 CARD_CHARS_MAX: Final = 20_000
@@ -45,14 +46,28 @@ As = Annotated[
 
 
 def inbox(
+    *,
+    mine: Annotated[
+        bool, typer.Option("--mine", help="Only those on which your vote would count; yours by --as or --auth, too.")
+    ] = False,
+    tool: Annotated[str | None, typer.Option(help="Only those of this tool.", show_default=False)] = None,
+    actor: Annotated[
+        str | None, typer.Option(help="Only those of runs that this actor asked for.", show_default=False)
+    ] = None,
     dsn: Dsn = None,
     local: Local = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = INBOX_LIMIT,
     as_json: Json = False,
+    as_person: As = None,
+    auth: Auth = None,
 ) -> None:
     """List the requests that wait for a person's word, oldest first."""
-    with database("approver", dsn=dsn, local=local) as place, Approvals(place.dsn) as approvals:
-        rows = approvals.inbox(limit)
+    signed = sign_in(auth) if mine else SignIn(authenticator=None, credential=None)
+    with (
+        database("approver", dsn=dsn, local=local) as place,
+        Approvals(place.dsn, authenticator=signed.authenticator) as approvals,
+    ):
+        rows = approvals.inbox(limit, mine=mine, tool=tool, actor=actor, as_=as_person, credential=signed.credential)
     if as_json:
         print_json([request_json(row) for row in rows])
         return
@@ -60,7 +75,8 @@ def inbox(
     for row in rows:
         print_request(out, row)
         out.print()
-    out.print(f"{len(rows)} open." if rows else "Nothing waits for approval.")
+    nothing = "Nothing like that waits for approval." if mine or tool or actor else "Nothing waits for approval."
+    out.print(f"{len(rows)} open." if rows else nothing)
 
 
 def approve(
@@ -71,9 +87,11 @@ def approve(
     comment: Comment = None,
     as_person: As = None,
     auth: Auth = None,
+    as_json: Json = False,
 ) -> None:
     """Say yes to exactly what is shown. The command is the decision; nothing further is asked."""
-    _vote("approve", names, comment, as_person, dsn=dsn, local=local, auth=auth)
+    with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, said):
+        _vote(approvals, names, partial(approvals.approve, comment=comment, **said), as_json=as_json)
 
 
 def reject(
@@ -87,35 +105,31 @@ def reject(
     ] = None,
     as_person: As = None,
     auth: Auth = None,
+    as_json: Json = False,
 ) -> None:
     """Say no. The request is closed, and the model is told, with reason and comment."""
-    _vote("reject", names, comment, as_person, dsn=dsn, local=local, auth=auth, code=code)
+    with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, said):
+        _vote(approvals, names, partial(approvals.reject, code=code, comment=comment, **said), as_json=as_json)
 
 
-def _vote(
-    decision: Literal["approve", "reject"],
-    names: Iterable[str],
-    comment: str | None,
-    person: str | None,
-    *,
-    dsn: str | None,
-    local: bool,
-    auth: Path | None,
-    code: str | None = None,
-) -> None:
-    out, refused = console(), 0
-    with speaking(dsn, local=local, person=person, auth=auth) as (approvals, said):
-        for name in names:
-            try:
-                row = approvals.get(name)
+def _vote(approvals: Approvals, names: Iterable[str], vote: Callable[[str], Voted], *, as_json: bool) -> None:
+    """Vote on each; what is voted on is shown before the vote is sent."""
+    out, refused, told = console(), 0, list[dict[str, Any]]()
+    for name in names:
+        try:
+            row = approvals.get(name)
+            if not as_json:
                 print_request(out, row)
-                if decision == "approve":
-                    _print_vote(out, approvals.approve(name, comment=comment, **said))
-                else:
-                    _print_vote(out, approvals.reject(name, code=code, comment=comment, **said))
-            except ApprovalRefused as error:  # one request's rule says nothing about the next one
-                print_error(error)
-                refused += 1
+            voted = vote(name)
+            if not as_json:
+                _print_vote(out, voted)
+            told.append({**voted_json(voted), "request": request_json(row)})
+        except ApprovalRefused as error:  # one request's rule says nothing about the next one
+            print_error(error)
+            told.append({"approval": name, "answer": Voting.REFUSED, "reason": error.code})
+            refused += 1
+    if as_json:
+        print_json(told)
     if refused:
         raise typer.Exit(1)
 
@@ -246,6 +260,22 @@ def _list(value: Any) -> list[Any]:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def voted_json(voted: Voted) -> dict[str, Any]:
+    """Return what came of a word on a request, as data.
+
+    Args:
+        voted: what came of it.
+    """
+    return {
+        "approval": approval_name(voted.approval_id),
+        "run": None if voted.run_id is None else run_name(voted.run_id),
+        "tool": voted.tool,
+        "answer": voted.answer,
+        "votes": voted.votes,
+        "expires_at": voted.expires_at,
+    }
 
 
 def request_json(row: ApprovalRow) -> dict[str, Any]:

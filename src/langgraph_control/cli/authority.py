@@ -11,7 +11,7 @@ import typer
 from langgraph_control.audit.asking.rows import Voting
 from langgraph_control.audit.names import approval_name
 from langgraph_control.audit.people.approvals import Approvals
-from langgraph_control.cli.approvals import As, Comment, print_request, speaking
+from langgraph_control.cli.approvals import As, Comment, print_request, speaking, voted_json
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_json
 from langgraph_control.cli.record import Json
@@ -36,11 +36,15 @@ def edit(
     comment: Comment = None,
     as_person: As = None,
     auth: Auth = None,
+    as_json: Json = False,
 ) -> None:
     """Say with which arguments instead. The run checks them, decides afresh and asks for approval of exactly those."""
     asked = _changes(changes)
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, who):
-        approvals.edit(name, asked, comment=comment, **who)
+        edited = approvals.edit(name, asked, comment=comment, **who)
+    if as_json:
+        print_json({**voted_json(edited), "changes": asked})
+        return
     heading(console(), f"Changed: {name}. A new request shows it once the run has taken it up.", style="yellow")
 
 
@@ -52,10 +56,14 @@ def withdraw(
     comment: Comment = None,
     as_person: As = None,
     auth: Auth = None,
+    as_json: Json = False,
 ) -> None:
     """Take one's yes back, as long as nothing was done with it."""
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, who):
         voted = approvals.withdraw(name, comment=comment, **who)
+    if as_json:
+        print_json(voted_json(voted))
+        return
     rest = "it is approved without it" if voted.answer is Voting.GRANTED else f"{voted.votes} yes left"
     heading(console(), f"Taken back: {name}; {rest}.", style="yellow")
 
@@ -117,11 +125,15 @@ def delegate(
     comment: Comment = None,
     as_person: As = None,
     auth: Auth = None,
+    as_json: Json = False,
 ) -> None:
     """Let somebody vote in your roles for a while."""
     until = datetime.now(UTC) + timedelta(seconds=seconds_of(days, field="--for"))
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, who):
         given = approvals.delegate(to, until=until, role=role, comment=comment, **who)
+    if as_json:
+        print_json({"delegation": given, "to_person": to, "role": role, "until": until})
+        return
     heading(console(), f"{to} votes for you until {moment(until)}.", style="yellow")
     indented(console(), f"ends earlier with: langgraph-control revoke {given}")
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
 
@@ -15,8 +17,20 @@ from langgraph_control.audit.trail.timeline import duration_text
 from langgraph_control.console.presenting import value_text
 from langgraph_control.guards.visible import visible
 
-__all__ = ["Card", "Change", "Field", "called_with", "card_of", "link_in", "parsed_card", "people", "why_not"]
+__all__ = [
+    "Card",
+    "Change",
+    "Field",
+    "called_with",
+    "card_of",
+    "link_in",
+    "parsed_card",
+    "people",
+    "said_yes",
+    "why_not",
+]
 
+NOTHING: Final[Mapping[UUID, int]] = MappingProxyType({})
 KNOWN: Final = frozenset({"what", "where", "why", "who", "diff", "record"})
 
 
@@ -74,7 +88,8 @@ class Card:
         version: which version of the agent asks, as its own code says; "" where it does not.
         needs: who must say yes.
         comment_required: each vote needs a comment.
-        yes: how many said yes.
+        yes: how many said yes, as far as it counts now.
+        lapsed: how many said yes, and it does not count any more: the role is lost, or the leave was taken back.
         if_nobody: what happens if nobody answers; or, of a closed request, what became of it.
         requested_at: since when.
         expires_at: until when votes count.
@@ -105,6 +120,7 @@ class Card:
     needs: str
     comment_required: bool
     yes: int
+    lapsed: int
     if_nobody: str
     requested_at: datetime
     expires_at: datetime
@@ -118,12 +134,24 @@ class Card:
         return self.state is ApprovalState.OPEN
 
 
-def card_of(row: ApprovalRow) -> Card:
+def said_yes(row: ApprovalRow) -> int:
+    """Return how many people have said yes to a request, whether or not that counts now.
+
+    Args:
+        row: the request.
+    """
+    return sum(voter.endswith((":approve", ":break_glass")) for voter in row.voters)
+
+
+def card_of(row: ApprovalRow, *, counted: Mapping[UUID, int] = NOTHING) -> Card:
     """Return a request as its page shows it.
 
     Args:
         row: the request. Of a stored card that cannot be read, what the ledger itself knows is shown.
+        counted: by request, how many of the yes count now; of one that is not in it, all that were given do.
     """
+    given = said_yes(row)
+    yes = counted.get(row.approval_id, given)
     card = parsed_card(row.card)
     what, where, why = (_part(card, name) for name in ("what", "where", "why"))
     arguments = _part(what, "arguments")
@@ -166,7 +194,8 @@ def card_of(row: ApprovalRow) -> Card:
         version=version,
         needs=people(_part(row.requirement, "quorum")),
         comment_required=row.requirement.get("comment_required") is True,
-        yes=sum(voter.endswith((":approve", ":break_glass")) for voter in row.voters),
+        yes=yes,
+        lapsed=given - yes,
         if_nobody=_otherwise(row),
         requested_at=row.requested_at,
         expires_at=row.expires_at,

@@ -15,7 +15,16 @@ from langgraph_control.audit.asking.questions import OpenQuestions
 from langgraph_control.audit.asking.requests import FindApproval, FindRun, NewestRuns, RunActions, RunEntries
 from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState, EntryRow, RunRow, RunState
 from langgraph_control.audit.asking.sagas import RunSagas
-from langgraph_control.audit.asking.waiting import Decided, Refused, UnderWay, VoteRow, Votes, Waiting, groups_of
+from langgraph_control.audit.asking.waiting import (
+    Decided,
+    Refused,
+    UnderWay,
+    VoteRow,
+    Votes,
+    Waiting,
+    YesCounted,
+    groups_of,
+)
 from langgraph_control.audit.names import approval_id, approval_name, run_name
 from langgraph_control.audit.names import run_id as id_of
 from langgraph_control.audit.people.approvals import REFUSALS
@@ -24,7 +33,7 @@ from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.reconstruct import reconstruct
 from langgraph_control.audit.trail.timeline import timeline
 from langgraph_control.audit.trail.verify import verify_chain
-from langgraph_control.console.cards import card_of, link_in, why_not
+from langgraph_control.console.cards import card_of, link_in, said_yes, why_not
 from langgraph_control.console.changing import changed_since, editables, edits_of, successor
 from langgraph_control.console.links import outward_link
 from langgraph_control.console.paths import path_of
@@ -80,7 +89,8 @@ def inbox(visit: Visit) -> Response:
     listed = rows[:PAGE_REQUESTS]
     further = _token(listed[-1].requested_at, listed[-1].approval_id) if len(rows) > PAGE_REQUESTS else ""
     filters = {"view": "all" if everyone else "mine", "tool": tool, "actor": actor}
-    cards = [card_of(row) for row in listed]
+    counted = yes_counted(visit.console, listed)
+    cards = [card_of(row, counted=counted) for row in listed]
     return visit.render("inbox.html", cards=cards, filters=filters, further=further, later=bool(after))
 
 
@@ -110,7 +120,7 @@ def request(visit: Visit) -> Response:
     yes = any(vote.person == visit.person and vote.decision != "reject" for vote in votes)
     return visit.render(
         "request.html",
-        card=card_of(row),
+        card=card_of(row, counted=yes_counted(visit.console, [row])),
         link=outward_link(link_in(row), visit.console.address),
         row=row,
         votes=votes,
@@ -232,6 +242,18 @@ def found_request(console: Console, name: str) -> ApprovalRow:
         what, todo = REFUSALS["unknown_request"]
         raise ApprovalRefused(what, todo=todo, code="unknown_request")
     return row
+
+
+def yes_counted(console: Console, rows: Sequence[ApprovalRow]) -> Mapping[UUID, int]:
+    """Return how many of the yes count now, of those requests where that still matters and somebody said yes.
+
+    Args:
+        console: what the pages share.
+        rows: the requests.
+    """
+    undecided = {ApprovalState.OPEN, ApprovalState.GRANTED}
+    asked = [row.approval_id for row in rows if row.state in undecided and said_yes(row)]
+    return console.ask(YesCounted(approvals=asked)) if asked else {}
 
 
 def found_run(console: Console, name: str) -> RunRow:
