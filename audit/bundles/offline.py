@@ -531,6 +531,7 @@ class _Chain:
     """The chain that is being read."""
 
     id: uuid.UUID
+    own: bool  # whether it is the tenant's own, of what belongs to no run
     name: str
     prefix: bytes
     first: int  # the place of its first entry here; 1 but in a receipt, and behind what retention dropped
@@ -604,6 +605,7 @@ class _Verification:
         self.slots = bytearray()  # hashes of the leaves that were seen, by index
         self.rotations: list[tuple[int, Key]] = []  # place in the tenant's own chain, and the key that signs from there
         self.named_keys: list[Key] = []  # by sealed entries
+        self.restored: str | None = None  # when the last restore was accepted, and by whom
         self.newest_leaf = -1  # the newest leaf that an entry here needs
         self.finished = self.payloads = self.payloads_missing = self.others = 0
         self.unsealed: list[str] = []
@@ -707,7 +709,8 @@ class _Verification:
             if self.pins.setdefault(pin.size, pin.root) != pin.root:
                 raise Finding(
                     Outcome.TAMPERED,
-                    f"two pins of size {pin.size} have different roots: the log was shown in two versions",
+                    f"two pins of size {pin.size} have different roots: the log was shown in two versions, or pins of"
+                    " before a restore of the database and pins of after it are in one file",
                 )
             if len(self.pins) > PINS_MAX:
                 raise Finding(Outcome.UNUSABLE, f"there are more than {PINS_MAX} pins")
@@ -789,6 +792,7 @@ class _Verification:
             self.names.append(self.named(chain))
         self.chain = _Chain(
             id=chain,
+            own=chain == tenant_chain(self.tenant),
             name=self.named(chain),
             prefix=chain_prefix(self.tenant, chain),
             first=after + 1,
@@ -861,11 +865,9 @@ class _Verification:
             self.newest_leaf = max(self.newest_leaf, index)
         if b'"run.finished"' in facts:
             self.check_finished(chain, facts)
-        elif b'"key.rotated"' in facts:
-            self.note_key(chain, facts)
-        elif b'"entries.dropped"' in facts:
-            self.note_retention(chain, facts)
-        if self.dropped_heads:
+        if chain.own:
+            self.note_own(seq, facts)
+        elif self.dropped_heads:
             self.note_time(chain, facts)
         for named in _POLICY_NAMED.findall(body):
             if named not in self.policies_named:
@@ -970,20 +972,29 @@ class _Verification:
             raise self.tampered(f"entry {chain.seq} of {chain.name} ends the run and counts another number of entries")
         chain.finished = chain.seq
 
-    def note_key(self, chain: _Chain, facts: bytes) -> None:
+    def note_own(self, seq: int, facts: bytes) -> None:
+        """Note what an entry of the tenant's own chain says of keys, restores and retention."""
+        for event, note in (
+            ("key.rotated", self.note_key),
+            ("restore.accepted", self.note_restore),
+            ("entries.dropped", self.note_retention),
+        ):
+            told = _facts(facts, event) if f'"{event}"'.encode() in facts else None
+            if told is not None:
+                note(seq, told)
+
+    def note_key(self, seq: int, told: Mapping[str, Any]) -> None:
         """Note a key that an entry names. It vouches for what was signed before it, and not for what comes after."""
-        told = _facts(facts, "key.rotated") if chain.id == tenant_chain(self.tenant) else None
-        if told is None:
-            return
         name, public = _text(told.get("name")), _hash(told.get("public"))
-        self.rotations.append((chain.seq, Key(name=name, key_hash=key_hash_of(name, public), public=public)))
+        self.rotations.append((seq, Key(name=name, key_hash=key_hash_of(name, public), public=public)))
         self.limit(self.rotations, KEYS_MAX, "keys that entries name")
 
-    def note_retention(self, chain: _Chain, facts: bytes) -> None:
+    def note_restore(self, _seq: int, told: Mapping[str, Any]) -> None:
+        """Note when a restore was accepted. It excuses nothing: whoever can have entries written can have this one."""
+        self.restored = f"{_day(_number(told.get('at')))} by {_shown(_text(told.get('person')))}"
+
+    def note_retention(self, seq: int, told: Mapping[str, Any]) -> None:
         """Note what an entry says of heads that retention left."""
-        told = _facts(facts, "entries.dropped") if chain.id == tenant_chain(self.tenant) else None
-        if told is None:
-            return
         said = _Retention(
             heads=_hash(told.get("heads")).hex(),
             month=_text(told.get("month")),
@@ -992,13 +1003,13 @@ class _Verification:
             chains=_number(told.get("runs")),
             person=_text(told.get("person")),
         )
-        self.retentions.append((chain.seq, said))
+        self.retentions.append((seq, said))
         self.limit(self.retentions, POLICIES_MAX, "months that were dropped")
 
     def note_time(self, chain: _Chain, facts: bytes) -> None:
         """Note from which months there are entries: retention drops a month of all chains but the tenant's own."""
         found = _AT.match(facts)
-        if chain.id == tenant_chain(self.tenant) or found is None:
+        if found is None:
             return
         oldest, place = (int(found[1]), chain.name), self.cut_at.get(chain.id.bytes, 0)
         if chain.first > 1 and place:
@@ -1173,8 +1184,15 @@ class _Verification:
         met = [at for at in self.pins if at in linked]
         for at in met:
             if linked[at] != self.pins[at]:
+                taken_back = ""
+                if self.restored is not None:
+                    taken_back = (
+                        f", or taken back by the restore that was accepted on {self.restored}: then a bundle of before"
+                        " it bears out the pins of before it, and this one those of after"
+                    )
                 raise self.tampered(
                     f"the tree is not the one that was pinned with {at} leaves: what was sealed before was replaced"
+                    f"{taken_back}"
                 )
         newer = [at for at in self.pins if at > size]
         if newer:

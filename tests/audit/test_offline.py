@@ -442,6 +442,23 @@ def test_what_only_a_pin_finds() -> None:
     assert "not the one that was pinned with 1 leaves" in report.found[0]
 
 
+def test_a_restore_is_named_as_one_cause() -> None:
+    """A tree that is not the one that was pinned may have been taken back by a restore; it counts all the same."""
+    restored = Log(key=LOG.key, chains={FIRST: LOG.chains[FIRST]}, leaves=LOG.leaves[:1], notes={1: LOG.notes[1]})
+    own = offline.tenant_chain(restored.tenant)
+    facts = {"at": 1_700_000_000_000_000, "events": ["restore.accepted", "freeze.lifted"], "person": "ana"}
+    restored.append(own, facts=facts)
+    restored.seal()
+    restored.run(SECOND)
+    restored.seal()
+    report = pinned(restored.bundle())
+    assert report.outcome is Outcome.TAMPERED
+    assert "taken back by the restore that was accepted on 2023-11-14 by ana" in report.found[0]
+    assert verified(restored.bundle(), LOG.key.vkey, list(restored.notes.values())).outcome is Outcome.OK
+    report = verified(restored.bundle(), LOG.key.vkey, [*PINS, *restored.notes.values()])
+    assert (report.outcome, "before a restore" in report.found[0]) == (Outcome.TAMPERED, True)
+
+
 def test_a_log_that_is_shorter_than_a_pin_is_incomplete() -> None:
     """A pin newer than the bundle is named: the bundle is old, or the log was cut back. Who knows it is old says so."""
     short = Log(key=LOG.key, chains={FIRST: LOG.chains[FIRST]}, leaves=LOG.leaves[:1], notes={1: LOG.notes[1]})

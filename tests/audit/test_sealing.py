@@ -36,6 +36,7 @@ from langgraph_control.audit.seals.sealing import Sealer, SealRound
 from langgraph_control.audit.seals.signers import FileSigner
 from langgraph_control.audit.seals.tree import CompactRange, leaf_data, leaf_hash
 from langgraph_control.audit.seals.verified import NewestNote
+from langgraph_control.audit.telemetry.sinks.requests import SealLag
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.errors import ControlError, SealRefused
@@ -356,6 +357,48 @@ def test_a_dump_that_was_read_into_another_server(ground: Ground, trail: TrailWr
     assert ground.seal() == 2
     trail.observe(run)
     assert ground.seal() == 1
+
+
+def test_a_large_dump_is_gone_through_once(ground: Ground, trail: TrailWriter) -> None:
+    """However many entries a server has of which it cannot have numbered one, sealing ends, and lags behind nothing."""
+    trail.open("ticket/1")
+    ground.seal()
+    more = [trail.open(f"ticket/more/{number}") for number in range(7)]
+    tamper(
+        ground.database,
+        "INSERT INTO control.entry (run_id, seq, tenant, at, facts, body, hash)"
+        " SELECT gen_random_uuid(), 1, 'default', now() - interval '200 days', '{}', '{}', ''"
+        " FROM generate_series(1, 100000)",
+    )
+    tamper(ground.database, "UPDATE control.entry SET xact = xact + 1000000000")
+    tamper(ground.database, "UPDATE control.tree SET seen_before = seen_before + 1000000000")
+    sealer = ground.sealer(leaves=3)
+    ask, asked = sealer._store.call, list[object]()
+
+    def call(request: Request[T]) -> T:
+        asked.append(request)
+        assert len(asked) < 100
+        return ask(request)
+
+    sealer._store.call = call  # type: ignore[method-assign, assignment]
+    assert sealer.once().sealed == len(more)
+    sealer.close()
+    assert ground.seal() == 0
+    with LedgerConnection(ground.database.auditor) as auditor:
+        assert auditor.ask(SealLag()) == 0
+    trail.observe(more[0])
+    assert ground.seal() == 1
+
+
+def test_a_dump_on_a_server_that_is_not_younger(ground: Ground, trail: TrailWriter) -> None:
+    """Entries that were not sealed yet are sealed there, also where the numbers of their transactions lie ahead."""
+    run = trail.open("ticket/1")
+    ground.seal()
+    trail.observe(run)
+    tamper(ground.database, "UPDATE control.entry SET xact = xact + 1000000000")
+    tamper(ground.database, "UPDATE control.tree SET system = system + 1")
+    assert ground.seal() == 1
+    assert ground.seal() == 0
 
 
 def test_a_long_backlog(ground: Ground, trail: TrailWriter) -> None:

@@ -15,6 +15,7 @@ CREATE TABLE control.tree (
     -- Which transactions were over when entries were last looked through: those before seen_before that are not in seen_open.
     seen_before bigint NOT NULL,
     seen_open bigint[] NOT NULL DEFAULT '{}',
+    system bigint,                 -- the system identifier of the server that numbered them; NULL: it keeps that to itself
     -- Besides, all chains are looked through, from the one after this; NULL: they were.
     sweep_after uuid DEFAULT '00000000-0000-0000-0000-000000000000'
 ) WITH (fillfactor = 50);
@@ -108,11 +109,15 @@ END
 $$;
 
 -- The chains of a tenant that got entries from transactions not seen before, one row for each entry, at most so many.
--- The settings leave the planner no way but the index on xact, whatever it believes of a table that only grows.
+-- The settings leave the planner no way but the index on xact, whatever it believes of a table that only grows. What this server cannot
+-- have numbered yet came with a dump: its chains are looked through once, and not with each round.
 CREATE FUNCTION control.moved(p_tenant text, p_seen_before bigint, p_seen_open bigint[], p_limit integer) RETURNS SETOF uuid
     LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_indexscan = off AS $$
+DECLARE
+    v_below bigint := txid_snapshot_xmax(txid_current_snapshot());
 BEGIN
-    RETURN QUERY SELECT e.run_id FROM control.entry e WHERE e.xact >= p_seen_before AND e.tenant = p_tenant LIMIT p_limit;
+    RETURN QUERY SELECT e.run_id FROM control.entry e
+        WHERE e.xact >= p_seen_before AND e.xact < v_below AND e.tenant = p_tenant LIMIT p_limit;
     IF cardinality(p_seen_open) > 0 THEN
         RETURN QUERY SELECT e.run_id FROM control.entry e WHERE e.xact = ANY (p_seen_open) AND e.tenant = p_tenant LIMIT p_limit;
     END IF;
@@ -219,6 +224,7 @@ DECLARE
     v_entries_max constant integer := 100000;
     t control.tree;
     v_now txid_snapshot;
+    v_system bigint;
     v_runs uuid[];
     v_entries bigint;
     v_swept uuid[] := '{}';
@@ -236,7 +242,8 @@ BEGIN
     END IF;
     -- Taken before anything is looked for: what is not over by now is looked for again.
     v_now := txid_current_snapshot();
-    IF t.seen_before > txid_snapshot_xmax(v_now) THEN
+    v_system := (control.server_now()).system;
+    IF t.seen_before > txid_snapshot_xmax(v_now) OR t.system <> v_system THEN
         -- The numbers of transactions are another server's: its dump was read into this one.
         t.seen_before := txid_snapshot_xmax(v_now);
         t.seen_open := ARRAY(SELECT txid_snapshot_xip(v_now));
@@ -269,8 +276,8 @@ BEGIN
         t.sweep_after := CASE WHEN cardinality(v_swept) = p_limit THEN v_swept[p_limit] END;
         v_out.answer := CASE WHEN t.sweep_after IS NULL THEN 'sealed' ELSE 'more' END;
     END IF;
-    UPDATE control.tree SET size = v_out.size, seen_before = t.seen_before, seen_open = t.seen_open, sweep_after = t.sweep_after
-        WHERE tenant = v_tenant;
+    UPDATE control.tree SET size = v_out.size, seen_before = t.seen_before, seen_open = t.seen_open, sweep_after = t.sweep_after,
+        system = coalesce(v_system, t.system) WHERE tenant = v_tenant;
     PERFORM control.summarize();
     RETURN v_out;
 END

@@ -247,6 +247,7 @@ CREATE FUNCTION control.seal_lag_v1() RETURNS bigint
 DECLARE
     t control.tree;
     v_oldest timestamptz;
+    v_below bigint := txid_snapshot_xmax(txid_current_snapshot());  -- what is numbered above it came with another server's dump
 BEGIN
     SELECT * INTO t FROM control.tree WHERE tenant = (control.caller('agent', 'auditor')).tenant;
     IF t.tenant IS NULL THEN
@@ -255,7 +256,7 @@ BEGIN
         -- Not all chains were looked through yet: as old as the oldest of them.
         SELECT r.started_at INTO v_oldest FROM control.run r WHERE r.tenant = t.tenant ORDER BY r.started_at LIMIT 1;
     ELSE
-        SELECT min(e.at) INTO v_oldest FROM control.entry e WHERE e.xact >= t.seen_before AND e.tenant = t.tenant;
+        SELECT min(e.at) INTO v_oldest FROM control.entry e WHERE e.xact >= t.seen_before AND e.xact < v_below AND e.tenant = t.tenant;
         IF cardinality(t.seen_open) > 0 THEN
             SELECT least(v_oldest, min(e.at)) INTO v_oldest FROM control.entry e WHERE e.xact = ANY (t.seen_open) AND e.tenant = t.tenant;
         END IF;
