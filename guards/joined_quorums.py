@@ -1,7 +1,9 @@
 """Rules that can only be met together: where one matches, others always do, and people are asked for all of them."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import reduce
+from typing import Final
 
 from langgraph_control.guards.approvals import Escalation, Requirement, stricter
 from langgraph_control.guards.quorums import Shortage, shortage
@@ -9,6 +11,8 @@ from langgraph_control.guards.rule_cover import covers
 from langgraph_control.guards.rules import Rule
 
 __all__ = ["unreachable"]
+
+ANY_TOOL: Final = ""
 
 
 def unreachable(
@@ -28,13 +32,18 @@ def unreachable(
     # Whoever can meet all of them at once can meet any of them: then there is nothing to compare.
     if not asking or _short(_joined([requirement for _, requirement in asking]), roles) is None:
         return
+    by_tool: defaultdict[str, list[tuple[Rule, Requirement]]] = defaultdict(list)
+    for rule, requirement in asking:
+        for tool in rule.tools or (ANY_TOOL,):
+            by_tool[tool].append((rule, requirement))
     for index, rule in enumerate(rules):
-        if rule.requirement is None or _is_overruled(rule, (*rules, *others)):
+        if rule.requirement is None:
             continue
-        beside = [(other, more) for other, more in asking if other is not rule and covers(other, rule)]
+        near = [*by_tool[ANY_TOOL], *(by_tool[rule.tools[0]] if rule.tools else ())]
+        beside = [(other, more) for other, more in near if other is not rule and covers(other, rule)]
         joined = _joined([rule.requirement, *(more for _, more in beside)])
         short = _short(joined, roles) if beside else None
-        if short is not None:
+        if short is not None and not _is_overruled(rule, (*rules, *others)):
             yield index, [other for other, _ in beside], short
 
 

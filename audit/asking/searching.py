@@ -164,7 +164,7 @@ class FindPolicies(FieldsAreParameters):
     """Ask for the texts of policies.
 
     Args:
-        hashes: of which.
+        hashes: of which: in hex, whole or at least their first twelve digits.
     """
 
     statement: ClassVar[str] = "policies"

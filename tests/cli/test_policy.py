@@ -1,5 +1,7 @@
-"""``policy check``, ``test``, ``explain`` and ``publish``."""
+"""``policy check``, ``test``, ``explain``, ``publish`` and ``show``."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -167,3 +169,21 @@ def test_publish(command: Command, file: str, database: Database, monkeypatch: p
     assert "2 roles, 3 members." in command("policy", "publish", file).stdout
     refused = command("policy", "publish", file, "--dsn", database.agent)
     assert "Code:  database_login_lacks_rights" in refused.stderr
+
+
+def test_a_published_text_is_shown_by_its_hash(command: Command, file: str, database: Database) -> None:
+    """Whole or by its first digits, exactly as it was published, on any login; another is not found."""
+    text = Path(file).read_text("utf-8")
+    hashed = hashlib.sha256(text.encode()).hexdigest()
+    command("policy", "publish", file, "--dsn", database.admin)
+    for digits in (hashed, hashed[:12]):
+        for login in (database.auditor, database.agent, database.approver("ana")):
+            shown = command("policy", "show", digits, "--dsn", login)
+            assert shown.stdout == text
+            assert f"sha256 {hashed}, published by" in shown.stderr
+    as_json = json.loads(command("policy", "show", hashed, "--json", "--dsn", database.auditor).stdout)
+    assert (as_json["hash"], as_json["body"]) == (hashed, text)
+    missing = command("policy", "show", "0" * 64, "--dsn", database.auditor)
+    assert (missing.exit_code, "policy_not_found" in missing.stderr) == (1, True)
+    for wrong in (hashed[:11], hashed.upper(), "%" * 12, ""):
+        assert command("policy", "show", wrong, "--dsn", database.auditor).exit_code == 2

@@ -86,7 +86,8 @@ $$;
 CREATE FUNCTION control.policies_v1(p_hashes text[]) RETURNS TABLE (hash text, body text, published_by name, published_at timestamptz)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 SELECT p.hash, p.body, p.published_by, p.published_at FROM control.policy p
-WHERE p.tenant = (control.caller('approver', 'admin', 'auditor', 'agent')).tenant AND p.hash = ANY (p_hashes) ORDER BY p.published_at
+WHERE p.tenant = (control.caller('approver', 'admin', 'auditor', 'agent')).tenant AND EXISTS (
+    SELECT FROM unnest(p_hashes) h WHERE length(h) >= 12 AND starts_with(p.hash, h)) ORDER BY p.published_at
 $$;
 
 REVOKE EXECUTE ON FUNCTION control.said_in, control.search_v1, control.entries_of_v1, control.policies_v1 FROM PUBLIC;

@@ -1,18 +1,20 @@
-"""``policy check``, ``test``, ``explain``, ``decisions`` and ``publish``."""
+"""``policy check``, ``test``, ``explain``, ``decisions``, ``publish`` and ``show``."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
 from langgraph_control.cli.databases import Dsn, Local, database
-from langgraph_control.cli.output import console, heading, indented
+from langgraph_control.cli.output import console, heading, indented, moment, print_json
+from langgraph_control.cli.seen import seen_plain
 from langgraph_control.errors import PolicyError
 from langgraph_control.guards.canonical import observed
 from langgraph_control.guards.conditions import Condition, Truth
@@ -27,7 +29,14 @@ __all__ = ["policy"]
 policy = typer.Typer(
     help="Check, test, explain and publish a policy file.", no_args_is_help=True, rich_markup_mode=None
 )
+HASH: Final = re.compile(r"[0-9a-f]{12,64}")
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The policy file.", show_default=False)]
+
+
+def _digits(given: str) -> str:
+    if not HASH.fullmatch(given):
+        raise typer.BadParameter("write at least twelve of the hash's digits, in lower case")
+    return given
 
 
 @policy.command()
@@ -126,6 +135,47 @@ def publish(file: File, dsn: Dsn = None, local: Local = False) -> None:
     out = console()
     out.print(f"Published {file.name}, sha256 {found.hash[:12]}: {len(found.roles)} roles, {people} members.")
     _say_if_observing(found, out)
+
+
+@policy.command()
+def show(
+    hash_: Annotated[
+        str,
+        typer.Argument(
+            metavar="HASH", help="SHA-256 of its text, or its first digits, twelve at least.", parser=_digits
+        ),
+    ],
+    *,
+    dsn: Dsn = None,
+    local: Local = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the text of a policy that was published, as an entry or a decision names it by hash. On any login."""
+    from langgraph_control.audit.asking.searching import FindPolicies
+    from langgraph_control.audit.connecting.connection import LedgerConnection
+
+    with database("auditor", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
+        found = connection.ask(FindPolicies(hashes=[hash_]))
+    if len(found) != 1:
+        raise PolicyError(
+            f"{'Several policies' if found else 'No policy'} of this tenant {'have' if found else 'has'} that hash.",
+            safe="",
+            todo="Give more digits." if found else "Take it from `show RUN --json`, or from an entry.",
+            code="policy_not_found",
+        )
+    (one,) = found
+    if as_json:
+        print_json({name: getattr(one, name) for name in one.__slots__})
+        return
+    said = f"sha256 {one.hash}, published by {one.published_by} at {moment(one.published_at)}"
+    sys.stderr.write(f"{seen_plain(said)}\n")
+    # Into a file it goes as it was published, so that its hash comes out again; a terminal is given nothing to obey.
+    sys.stdout.write("".join(map(_harmless, one.body.splitlines())) if sys.stdout.isatty() else one.body)
+
+
+def _harmless(line: str) -> str:
+    text = line.lstrip(" ")
+    return f"{' ' * (len(line) - len(text))}{seen_plain(text, chars_max=len(text))}\n"
 
 
 def _say_if_observing(found: Policy, out: Console) -> None:
