@@ -66,10 +66,10 @@ def test_one_run_is_proved(record: SealedRecord) -> None:
     assert record.verified(bundle, pinned=False).outcome is Outcome.UNPINNED
 
 
-def dropped(record: SealedRecord, *, days: int = 75) -> list[Month]:
-    """Drop what there is, so many days after today."""
+def dropped(record: SealedRecord) -> list[Month]:
+    """Drop what there is, 75 days later."""
     with TrailWriter(record.database) as trail:
-        trail.pass_time(days=days)
+        trail.pass_time(days=75)
     return list(retain(record.database.admin, timedelta(0), comment="over", told=b'"gone"'))
 
 
@@ -361,7 +361,7 @@ def test_retention_beside_an_export_is_said(record: SealedRecord) -> None:
         def ask(request: Request[T]) -> T:
             answer = auditor.ask(request)
             if request.statement == FindDropped.statement and not gone:
-                gone.extend(dropped(record, days=75 * len(record.runs)))
+                gone.extend(dropped(record))
             return answer
 
         for export in (
