@@ -607,7 +607,7 @@ class _Verification:
         self.named_keys: list[Key] = []  # by sealed entries
         self.restored: str | None = None  # when the last restore was accepted, and by whom
         self.newest_leaf = -1  # the newest leaf that an entry here needs
-        self.finished = self.payloads = self.payloads_missing = self.others = 0
+        self.finished = self.payloads = self.payloads_missing = self.others = self.bodies_unread = 0
         self.unsealed: list[str] = []
         self.unsealed_entries = 0
         self.dropped: dict[bytes, tuple[int, bytes]] = {}  # chain → where retention cut it last
@@ -841,6 +841,8 @@ class _Verification:
         if record["seq"] != seq:
             raise self.tampered(f"entry {seq} of {chain.name} is missing: the next one is {_number(record['seq'])}")
         facts, body = _text(record["facts"]).encode(), _bytes(record["body"])
+        if not (type(record["body"]) is str and body[:1] == b"{" and body[-1:] == b"}"):
+            self.bodies_unread += 1
         commitment = b"" if record["commitment"] is None else _hash(record["commitment"])
         computed = entry_hash(
             chain.prefix, seq=seq, previous=chain.previous, facts=facts, commitment=commitment, body=body
@@ -1245,6 +1247,13 @@ class _Verification:
         without_text = len(self.policies_named - self.policies)
         if without_text:
             self.not_proved.append(f"what {_counted(without_text, 'policy')} said that entries name: no text is here")
+        self.conclude_contents()
+        if self.header["scope"] in ("run", "since"):
+            self.not_proved.append("that these are all runs: the bundle was not made of all of them")
+        self.not_proved.append("that what was recorded is true: only that it was recorded so")
+
+    def conclude_contents(self) -> None:
+        """Say what of the contents is here, and can be read."""
         if self.payloads:
             self.proved.append(f"{_counted(self.payloads, 'payload')} fit what the entries commit to")
         if self.payloads_missing:
@@ -1252,9 +1261,11 @@ class _Verification:
             why = f"they were {out}erased, or taken out by hand"
             missing = _counted(self.payloads_missing, "payload")
             self.not_proved.append(f"what {missing} said: {why}; their commitments are proved")
-        if self.header["scope"] in ("run", "since"):
-            self.not_proved.append("that these are all runs: the bundle was not made of all of them")
-        self.not_proved.append("that what was recorded is true: only that it was recorded so")
+        if self.bodies_unread:
+            self.not_proved.append(
+                f"what {_counted(self.bodies_unread, 'body')} of entries said: no object of JSON, which the gate would"
+                " have written; the bytes are proved"
+            )
 
     def conclude_seals(self) -> None:
         """Say how much is sealed, and what is gone."""
