@@ -48,7 +48,7 @@ def spans(run_id: UUID, entries: Iterable[Entry], *, checkpoint: str | None = No
 
     Args:
         run_id: the run.
-        entries: its entries, in order, from the first.
+        entries: its entries, in order, from the first that there is. Where the start was dropped there is no root.
         checkpoint: the newest signed checkpoint, for the root to carry; None where nobody seals.
     """
     projection = Projection(run_id)
@@ -95,9 +95,12 @@ class Projection:
             return (self._alone(entry, own_trace=True),)
         ended = self._pairing.take(entry)
         final = [self._lasting(interval, entry) for interval in ended or ()]
-        if "run.finished" in entry.events:
+        # Where retention has dropped the beginning, nobody knows what the root said of it: under its id nothing else is
+        # said, and the end stands by itself.
+        rooted = self._first.seq == ROOT_SEQ
+        if rooted and "run.finished" in entry.events:
             final.append(self._root(self._first, entry))
-        elif ended is None and entry is not self._first:
+        elif "run.finished" in entry.events or (ended is None and entry.seq != ROOT_SEQ):
             final.append(self._alone(entry))
         return final
 

@@ -225,7 +225,7 @@ def test_the_ledgers_clock_says_what_is_old(trail: TrailWriter) -> None:
     assert list(retain(trail.database.admin, timedelta(0), comment="over", told=TOLD)) == []
     assert list(retain(trail.database.admin, timedelta(days=30), comment="over", told=TOLD)) == []
     trail.pass_time(days=70)
-    assert list(retain(trail.database.admin, timedelta(days=60), comment="over", told=TOLD)) == []
+    assert list(retain(trail.database.admin, timedelta(days=75), comment="over", told=TOLD)) == []
     (month,) = retain(trail.database.admin, timedelta(days=30), comment="over", told=TOLD)
     assert (month.kept_for, month.entries) == (None, 4)
 

@@ -5,20 +5,24 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.keeping.erasure import retain
 from langgraph_control.audit.telemetry.sinks import following as following_module
 from langgraph_control.audit.telemetry.sinks.exporting import Exporting
 from langgraph_control.audit.telemetry.sinks.following import Following, Stepped
 from langgraph_control.audit.telemetry.sinks.gathering import Batch, Gathering
 from langgraph_control.audit.telemetry.sinks.otlp import OtlpSink
-from langgraph_control.audit.telemetry.sinks.requests import DeadSpans, RetrySpans, SpanSinks
+from langgraph_control.audit.telemetry.sinks.requests import DeadSpans, RetrySpans, SpansBehind, SpanSinks
 from langgraph_control.audit.telemetry.sinks.sink import Answer
+from langgraph_control.audit.telemetry.span_ids import span_id
 from tests.loss.judge import expected, nothing_is_lost
 from tests.support.collector import Collector, collector
 from tests.support.many_runs import copy_run
@@ -341,6 +345,66 @@ def test_a_late_commit_is_never_skipped(database: Database, run: OpenRun, store:
         clock.now += 3600
         steps(following, clock)
         nothing_is_lost(database, place)
+
+
+def dropped(database: Database) -> None:
+    """Let two months pass, and drop what was before."""
+    with TrailWriter(database) as trail:
+        trail.pass_time(days=75)
+    months = list(retain(database.admin, timedelta(0), comment="over", told=b'"gone"'))
+    assert {month.kept_for for month in months} == {None}
+
+
+def test_what_retention_dropped_is_waited_for_by_nobody(database: Database, run: OpenRun, store: Store) -> None:
+    """A place that never had dropped runs lacks nothing of them, and asks for nothing of them again."""
+    copy_run(database, run.run_id, 20)
+    dropped(database)
+    with collector() as place, sending(store, place.url) as following:
+        steps(following, Clock())
+        nothing_is_lost(database, place)
+        (state,) = store.call(SpanSinks())
+        assert (state.behind, state.dead) == (0, 0)
+        assert store.call(SpansBehind(sink="place", after=None, chains=100)).chains == {}
+        assert following.step() is Stepped.IDLE
+
+
+def test_a_run_that_was_cut_has_no_root_made_of_what_is_left(database: Database, store: Store) -> None:
+    """Of a run whose beginning was dropped the rest is sent under its ids, and ends of what is gone by themselves."""
+    with TrailWriter(database) as trail:
+        trail.publish()
+        run = trail.open()
+        trail.observe(run)
+        trail.release(run, RunState.WAITING, "later")
+        trail.pass_time(days=45)
+        run = trail.resume(run)
+        trail.observe(run)
+        trail.release(run)
+        had = expected(database)
+        months = list(retain(database.admin, timedelta(days=10), comment="over", told=b'"gone"'))
+        assert [(month.kept_for, month.whole_runs) for month in months] == [(None, 0)]
+    with collector() as place, sending(store, place.url) as following:
+        steps(following, Clock())
+        nothing_is_lost(database, place)
+        sent = [one for one in place.once if one.trace == run.run_id]
+        root = span_id(run.run_id).to_bytes(8)
+        assert sent
+        assert {one.span.span_id for one in sent} & {root} == set()
+        assert [one.name for one in sent][-1] == "run.finished"
+        assert all(one.span.parent_span_id == root for one in sent)
+        assert {one.name for one in sent if one.id not in had} == {"run.resumed", "run.finished"}
+
+
+def test_a_refused_span_whose_entries_are_gone_stays_on_the_list(
+    database: Database, run: OpenRun, store: Store
+) -> None:
+    """What cannot be made again is not taken off the list of what was given up."""
+    bad = {sorted(one for one in expected(database) if one[0] == run.run_id.bytes)[1]}
+    with collector() as place, sending(store, place.url) as following:
+        place.refuses = lambda span: (span.trace_id, span.span_id) in bad
+        steps(following, Clock())
+        dropped(database)
+        assert store.call(RetrySpans(sink=None)) == 0
+        assert len(store.call(DeadSpans(sink=None, limit=10))) == 1
 
 
 def test_two_processes_send_to_one_place_in_turn(database: Database, run: OpenRun, store: Store) -> None:

@@ -74,6 +74,12 @@ BEGIN
 END
 $$;
 
+-- Up to which entry a place has a chain, or cannot have it any more: what retention dropped is sent to nobody.
+CREATE FUNCTION control.span_has(p_tenant text, p_run uuid, p_cursor bigint) RETURNS bigint
+    LANGUAGE sql STABLE AS $$
+SELECT greatest(coalesce(p_cursor, 0), coalesce(max(d.seq), 0)) FROM control.dropped d WHERE d.tenant = p_tenant AND d.run_id = p_run
+$$;
+
 -- Chains with entries of the last moments that a place lacks, and up to where it has them.
 CREATE FUNCTION control.span_recent_v1(p_sink text, p_back_ms bigint, p_limit integer) RETURNS TABLE (run_id uuid, has bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -83,11 +89,11 @@ DECLARE
     l control.login := control.caller('agent', 'auditor');
     v_since timestamptz := control.clock() - p_back_ms * interval '1 ms';
 BEGIN
-    RETURN QUERY SELECT s.run_id, coalesce(c.seq, 0)
+    RETURN QUERY SELECT s.run_id, control.span_has(l.tenant, s.run_id, c.seq)
         FROM (SELECT DISTINCT e.run_id FROM control.entry e WHERE e.at >= v_since AND e.tenant = l.tenant) e
             JOIN control.run_state s ON s.run_id = e.run_id AND s.tenant = l.tenant
             LEFT JOIN control.span_cursor c ON c.tenant = l.tenant AND c.role = l.role AND c.sink = p_sink AND c.run_id = s.run_id
-        WHERE s.seq > coalesce(c.seq, 0) LIMIT p_limit;
+        WHERE CASE WHEN s.seq > coalesce(c.seq, 0) THEN s.seq > control.span_has(l.tenant, s.run_id, c.seq) END LIMIT p_limit;
 END
 $$;
 
@@ -108,9 +114,10 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY SELECT m.run_id, m.has, v_last FROM (VALUES (1)) one LEFT JOIN LATERAL (
-        SELECT s.run_id, coalesce(c.seq, 0) AS has FROM control.run_state s
+        SELECT s.run_id, control.span_has(l.tenant, s.run_id, c.seq) AS has FROM control.run_state s
             LEFT JOIN control.span_cursor c ON c.tenant = l.tenant AND c.role = l.role AND c.sink = p_sink AND c.run_id = s.run_id
-            WHERE s.run_id > v_from AND s.run_id <= v_last AND s.tenant = l.tenant AND s.seq > coalesce(c.seq, 0)) m ON true;
+            WHERE s.run_id > v_from AND s.run_id <= v_last AND s.tenant = l.tenant
+              AND CASE WHEN s.seq > coalesce(c.seq, 0) THEN s.seq > control.span_has(l.tenant, s.run_id, c.seq) END) m ON true;
 END
 $$;
 
@@ -175,7 +182,8 @@ BEGIN
 END
 $$;
 
--- Have what was given up sent again, of one place or of all; answers how many spans that is. Their chains are gone back in to just
+-- Have what was given up sent again, of one place or of all; answers how many spans that is. What began with an entry that retention has
+-- dropped cannot be made again: it stays among what was given up, where it can be seen. Their chains are gone back in to just
 -- before it, so that what came after it is sent again, too, under the ids it has.
 CREATE FUNCTION control.span_retry_v1(p_sink text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
@@ -185,6 +193,7 @@ DECLARE
 BEGIN
     WITH again AS (
         DELETE FROM control.span_dead d WHERE d.tenant = l.tenant AND d.role = l.role AND (p_sink IS NULL OR d.sink = p_sink)
+            AND d.seq > control.span_has(l.tenant, d.run_id, 0)
         RETURNING d.sink, d.run_id, d.closed_seq
     ), back AS (
         UPDATE control.span_cursor c SET seq = least(c.seq, f.seq)
@@ -214,10 +223,11 @@ BEGIN
             (SELECT count(*) FROM control.span_dead d WHERE d.tenant = l.tenant AND d.role = l.role AND d.sink = k.sink),
             coalesce(m.behind, 0), m.oldest, greatest(0, (extract(epoch FROM v_now - m.oldest) * 1000)::bigint), k.failing_since, k.error
         FROM control.span_sink k CROSS JOIN LATERAL (
-            SELECT sum(s.seq - coalesce(c.seq, 0))::bigint AS behind, min(e.at) AS oldest
+            SELECT sum(s.seq - h.has)::bigint AS behind, min(e.at) AS oldest
             FROM control.run_state s
                 LEFT JOIN control.span_cursor c ON c.tenant = l.tenant AND c.role = l.role AND c.sink = k.sink AND c.run_id = s.run_id
-                JOIN control.entry e ON e.run_id = s.run_id AND e.seq = coalesce(c.seq, 0) + 1
+                CROSS JOIN LATERAL (SELECT control.span_has(l.tenant, s.run_id, c.seq) AS has) h
+                JOIN control.entry e ON e.run_id = s.run_id AND e.seq = h.has + 1
             WHERE s.tenant = l.tenant AND s.seq > coalesce(c.seq, 0)) m
         WHERE k.tenant = l.tenant AND k.role = l.role ORDER BY k.sink;
 END
@@ -266,7 +276,7 @@ END
 $$;
 
 REVOKE ALL ON control.span_sink, control.span_cursor, control.span_dead FROM PUBLIC;
-REVOKE EXECUTE ON FUNCTION control.span_lease_v1, control.span_leave_v1, control.span_recent_v1, control.span_behind_v1,
+REVOKE EXECUTE ON FUNCTION control.span_lease_v1, control.span_leave_v1, control.span_has, control.span_recent_v1, control.span_behind_v1,
     control.span_entries_v1, control.span_sent_v1, control.span_failed_v1, control.span_retry_v1, control.span_sinks_v1,
     control.span_dead_v1, control.gauges_v1, control.seal_lag_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.span_lease_v1, control.span_leave_v1, control.span_recent_v1, control.span_behind_v1,
