@@ -953,7 +953,7 @@ class _Verification:
             self.gone.append(f"{self.named(chain)} up to entry {after}")
 
     def check_payload(self, record: Mapping[str, Any], commitment: bytes) -> None:
-        """A payload is held against its commitment; without one it was left out, or erased."""
+        """A payload is held against its commitment; one that is not here was left out, erased, or taken out."""
         place = f"entry {record['seq']} of {self.chain.name if self.chain else ''}"
         if record["payload"] is None and record["salt"] is None:
             self.payloads_missing += 1
