@@ -139,6 +139,9 @@ LEFT JOIN LATERAL (
     WHERE v.approval_id = a.approval_id AND v.decision <> 'reject'
       AND control.kept_out(a.approval_id, v.person, words.not_by) IS NULL
       AND (v.delegator IS NULL OR control.kept_out(a.approval_id, v.delegator, words.not_by) IS NULL)
+      AND (v.comment ~ '\S' OR NOT (coalesce((a.requirement ->> 'comment_required')::boolean, false)
+                                     OR coalesce((f.always ->> 'comment_required')::boolean, false)))
+      AND (v.decision <> 'break_glass' OR control.kept_out(a.approval_id, v.person, ARRAY['requester']) IS NULL)
 ) yes ON yes.decision = 'break_glass' OR yes.roles && ARRAY(SELECT jsonb_object_keys(a.requirement -> 'quorum'))
     AND (NOT coalesce(f.must OR cardinality(f.roles) > 0, false) OR yes.roles && f.roles)
 WHERE a.approval_id = ANY (p_approvals) AND a.tenant = (control.caller('approver', 'admin', 'auditor')).tenant
