@@ -132,6 +132,7 @@ def test_what_is_not_there_is_said(site: Served) -> None:
 
 def test_writes_are_stopped_and_go_on(desk: Desk, site: Served) -> None:
     """A stop is on the page with who set it and why, and can be lifted there."""
+    asked(desk, 500)  # so that the tool was seen
     with site.signed_in() as client:
         csrf = hidden(client.get("/writes").text, "csrf")
         form = {"csrf": csrf, "scope": "tool", "name": "refund", "comment": "Wrong prices."}
