@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Remember tests that CI must run and that were skipped."""
-    if os.environ.get("CI") == "true" and report.skipped and "ci" in report.keywords:
+    if os.environ.get("CI") == "true" and report.skipped and "must_run_in_ci" in report.keywords:
         _skipped_in_ci.append(report.nodeid)
 
 

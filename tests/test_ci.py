@@ -15,7 +15,7 @@ import pytest
 def test_passes():
     pass
 
-@pytest.mark.ci
+@pytest.mark.must_run_in_ci
 @pytest.mark.skip(reason="as if its database were missing")
 def test_needed():
     pass
@@ -34,7 +34,7 @@ def exit_code(test_file: Path, *arguments: str, ci: str) -> int:
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])
 def test_a_skip_of_what_ci_must_run_fails_there(tmp_path: Path, workers: tuple[str, ...]) -> None:
-    """A skipped test marked ci fails the run in CI, with workers as without, and only in CI."""
+    """A skipped test marked so fails the run in CI, with workers as without, and only in CI."""
     test_file = tmp_path / "test_needs.py"
     test_file.write_text(SKIPPED)
     assert exit_code(test_file, *workers, ci="true") == pytest.ExitCode.TESTS_FAILED
@@ -46,3 +46,11 @@ def test_a_run_without_tests_fails(tmp_path: Path) -> None:
     test_file = tmp_path / "test_nothing.py"
     test_file.write_text("")
     assert exit_code(test_file, ci="true") == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_a_folder_is_no_mark(tmp_path: Path) -> None:
+    """Where the checkout or a folder in it is called ``ci``, other skips are as they are elsewhere."""
+    test_file = tmp_path / "ci" / "test_needs.py"
+    test_file.parent.mkdir()
+    test_file.write_text(SKIPPED.replace("@pytest.mark.must_run_in_ci\n", ""))
+    assert exit_code(test_file, ci="true") == pytest.ExitCode.OK

@@ -11,14 +11,14 @@ KILLS = 6
 RUNS = 30
 
 
-@pytest.mark.ci
+@pytest.mark.must_run_in_ci
 @pytest.mark.timeout(240)
 def test_killed_workers_and_a_restarted_server_break_no_promise() -> None:
     """Workers die under fire and Postgres is restarted: nothing is duplicated, lost, wrongly done or stuck."""
     play("--only", "calls", "--kills", str(KILLS))
 
 
-@pytest.mark.ci
+@pytest.mark.must_run_in_ci
 @pytest.mark.timeout(240)
 def test_killed_workers_leave_no_run_lying() -> None:
     """Submitted runs are driven by whichever workers live; parked, expired or stuck ones end; the log agrees."""

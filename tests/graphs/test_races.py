@@ -30,7 +30,7 @@ def whole(desk: Desk, runs: set[str]) -> bool:
     return all(one is not None and one.ok for one in found)
 
 
-@pytest.mark.ci
+@pytest.mark.must_run_in_ci
 def test_one_delivery_in_eight_processes(desk: Desk, trigger: str, effects: Path) -> None:
     """The same trigger in eight processes is one run with one effect, and all eight return its result."""
     racer = Racer(dsn=desk.database.agent, trigger=trigger, intent=trigger, effects=effects, amount="50")
@@ -43,7 +43,7 @@ def test_one_delivery_in_eight_processes(desk: Desk, trigger: str, effects: Path
     assert whole(desk, {one.run for one in got})
 
 
-@pytest.mark.ci
+@pytest.mark.must_run_in_ci
 def test_one_key_in_eight_runs(desk: Desk, trigger: str, effects: Path) -> None:
     """Eight deliveries about one request ask for the same change at once: one effect, and every run gets its result."""
     racer = Racer(dsn=desk.database.agent, trigger=trigger, intent=trigger, effects=effects, amount="50")
@@ -55,7 +55,7 @@ def test_one_key_in_eight_runs(desk: Desk, trigger: str, effects: Path) -> None:
     assert whole(desk, {one.run for one in got})
 
 
-@pytest.mark.ci
+@pytest.mark.must_run_in_ci
 def test_one_approved_run_resumed_by_eight_processes(desk: Desk, trigger: str, effects: Path) -> None:
     """Eight processes resume one approved run: the grant is used once, and all of them see the run done."""
     with Control(POLICY, dsn=desk.database.agent) as control:
@@ -70,7 +70,7 @@ def test_one_approved_run_resumed_by_eight_processes(desk: Desk, trigger: str, e
     assert whole(desk, {parked.id})
 
 
-@pytest.mark.ci
+@pytest.mark.must_run_in_ci
 def test_other_amounts_under_one_key_do_not_both_happen(desk: Desk, trigger: str, effects: Path) -> None:
     """Eight deliveries about one request that ask for eight amounts: one happens, the others are told of a conflict."""
     racer = Racer(dsn=desk.database.agent, trigger=trigger, intent=trigger, effects=effects, amount="")

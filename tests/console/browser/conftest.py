@@ -28,7 +28,7 @@ IMAGES = Path(__file__).parents[3] / "docs" / "images"
 DRAWN = os.environ.get("CONTROL_SCREENSHOTS") == "1"
 
 MARKS: Final = [
-    pytest.mark.ci,
+    pytest.mark.must_run_in_ci,
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(
         CHROMIUM is None, reason="no Chromium on the PATH: install one (Debian: apt-get install chromium)"
