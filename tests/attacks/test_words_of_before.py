@@ -1,5 +1,6 @@
 """What was true once: snapshots, locks and words of before neither let a write go nor hold people up."""
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -8,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
+import orjson
 import psycopg
 import pytest
 
@@ -133,8 +135,11 @@ def test_an_old_snapshot_lets_nothing_go(floor: Floor, isolation: str, change: C
             old.execute(statement(claimed.statement), claimed.parameters())
 
 
-def test_a_freeze_counts_for_a_claim_that_waited(floor: Floor) -> None:
-    """A claim that looked before a freeze, and got the run's row after it, does not go."""
+@pytest.mark.parametrize(("change", "reason"), [(frozen, "frozen"), (gone, "deny")])
+def test_what_came_meanwhile_counts_for_a_claim_that_waited(
+    floor: Floor, change: Callable[[Floor], None], reason: str
+) -> None:
+    """A claim that looked before a freeze, or a publication, and got the run's row after it, does not go."""
     claimed = floor.claimed("note")
     answers: list[Claimed] = []
     with psycopg.connect(floor.database.admin) as holder, psycopg.connect(floor.database.admin, autocommit=True) as eye:
@@ -149,10 +154,10 @@ def test_a_freeze_counts_for_a_claim_that_waited(floor: Floor) -> None:
             thread = threading.Thread(target=ask)
             thread.start()
             until(lambda: eye.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
-            frozen(floor)
+            change(floor)
             holder.rollback()
             thread.join(20)
-    assert [answer.reason for answer in answers] == ["frozen"]
+    assert [answer.reason for answer in answers] == [reason]
 
 
 def test_no_open_transaction_of_an_agent_holds_a_freeze_up(floor: Floor) -> None:
@@ -227,6 +232,63 @@ def test_whoever_asks_breaks_no_glass(floor: Floor) -> None:
     claimed, approval = floor.asked("pay", break_glass=["oncall"])
     assert floor.vote("agent", approval, "break_glass", "mine").reason == "is_requester"
     assert not floor.go(claimed, break_glass=["oncall"])
+
+
+def test_an_emergency_of_whoever_asks_by_now_is_none(floor: Floor) -> None:
+    """Who broke the glass for another's write, and asks for the same since, has not decided alone about it."""
+    claimed, approval = floor.asked("pay", break_glass=["oncall"])
+    floor.vote("ola", approval, "break_glass", "the pager")
+    run = floor.agent.ask(replace(run_open(), actor="ola@acme.example"))
+    assert run.run_id is not None
+    assert run.token is not None
+    own = replace(claimed, run_id=run.run_id, token=run.token)
+    assert not floor.go(own, break_glass=["oncall"])
+
+
+def test_leave_is_given_to_the_letter(floor: Floor) -> None:
+    """Whoever is called nearly like a stand-in is none."""
+    admin = floor.database.admin
+    add_login(admin, "test_approver_nearly", role="approver", person="DI@acme.example ", create=True)
+    given = Delegate(
+        delegation_id=uuid4(),
+        to_person="di@acme.example",
+        role=None,
+        until=datetime.now(UTC) + timedelta(days=1),
+        comment=None,
+        person=None,
+        identity=None,
+        body=b"{}",
+    )
+    floor.people["ana"].ask(given)
+    _, approval = floor.asked("pay")
+    with LedgerConnection(floor.database.approver("nearly")) as nearly:
+        floor.people["nearly"] = nearly
+        assert floor.vote("nearly", approval).reason == "unknown_person"
+    del floor.people["nearly"]
+    assert floor.vote("di", approval).answer is Voting.GRANTED
+
+
+def test_people_are_shown_the_words_that_run(floor: Floor) -> None:
+    """A request that the floor opened without a card gets none of other words: those are asked about as themselves."""
+    first = floor.claimed("pay", scope=b"\x01" * 32, digest=b"\x0a" * 32)
+    bare = floor.again(first).approval_id
+    shown = floor.again(first, digest=b"\x0b" * 32, card=b'{"words": "other"}')
+    assert shown.approval_id not in {None, bare}
+    with psycopg.connect(floor.database.admin) as admin:
+        rows = admin.execute("SELECT approval_id, digest, card, state FROM control.approval ORDER BY requested_at")
+        assert rows.fetchall() == [
+            (bare, b"\x0a" * 32, b"", "superseded"),
+            (shown.approval_id, b"\x0b" * 32, b'{"words": "other"}', "open"),
+        ]
+
+
+def test_a_vote_says_which_card_it_was_on(floor: Floor) -> None:
+    """The request's entry and each vote's have a hash of what people were shown."""
+    claimed, approval = floor.asked("pay")
+    floor.vote("ana", approval)
+    facts = [orjson.loads(row.facts) for row in floor.agent.entries(claimed.run_id)]
+    cards = {fact["events"][-1]: fact["card"] for fact in facts if "card" in fact}
+    assert cards == dict.fromkeys(("approval.requested", "approval.granted"), hashlib.sha256(b"{}").hexdigest())
 
 
 def test_a_delegator_speaks_again_once_the_leave_is_taken_back(floor: Floor) -> None:

@@ -23,6 +23,7 @@ from langgraph_control.audit.asking.requests import FindRun, NewestRuns, RunActi
 from langgraph_control.audit.connecting import tries
 from langgraph_control.audit.connecting.failures import LedgerRefused
 from langgraph_control.audit.connecting.loop_thread import LoopThread
+from langgraph_control.audit.connecting.statements import statement
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.postgres.logins import add_login
 from langgraph_control.audit.postgres.migrate import migrate
@@ -67,6 +68,22 @@ def waiting(superuser: psycopg.Connection[tuple[object, ...]]) -> list[int]:
         (NAME,),
     )
     return [int(str(pid)) for (pid,) in rows]
+
+
+def test_a_claim_that_came_second_is_answered(
+    store: Store, superuser: psycopg.Connection[tuple[object, ...]], database: Database, run: tuple[UUID, int]
+) -> None:
+    """Of two claims of one new action at one instant, the one that finds the other's row in its way is sent again."""
+    first, other = claim(*run), store.call(run_open())
+    assert other.run_id is not None
+    assert other.token is not None
+    second = replace(first, run_id=other.run_id, token=other.token, attempt=uuid4())
+    with psycopg.connect(database.agent) as agent, ThreadPoolExecutor(1) as thread:
+        agent.execute(statement(first.statement), first.parameters())
+        answer = thread.submit(store.call, second)
+        until(lambda: waiting(superuser))
+        agent.commit()
+        assert answer.result(20).answer is Answer.WAIT
 
 
 @contextmanager

@@ -21,18 +21,16 @@ CREATE TYPE control.claim_answer AS (
     edit_no bigint           -- a person changed the arguments: with what payload has, it is to be asked about instead
 );
 
--- Does the tally of a request meet what is required now, by the request and by the published floor?
--- Role by role, people who are in the role now; and as many people as the roles ask for in all.
-CREATE FUNCTION control.satisfied(
-    p_tenant text, p_tool text, p_approval uuid, p_requirement jsonb, p_run uuid DEFAULT NULL
-) RETURNS boolean
+-- The yes on a request that stand now, of people as they are now: a vote of somebody who lost the login, the group or the role, or whose
+-- leave was taken back, no longer counts.
+CREATE FUNCTION control.yes_on(p_tenant text, p_tool text, p_approval uuid, p_requirement jsonb, p_run uuid DEFAULT NULL)
+    RETURNS TABLE (person text, roles text[], counts boolean, alone boolean)  -- alone: in an emergency, it is enough by itself
     LANGUAGE sql STABLE AS $$
 WITH floor AS (
     SELECT * FROM control.floor WHERE tenant = p_tenant AND tool IN (p_tool, '*') ORDER BY tool = '*' LIMIT 1
 ), words AS (
     SELECT ARRAY(SELECT jsonb_array_elements_text(p_requirement -> 'not_by')) || coalesce((SELECT not_by FROM floor), '{}') AS not_by
 ), yes AS (
-    -- People as they are now: a vote of somebody who lost the login, the group or the role no longer counts.
     SELECT v.person, v.decision, v.comment, CASE WHEN v.delegation IS NULL
             THEN control.roles_of(p_tenant, v.person, CASE WHEN v.identity IS NULL THEN l.groups ELSE v.groups END)
             ELSE (SELECT control.roles_given(d) FROM control.delegation d WHERE d.delegation_id = v.delegation) END AS roles
@@ -42,28 +40,42 @@ WITH floor AS (
       -- Nor that of somebody who has asked for the same since, in another run, nor one given for such a person.
       AND control.kept_out(p_approval, v.person, (SELECT not_by FROM words), p_run) IS NULL
       AND (v.delegator IS NULL OR control.kept_out(p_approval, v.delegator, (SELECT not_by FROM words), p_run) IS NULL)
+)
+SELECT y.person, y.roles,
+    y.roles && ARRAY(SELECT jsonb_object_keys(p_requirement -> 'quorum') UNION SELECT jsonb_object_keys(f.always -> 'quorum'))
+        AND (coalesce(y.comment, '') ~ '\S' OR NOT (coalesce((p_requirement ->> 'comment_required')::boolean, false)
+                                                    OR coalesce((f.always ->> 'comment_required')::boolean, false)))
+        -- A floor that names no role means nobody, not anybody; but where it lets the write run unasked, whoever asks more may say whom.
+        AND (NOT coalesce(f.must OR cardinality(f.roles) > 0, false) OR y.roles && f.roles),
+    y.decision = 'break_glass' AND coalesce(y.roles && f.break_glass, false)
+        AND y.roles && ARRAY(SELECT jsonb_array_elements_text(p_requirement -> 'break_glass'))
+        AND control.kept_out(p_approval, y.person, ARRAY['requester'], p_run) IS NULL
+FROM yes y LEFT JOIN floor f ON true
+$$;
+
+-- Does the tally of a request meet what is required now, by the request and by the published floor?
+-- Role by role, people who are in the role now; and as many people as the roles ask for in all.
+CREATE FUNCTION control.satisfied(
+    p_tenant text, p_tool text, p_approval uuid, p_requirement jsonb, p_run uuid DEFAULT NULL
+) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+WITH floor AS (
+    SELECT * FROM control.floor WHERE tenant = p_tenant AND tool IN (p_tool, '*') ORDER BY tool = '*' LIMIT 1
+), yes AS (
+    SELECT * FROM control.yes_on(p_tenant, p_tool, p_approval, p_requirement, p_run)
 ), asked AS (
     -- What the caller says is required, and at least what every call of the tool needs.
     SELECT role, max(people) AS people FROM (
         SELECT key AS role, value::integer AS people FROM jsonb_each_text(p_requirement -> 'quorum')
         UNION ALL SELECT key, value::integer FROM floor CROSS JOIN LATERAL jsonb_each_text(floor.always -> 'quorum')) each
     GROUP BY role
-), counted AS (
-    SELECT y.person, y.roles FROM yes y
-    WHERE y.roles && ARRAY(SELECT role FROM asked)
-      AND (y.comment ~ '\S' OR NOT (coalesce((p_requirement ->> 'comment_required')::boolean, false)
-                                     OR coalesce((SELECT (floor.always ->> 'comment_required')::boolean FROM floor), false)))
-      -- A floor that names no role means nobody, not anybody; but where it lets the write run unasked, whoever asks more may say whom.
-      AND (NOT EXISTS (SELECT 1 FROM floor WHERE must OR cardinality(roles) > 0) OR y.roles && (SELECT floor.roles FROM floor))
 )
 SELECT EXISTS (SELECT 1 FROM asked)
-   AND NOT EXISTS (SELECT 1 FROM asked WHERE (SELECT count(*) FROM counted WHERE asked.role = ANY (counted.roles)) < asked.people)
-   AND (SELECT count(*) FROM counted) >= greatest(
+   AND NOT EXISTS (SELECT 1 FROM asked WHERE (SELECT count(*) FROM yes WHERE counts AND asked.role = ANY (yes.roles)) < asked.people)
+   AND (SELECT count(*) FROM yes WHERE counts) >= greatest(
         (SELECT sum(people) FROM asked), coalesce((SELECT quorum FROM floor), 0))
     -- Or one person of those who may in an emergency, by the rule and by what is published.
-    OR EXISTS (SELECT FROM yes WHERE decision = 'break_glass' AND roles && (SELECT break_glass FROM floor)
-               AND roles && ARRAY(SELECT jsonb_array_elements_text(p_requirement -> 'break_glass'))
-               AND control.kept_out(p_approval, person, ARRAY['requester'], p_run) IS NULL)
+    OR EXISTS (SELECT FROM yes WHERE alone)
 $$;
 
 -- Close a request that was neither used nor decided.

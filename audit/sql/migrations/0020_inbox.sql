@@ -121,31 +121,12 @@ CREATE FUNCTION control.in_flight_v1() RETURNS TABLE (run_id uuid, key bytea, to
 SELECT * FROM control.in_flight((control.caller('approver', 'admin', 'auditor')).tenant, 'tenant', '', control.clock())
 $$;
 
--- How many of the yes on each of these requests count now, as control.satisfied would find: not those of people who have lost the login,
--- the role or the group, who ask for the same by now, or whose leave was taken back.
+-- How many of the yes on each of these requests count now, as a claim would find.
 CREATE FUNCTION control.yes_counted_v1(p_approvals uuid[]) RETURNS TABLE (approval_id uuid, counted bigint)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-SELECT a.approval_id, count(yes.person)
+SELECT a.approval_id, (SELECT count(*) FROM control.yes_on(a.tenant, a.tool, a.approval_id, a.requirement) yes WHERE yes.counts OR yes.alone)
 FROM control.approval a
-LEFT JOIN LATERAL (SELECT * FROM control.floor x WHERE x.tenant = a.tenant AND x.tool IN (a.tool, '*') ORDER BY x.tool = '*' LIMIT 1) f ON true
-CROSS JOIN LATERAL (
-    SELECT ARRAY(SELECT jsonb_array_elements_text(a.requirement -> 'not_by')) || coalesce(f.not_by, '{}') AS not_by) words
-LEFT JOIN LATERAL (
-    SELECT v.person, v.decision, CASE WHEN v.delegation IS NULL
-            THEN control.roles_of(a.tenant, v.person, CASE WHEN v.identity IS NULL THEN l.groups ELSE v.groups END)
-            ELSE (SELECT control.roles_given(d) FROM control.delegation d WHERE d.delegation_id = v.delegation) END AS roles
-    FROM control.vote v JOIN control.login l ON l.login = v.login AND l.tenant = a.tenant AND l.role = 'approver'
-        AND (l.person = v.person OR l.may_name_person)
-    WHERE v.approval_id = a.approval_id AND v.decision <> 'reject'
-      AND control.kept_out(a.approval_id, v.person, words.not_by) IS NULL
-      AND (v.delegator IS NULL OR control.kept_out(a.approval_id, v.delegator, words.not_by) IS NULL)
-      AND (v.comment ~ '\S' OR NOT (coalesce((a.requirement ->> 'comment_required')::boolean, false)
-                                     OR coalesce((f.always ->> 'comment_required')::boolean, false)))
-      AND (v.decision <> 'break_glass' OR control.kept_out(a.approval_id, v.person, ARRAY['requester']) IS NULL)
-) yes ON yes.decision = 'break_glass' OR yes.roles && ARRAY(SELECT jsonb_object_keys(a.requirement -> 'quorum'))
-    AND (NOT coalesce(f.must OR cardinality(f.roles) > 0, false) OR yes.roles && f.roles)
 WHERE a.approval_id = ANY (p_approvals) AND a.tenant = (control.caller('approver', 'admin', 'auditor')).tenant
-GROUP BY a.approval_id
 $$;
 
 -- Who speaks on the caller's login by itself: its person and that person's groups; NULL where it belongs to nobody in particular.
