@@ -124,6 +124,8 @@ def test_what_is_said_to_be_dropped_is_what_the_entry_says(retained: SealedRecor
     ):
         outcome, what = verified(change)
         assert outcome in (Outcome.TAMPERED, Outcome.INCOMPLETE), what
+    outcome, what = verified(lambda records, at: records[at]["dropped"].__setitem__(2, 8))
+    assert (outcome, "it is not what is said here" in what) == (Outcome.TAMPERED, True)
     outcome, what = verified(lambda records, _: records.__delitem__(slice(places[0], places[-1] + 1)))
     assert (outcome, "No entry says that retention dropped them" in what) == (Outcome.INCOMPLETE, True)
 
