@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langgraph_control.guards.approvals import Requirement
     from langgraph_control.guards.risk import Radius
     from langgraph_control.guards.rules import Then
@@ -80,6 +82,7 @@ class Decision:
         owner: with ``escalate``, the role that owns the matter; None where the policy names nobody.
         question: with ``ask``, what the user is asked.
         observed: in ``mode: observe``, what would have been decided; None otherwise.
+        signals: what it looked at, where that says something: field → value, by the names that rules use.
     """
 
     verb: Verb
@@ -94,6 +97,7 @@ class Decision:
     owner: str | None = None
     question: str | None = None
     observed: Decision | None = None
+    signals: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def spoken(self) -> str:

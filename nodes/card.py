@@ -70,6 +70,7 @@ def _card(call: GovernedCall, view: View, decision: Decision) -> dict[str, Any]:
         "why": {
             "intent": call.run.intent,
             "reasons": list(decision.reasons),
+            **({"signals": dict(decision.signals)} if decision.signals else {}),
             # The model's words, and marked as such: they explain, they prove nothing.
             "model_says": {name: shown[name] for name in call.contract.explain if name in shown},
             # What the model knows from no system, but from what was prepared for the case that it does not answer.

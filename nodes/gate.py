@@ -12,8 +12,9 @@ from typing import Any, Final, TypeAlias
 from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Reason
 from langgraph_control.audit.names import question_name
 from langgraph_control.guards.classification import classify
-from langgraph_control.guards.decisions import Decision, Verb
+from langgraph_control.guards.decisions import Decision, Source, Verb
 from langgraph_control.guards.failures import Fault
+from langgraph_control.guards.told_signals import told_signals
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT
 from langgraph_control.nodes.asking import told_answer, with_answer
@@ -61,6 +62,7 @@ def perform(call: GovernedCall) -> Gate:
             _postponed(later, call) if later else (yield from checked(call, signals, decide(call, view, signals)))
         )
         decision, asked = yield from with_answer(call, decision)
+        decision = replace(decision, signals=told_signals(signals, decision))
         bounds = bounds_of(call, signals)
         ticket = yield ask.NewTicket()  # checks may have taken half a minute, which is not the attempt's
         claimed = yield _claim(call, view, decision, bounds, ticket, with_card=with_card)
@@ -176,7 +178,12 @@ def _record(heard: ask.Heard | ask.AskFailed) -> Any:
 
 def _postponed(later: Later, call: GovernedCall) -> Decision:
     return Decision(
-        verb=Verb.RETRY_LATER, reasons=(later.why,), requirement=None, matched=(), policy_hash=call.run.policy.hash
+        verb=Verb.RETRY_LATER,
+        reasons=(later.why,),
+        requirement=None,
+        matched=(),
+        policy_hash=call.run.policy.hash,
+        source=Source.RUN_STATE,
     )
 
 
@@ -221,6 +228,7 @@ def _claim(
         body=call.body(
             reasons=list(decision.reasons),
             rules=list(decision.matched),
+            signals=dict(decision.signals) or None,
             also=[f"{one.place}: {one.then}" for one in decision.heard if not one.decides] or None,
             observed=decision.observed.verb.value if decision.observed else None,
             fallbacks=[one.as_json() for one in call.run.memory.fallbacks] or None,

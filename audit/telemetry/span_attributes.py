@@ -5,6 +5,7 @@ from typing import Any, Final, TypeAlias
 
 from langgraph_control.audit.telemetry import span_names as names
 from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.guards.told_signals import signal_texts
 
 __all__ = ["Attributes", "Value", "about"]
 
@@ -57,6 +58,8 @@ def about(entry: Entry) -> dict[str, Value]:
     for part, name in (("reasons", names.REASONS), ("rules", names.RULES)):
         if texts := entry.said_list(part):
             found[name] = texts
+    if told := tuple(signal_texts(body.get("signals"))):
+        found[names.SIGNALS] = told
     attempts = facts.get("attempts")
     if isinstance(attempts, int):
         found[names.ATTEMPTS] = attempts

@@ -119,6 +119,11 @@ BEGINNING: Final[Mapping[str, Shape]] = {
 CLAIM_BODY: Final[Mapping[str, Shape]] = {
     "reasons": TEXTS,
     "rules": TEXTS,
+    "signals?": {
+        "type": "object",
+        "description": "what the decision looked at and says something: field → value, by the names that rules use",
+        "additionalProperties": TEXT,
+    },
     "also?": TEXTS,
     "observed?": TEXT,
     "fallbacks?": OBJECTS,

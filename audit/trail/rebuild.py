@@ -26,6 +26,7 @@ from langgraph_control.audit.trail.rebuilt import (
     Voted,
 )
 from langgraph_control.guards.canonical import from_canonical
+from langgraph_control.guards.told_signals import signal_texts
 
 __all__ = ["rebuild"]
 
@@ -234,6 +235,7 @@ def _claimed(known: Change, entry: Entry) -> Change:
         reason=entry.fact("reason"),
         reasons=entry.said_list("reasons"),
         rules=entry.said_list("rules"),
+        signals=tuple(signal_texts(entry.body.get("signals"))),
         policy=entry.said("policy"),
         digest=entry.fact("digest"),
         observed=entry.said("observed"),

@@ -86,6 +86,7 @@ class Decided:
         reason: why, a stable word; None for go.
         reasons: of the decision, in words.
         rules: every rule that took part.
+        signals: what it looked at, in words.
         policy: the policy's hash.
         digest: what exactly would be done.
         observed: what the policy would have said, where it is only observed.
@@ -99,6 +100,7 @@ class Decided:
     reason: str | None
     reasons: tuple[str, ...]
     rules: tuple[str, ...]
+    signals: tuple[str, ...]
     policy: str | None
     digest: str | None
     observed: str | None

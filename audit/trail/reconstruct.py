@@ -14,6 +14,7 @@ from langgraph_control.audit.trail.intervals import Interval, intervals
 from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.audit.trail.tones import Tone
 from langgraph_control.guards.canonical import from_canonical, observed_bytes
+from langgraph_control.guards.told_signals import signal_texts
 
 __all__ = ["Step", "Story", "reconstruct"]
 
@@ -176,6 +177,7 @@ def _details(entry: Entry) -> Iterator[tuple[str, str]]:
         said = entry.said(name)
         if said and said != "unasked":
             yield label, said
+    yield from (("signal", text) for text in signal_texts(entry.body.get("signals")))
     yield from (("known from a fallback only", text) for text in fallback_texts(entry.body.get("fallbacks")))
     approval = entry.fact("approval")
     if approval is not None and entry.fact("decision") is not None:

@@ -45,10 +45,10 @@ class Shop:
         self.sent: list[str] = []
         self.body: Callable[[str], str] = lambda order: f"paid {order}"
 
-    def tools(self, name: str = "pay") -> list[BaseTool]:
+    def tools(self, name: str = "pay", *, keyed: bool = False) -> list[BaseTool]:
         """Return the one governed tool."""
 
-        @writes(key="order_id", impact="record", system="bank")
+        @writes(key="order_id", impact="record", system="bank", keyed_for="30d" if keyed else None)
         def pay(order_id: str, amount: Decimal = Decimal(1)) -> str:
             """Pay."""
             self.sent.append(order_id)
@@ -57,13 +57,13 @@ class Shop:
         pay.__name__ = name
         return self.control.govern([pay])
 
-    def run(self, *orders: str, trigger: str | None = None, amount: str = "1", **more: Any) -> Any:
+    def run(self, *orders: str, trigger: str | None = None, amount: str = "1", keyed: bool = False, **more: Any) -> Any:
         """Run an agent that pays these orders, one after the other."""
         script = [
             calls(call("pay", order_id=order, amount=amount, call_id=f"call_{number}"))
             for number, order in enumerate(orders)
         ]
-        agent = create_agent(ScriptedModel(script=(*script, "over")), self.tools())
+        agent = create_agent(ScriptedModel(script=(*script, "over")), self.tools(keyed=keyed))
         graph = self.control.bind(agent, name=f"shop {new_trigger()}")
         return self.control.run(graph, GO, trigger=trigger or new_trigger(), actor="bot", **more)
 
@@ -309,6 +309,23 @@ def test_what_was_not_done_takes_nothing(shop: Callable[..., Shop]) -> None:
         (action,) = ana.stuck(row.run_id)
         ana.resolve(row.run_id, action.key, Resolution.DID_NOT, comment="on no statement")
     assert told(bank.run("o4", amount="20")) == ["paid o4"]
+
+
+def test_another_attempt_counts_from_when_it_begins(shop: Callable[..., Shop]) -> None:
+    """What is sent again a day later may happen only then, so it takes its part of that day's budget."""
+    bank = shop(LIMIT)
+
+    def a_day_earlier(order: str) -> str:
+        """Lose the answer, and let a day pass."""
+        with psycopg.connect(bank.database.admin, autocommit=True) as admin:
+            admin.execute("UPDATE control.charge SET at = at - interval '25 h'")
+        bank.body = lambda order: f"paid {order}"
+        return lost(order)
+
+    bank.body = a_day_earlier
+    assert told(bank.run("o1", amount="60", keyed=True)) == ["paid o1"]
+    assert "limit" in told(bank.run("o2", amount="60"))[0]
+    assert bank.sent == ["o1", "o1"]
 
 
 def test_calls_are_counted_per_run(shop: Callable[..., Shop]) -> None:

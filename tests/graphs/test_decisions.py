@@ -66,6 +66,7 @@ def test_a_question_waits_for_the_user(desk: Desk, how: How, trigger: str) -> No
     assert body["question"] == "Which seven?"
     assert body["rules"] == ["rules[2] control.yaml:7"]
     assert body["also"] == ["rules[0] control.yaml:5: allow"]
+    assert body["signals"] == {"risk.radius": "large"}
 
 
 def test_an_escalated_write_waits_for_a_person(desk: Desk, how: How, trigger: str) -> None:

@@ -42,6 +42,7 @@ rules:
     then: approve
     by: finance
     on_expiry: {escalate_to: support, within: 4m}
+limits: [{tool: forgetful, sum: amount, max: 900, per: hour, each: agent}]
 breakers: {default: {error_rate: 0.6, window: 60s, minimum_calls: 3, open_for: 10s, probes: 2}}
 """,
     source="simulation.yaml",

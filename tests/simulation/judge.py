@@ -13,6 +13,7 @@ from langgraph_control.guards.canonical import from_canonical
 from langgraph_control.guards.run_states import RunState, next_step
 from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.steps import Delivered
+from tests.simulation.brakes import Brakes
 from tests.simulation.database import EPOCH
 from tests.simulation.program import UNDO_TOOLS
 from tests.simulation.saga_judge import judge_sagas
@@ -52,6 +53,7 @@ class Judge:
         self.sends: list[tuple[str, str, dict[str, Any]]] = []
         self.frozen: list[tuple[float, float]] = []
         self.taken_back: set[bytes] = set()
+        self.brakes = Brakes()
 
     # --- while the seed is played ---
 
@@ -79,6 +81,7 @@ class Judge:
 
     def settled(self, key: bytes, request: Settle, answer: Any) -> None:
         """Note a settle that was acknowledged as the current one."""
+        self.brakes.settled(request, answer)
         if answer.answer is Verdict.SETTLED:
             self.acknowledged.append((key, request))
 

@@ -44,6 +44,11 @@ SHORT_WAY_HEEDS_NO_FREEZE = (
     ("WHERE NOT EXISTS (SELECT FROM control.brake b WHERE b.tenant = v_tenant)", "WHERE true"),
 )
 
+SHORT_WAY_HEEDS_FREEZES_ONLY = (
+    ("b WHERE b.tenant = l.tenant)", "b WHERE b.tenant = l.tenant AND b.cause = 'freeze')"),
+    ("b WHERE b.tenant = v_tenant)", "b WHERE b.tenant = v_tenant AND b.cause = 'freeze')"),
+)
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="go ahead while another worker holds the action",
@@ -162,6 +167,68 @@ MUTANTS: tuple[Mutant, ...] = (
         name="heed no freeze on the short way",
         layer="SQL claim",
         sql={"claim_v1": SHORT_WAY_HEEDS_NO_FREEZE},
+    ),
+    Mutant(
+        name="heed no rate limit",
+        layer="SQL claim",
+        sql={
+            "brake_on": (("AND (b.until > p_now OR", "AND b.cause <> 'rate_limit' AND (b.until > p_now OR"),),
+            "claim_v1": SHORT_WAY_HEEDS_FREEZES_ONLY,
+        },
+    ),
+    Mutant(
+        name="heed no open breaker",
+        layer="SQL claim",
+        sql={
+            "brake_on": (
+                ("AND (b.until > p_now OR b.cause = 'breaker')", "AND b.until > p_now AND b.cause <> 'breaker'"),
+            ),
+            "claim_v1": SHORT_WAY_HEEDS_FREEZES_ONLY,
+        },
+    ),
+    Mutant(
+        name="heed neither a rate limit nor a breaker on the short way",
+        layer="SQL claim",
+        sql={"claim_v1": SHORT_WAY_HEEDS_FREEZES_ONLY},
+    ),
+    Mutant(
+        name="let everybody probe at once",
+        layer="SQL claim",
+        sql={
+            "claim_any": (
+                (
+                    "UPDATE control.brake SET until = v_now + open_ms",
+                    "UPDATE control.brake SET until = v_now + 0 * open_ms",
+                ),
+            )
+        },
+    ),
+    Mutant(
+        name="never open the breaker",
+        layer="SQL reports",
+        sql={"report_v1": (("v_failed >= p_error_rate * v_calls THEN", "false THEN"),)},
+    ),
+    Mutant(
+        name="close the breaker at the first probe that comes back",
+        layer="SQL reports",
+        sql={"report_v1": (("AND b.probes_left > 1 THEN", "AND false THEN"),)},
+    ),
+    Mutant(
+        name="count no budget",
+        layer="SQL claim",
+        sql={"charge_for": (("IF v_spent + c.amount > c.most THEN", "IF false THEN"),)},
+    ),
+    Mutant(
+        name="give a budget back while nobody knows what happened",
+        layer="SQL settle",
+        sql={
+            "settle_any": (
+                (
+                    "IF a.charged AND v_outcome IN ('not_done', 'fail', 'absent') THEN",
+                    "IF a.charged AND v_outcome <> 'succeed' THEN",
+                ),
+            )
+        },
     ),
     Mutant(
         name="take a live lease away",

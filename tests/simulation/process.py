@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from langgraph_control.audit.asking.health import Report
-from langgraph_control.audit.asking.ledger import Settle
+from langgraph_control.audit.asking.ledger import Claim, Settle
 from langgraph_control.audit.asking.requests import RunOpen, RunRelease, RunRenew
 from langgraph_control.audit.asking.rows import RunLease
 from langgraph_control.audit.asking.signal_requests import Systems
@@ -428,7 +428,9 @@ class Process:
                 return rows[system].state(clock.now) if system in rows else NO_SYSTEM_STATE
             case ask.Noted():
                 yield "note"
-                self.simulation.send(self.ledger, _report(request))
+                report = _report(request)
+                event = self.simulation.send(self.ledger, report)
+                self.simulation.judge.brakes.reported(report, event, clock.seconds)
                 return None
             case ask.Send():
                 yield "send"
@@ -544,4 +546,6 @@ class Process:
             self.simulation.judge.released(self, request, answer)
         if isinstance(request, Settle):
             self.simulation.judge.settled(request.key, request, answer)
+        if isinstance(request, Claim):
+            self.simulation.judge.brakes.claimed(request, answer, self.simulation.clock.seconds)
         return answer

@@ -320,6 +320,8 @@ class Simulation:
             lost = self.scenario.swallows or trigger in self.rewritten
             return lost and reason != "frozen"
         reasons = {card["reason"] for card in self.threads[trigger].view().parked.values()}
+        if reasons == {"limit_reached"}:
+            return True  # what others hold of the budget comes back after an hour, which no seed plays
         theirs = reason == "deadline_passed" or reasons <= {"needs_human", "deadline_passed"}
         return not self.scenario.resolves and state == RunState.NEEDS_HUMAN and theirs
 
@@ -382,7 +384,10 @@ class Simulation:
                 comment="looked it up",
                 body=b"{}",
             )
-            if self.send(self._approver(), said).refused != "in_flight":
+            answer = self.send(self._approver(), said)
+            if answer.refused is None and answer.state == "ready":
+                self.judge.brakes.resolved(said.key)
+            if answer.refused != "in_flight":
                 break
             yield 20.0
         self.looking.discard(key)

@@ -281,13 +281,15 @@ BEGIN
         SELECT coalesce(sum(amount), 0), min(at) INTO v_spent, v_oldest FROM control.charge
             WHERE tenant = p_tenant AND name = c.name AND key <> p_key AND (c.span IS NULL OR at > p_now - c.span);
         IF v_spent + c.amount > c.most THEN
-            DELETE FROM control.charge WHERE tenant = p_tenant AND key = p_key AND at = p_now;
             RETURN CASE WHEN c.span IS NULL OR c.amount > c.most THEN 0
                         ELSE greatest(1, ceil(extract(epoch FROM v_oldest + c.span - p_now) * 1000))::bigint END;
         END IF;
-        INSERT INTO control.charge AS h (tenant, name, key, amount, at) VALUES (p_tenant, c.name, p_key, c.amount, p_now)
-            ON CONFLICT (tenant, name, key) DO UPDATE SET amount = excluded.amount;
     END LOOP;
+    -- Another attempt counts from now on: a span that ends later must not miss what may happen only now.
+    INSERT INTO control.charge (tenant, name, key, amount, at)
+        SELECT DISTINCT ON (x ->> 'name') p_tenant, x ->> 'name', p_key, (x ->> 'amount')::numeric, p_now
+        FROM jsonb_array_elements(p_charges) x ORDER BY x ->> 'name'
+        ON CONFLICT (tenant, name, key) DO UPDATE SET amount = excluded.amount, at = excluded.at;
     RETURN NULL;
 END
 $$;
@@ -664,7 +666,7 @@ BEGIN
         END IF;
         -- How long a failure is waited for: until its pause is over, or there will be no other attempt.
         v_last_try := least(coalesce(a.first_at, a.first_sent) + p_give_up_ms * interval '1 ms',
-            CASE WHEN v_undoes IS NULL THEN v_now + (p_retry_ms_max - s.retrying_ms) * interval '1 ms' END);
+            CASE WHEN v_undoes IS NULL THEN least(s.deadline, v_now + (p_retry_ms_max - s.retrying_ms) * interval '1 ms') END);
         IF a.not_before > v_now THEN
             v_pause_ms := greatest(1, ceil(extract(epoch FROM least(a.not_before, v_last_try) - v_now) * 1000));
         END IF;

@@ -22,6 +22,7 @@ from langgraph_control.cli.seen import suspicious
 from langgraph_control.cli.signing_in import Auth, SignIn, sign_in
 from langgraph_control.errors import ApprovalRefused
 from langgraph_control.guards.approvals import REJECTIONS
+from langgraph_control.guards.told_signals import signal_texts
 
 __all__ = ["As", "Comment", "approve", "inbox", "print_request", "reject", "request_json", "speaking", "voted_json"]
 
@@ -199,6 +200,7 @@ def print_request(out: Console, row: ApprovalRow) -> None:
         ("look at", _text(where["link"]) if where.get("link") else None),
         *_listed("changes", _changes(_part(card, "diff"))),
         *_listed("why", (row.intent, *map(_text, _list(why.get("reasons"))))),
+        *_listed("signals", signal_texts(why.get("signals"))),
         *_listed("by fallback", fallback_texts(why.get("fallbacks"))),
         *_listed("model says", (f"{name}: {_text(said)}" for name, said in _part(why, "model_says").items())),
         ("asked by", f"{asked}, version {_text(version)}" if version else asked),

@@ -209,7 +209,7 @@ def _diff(change: Change) -> Table:
 
 def _decisions(change: Change) -> Table:
     return Table(
-        head=("Entry", "When", "Decision", "What followed", "Because", "Policy"),
+        head=("Entry", "When", "Decision", "What followed", "Because", "Signals", "Policy"),
         rows=tuple(
             (
                 str(one.seq),
@@ -217,6 +217,7 @@ def _decisions(change: Change) -> Table:
                 one.verb + (f" (observed only: {one.observed})" if one.observed else ""),
                 one.answer + (f": {one.reason}" if one.reason else ""),
                 "; ".join((*one.reasons, *([f"asked: {one.question}"] if one.question else []))),
+                "; ".join(one.signals),
                 (one.policy or "")[:12],
             )
             for one in change.decisions

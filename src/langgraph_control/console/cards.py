@@ -15,6 +15,7 @@ from langgraph_control.audit.names import approval_name, run_name
 from langgraph_control.audit.people.approvals import REFUSALS
 from langgraph_control.audit.trail.timeline import duration_text
 from langgraph_control.console.presenting import value_text
+from langgraph_control.guards.told_signals import signal_texts
 from langgraph_control.guards.visible import visible
 
 __all__ = [
@@ -81,6 +82,7 @@ class Card:
         target: on which record.
         intent: the business request it serves.
         reasons: why people are asked.
+        signals: what the decision looked at: how far a mistake reaches, and what was noticed.
         fallbacks: what the model knows from no system.
         model_says: the model's own words.
         more: what else the card holds.
@@ -112,6 +114,7 @@ class Card:
     target: str
     intent: str
     reasons: tuple[str, ...]
+    signals: tuple[str, ...]
     fallbacks: tuple[str, ...]
     model_says: tuple[Field, ...]
     more: tuple[Field, ...]
@@ -167,9 +170,10 @@ def card_of(row: ApprovalRow, *, counted: Mapping[UUID, int] = NOTHING) -> Card:
     asked_by = row.actor if row.on_behalf_of is None else f"{row.actor} for {row.on_behalf_of}"
     version = value_text(_part(card, "who").get("version") or "")
     reasons = tuple(map(value_text, _list(why.get("reasons"))))
+    signals = tuple(signal_texts(why.get("signals")))
     fallbacks = tuple(fallback_texts(why.get("fallbacks")))
     system, target = (value_text(where.get(name) or "") for name in ("system", "target"))
-    texts = [row.tool, row.intent, asked_by, version, system, target, *reasons, *fallbacks]
+    texts = [row.tool, row.intent, asked_by, version, system, target, *reasons, *signals, *fallbacks]
     texts += [text for field in (*fields, *says, *more) for text in (field.name, field.text)]
     texts += [text for change in changes for text in (change.name, change.before, change.after)]
     return Card(
@@ -187,6 +191,7 @@ def card_of(row: ApprovalRow, *, counted: Mapping[UUID, int] = NOTHING) -> Card:
         target=target,
         intent=row.intent,
         reasons=reasons,
+        signals=signals,
         fallbacks=fallbacks,
         model_says=says,
         more=more,
