@@ -1,4 +1,4 @@
-"""What front ends bring that resume graphs by themselves: which run a thread has, and resumes that tried to decide."""
+"""What was tried and did not count: resumes that tried to decide, with the run of their thread; people not let in."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from langgraph_control.audit.asking.requests import FieldsAreParameters
 
-__all__ = ["FindThreadRun", "Ignored", "NoteAttempt"]
+__all__ = ["FindThreadRun", "Ignored", "NoteAttempt", "NoteRefusedAccess"]
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -66,3 +66,19 @@ class NoteAttempt(FieldsAreParameters):
     def read(self, rows: Rows) -> bool:
         """Return the answer as a value."""
         return bool(rows[0]["noted"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteRefusedAccess(FieldsAreParameters):
+    """Put on record that somebody was not let in, on an approver's or the admin's login. Answered with nothing.
+
+    Args:
+        body: the entry's body, canonical bytes: where, and how often for which reason.
+    """
+
+    statement: ClassVar[str] = "access_refused"
+
+    body: bytes
+
+    def read(self, rows: Rows) -> None:
+        """Return nothing."""

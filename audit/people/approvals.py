@@ -28,7 +28,8 @@ from langgraph_control.audit.asking.rows import ApprovalRow, Voted, Voting
 from langgraph_control.audit.asking.waiting import Own, OwnPerson, Waiting
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import approval_id
-from langgraph_control.audit.people.identity import Authenticator, recognised
+from langgraph_control.audit.people.identity import Authenticator
+from langgraph_control.audit.people.refused_access import known_or_noted
 from langgraph_control.audit.people.vote_refusals import REFUSALS
 from langgraph_control.errors import ApprovalRefused, ArgumentError, DatabaseRefused
 from langgraph_control.guards.approvals import REJECTIONS
@@ -362,7 +363,7 @@ class Approvals:
 
     def _own(self, person: str | None, credential: str | None) -> Own:
         """Whose inbox it is: whoever is recognised or named, else the login's own person."""
-        identity = recognised(self._authenticator, credential, as_=person)
+        identity = known_or_noted(self._store, self._authenticator, credential, as_=person)
         if identity is not None:
             known = orjson.loads(identity)
             return Own(person=known["person"], groups=[f"group:{group}" for group in known["groups"]])
@@ -376,7 +377,7 @@ class Approvals:
     def _spoken(self, said: Said) -> dict[str, Any]:
         """What every word carries: who says it, how that is known, and why."""
         comment, person = said.get("comment"), said.get("as_")
-        identity = recognised(self._authenticator, said.get("credential"), as_=person)
+        identity = known_or_noted(self._store, self._authenticator, said.get("credential"), as_=person)
         body = orjson.dumps({} if comment is None else {"comment": comment})
         return {"comment": comment, "person": person, "identity": identity, "body": body}
 

@@ -27,7 +27,8 @@ from langgraph_control.audit.asking.rows import ActionRow, RunRow
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.keeping.restored import AcceptRestore
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.people.identity import Authenticator, recognised
+from langgraph_control.audit.people.identity import Authenticator
+from langgraph_control.audit.people.refused_access import known_or_noted
 from langgraph_control.errors import OperationRefused, UnknownRun
 
 __all__ = ["REFUSALS", "STUCK", "Operators", "matched", "refusal"]
@@ -167,7 +168,7 @@ class Operators:
                 verdict=verdict,
                 result=result,
                 person=as_,
-                identity=recognised(self._authenticator, credential, as_=as_),
+                identity=known_or_noted(self._store, self._authenticator, credential, as_=as_),
                 comment=_commented(comment),
                 body=_body(comment),
             )
@@ -189,7 +190,7 @@ class Operators:
             NotAuthenticated: the credential is not accepted, or none was given; nothing was asked of the ledger.
             OperationRefused: it goes on; code and text say why.
         """
-        identity = recognised(self._authenticator, credential, as_=as_)
+        identity = known_or_noted(self._store, self._authenticator, credential, as_=as_)
         cancelled = self._store.call(
             Cancel(run_id=run, person=as_, identity=identity, comment=_commented(comment), body=_body(comment))
         )
@@ -220,7 +221,7 @@ class Operators:
             NotAuthenticated: the credential is not accepted, or none was given; nothing was asked of the ledger.
             OperationRefused: it was not taken; code and text say why.
         """
-        identity = recognised(self._authenticator, credential, as_=as_)
+        identity = known_or_noted(self._store, self._authenticator, credential, as_=as_)
         refused = self._store.call(answering(run, question, answer, person=as_, identity=identity))
         if refused is not None:
             raise not_taken(refused)
@@ -247,7 +248,7 @@ class Operators:
                 scope=scope,
                 name=name,
                 person=as_,
-                identity=recognised(self._authenticator, credential, as_=as_),
+                identity=known_or_noted(self._store, self._authenticator, credential, as_=as_),
                 comment=_commented(comment),
                 body=_body(comment),
             )
@@ -278,7 +279,7 @@ class Operators:
                 scope=scope,
                 name=name,
                 person=as_,
-                identity=recognised(self._authenticator, credential, as_=as_),
+                identity=known_or_noted(self._store, self._authenticator, credential, as_=as_),
                 comment=_commented(comment),
                 body=_body(comment),
             )
@@ -307,7 +308,7 @@ class Operators:
         accepted = self._store.call(
             AcceptRestore(
                 person=as_,
-                identity=recognised(self._authenticator, credential, as_=as_),
+                identity=known_or_noted(self._store, self._authenticator, credential, as_=as_),
                 unreconciled=unreconciled,
                 comment=_commented(comment),
                 body=_body(comment),

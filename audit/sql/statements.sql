@@ -332,6 +332,10 @@ SELECT control.run_of_thread_v1(%(thread)s::text) AS run_id;
 -- Put on record that a resume tried to decide and was ignored.
 SELECT control.attempt_v1(%(run_id)s::uuid, %(approval_id)s::uuid, %(reason)s::text, %(body)s::bytea) AS noted;
 
+-- name: access_refused
+-- Put on record that somebody was not let in.
+SELECT control.access_refused_v1(%(body)s::bytea);
+
 -- Seals.
 
 -- name: seal

@@ -30,6 +30,10 @@ def authority_sentence(entry: Entry) -> tuple[str, Tone] | None:
         entry: any entry.
     """
     tool = entry.fact("tool")
+    if "access.refused" in entry.events:
+        counts = entry.body.get("refused")
+        told = ", ".join(f"{reason} {count}" for reason, count in counts.items()) if isinstance(counts, Mapping) else ""
+        return f"somebody was not let in: {told}", Tone.BAD
     if "review.closed" in entry.events:
         objected = entry.fact("verdict") == "objected"
         said = "somebody objects to the emergency afterwards" if objected else "the emergency was reviewed and accepted"

@@ -482,6 +482,16 @@ FORMS: Final[tuple[Form, ...]] = (
         body={"who": {"type": "object"}, "where": WHERE},
     ),
     Form(
+        name="access",
+        about="Somebody was not let in, or a change came from no page of the console's. In the tenant's own chain.",
+        events=("access.refused",),
+        facts={},
+        body={
+            "where": one_of("console", "service"),
+            "refused": {"type": "object", "description": "reason → how often", "additionalProperties": COUNT},
+        },
+    ),
+    Form(
         name="freeze",
         about="Writes of a scope were stopped, or go on, or somebody may not say so. In the tenant's own chain.",
         events=("freeze.set", "freeze.lifted", "freeze.refused"),

@@ -17,7 +17,7 @@ EVENTS: Final = (
     *("action.resolved", "action.resolution_refused", "run.cancelled", "run.cancel_refused", "run.fenced"),
     *("freeze.set", "freeze.lifted", "freeze.refused", "breaker.opened", "breaker.closed", "policy.loaded"),
     *("delegation.given", "delegation.revoked", "delegation.refused", "effect.mismatch", "effect.late"),
-    *("resume.ignored", "question.answer_refused", "payload.erased", "key.rotated"),
+    *("resume.ignored", "access.refused", "question.answer_refused", "payload.erased", "key.rotated"),
 )
 """What happened beside writes that a report tells."""
 

@@ -1,7 +1,8 @@
 """A run's story from its entries alone: who did what, when, why, and what came of it. Nothing else is asked."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -35,6 +36,8 @@ class Step:
         why: the decision's reasons, a failure's reason, a person's comment in quotes.
         arguments: name and text of the call's arguments, from the payload only: what the contract redacts never went
             into it, and it can be erased.
+        changes: field of the record, its text before, and what it was to become: as the contract's ``read`` and
+            ``expect`` said, where it has them; likewise from the payload.
         details: label and text of what else people want to know.
         ids: label and text of what ties it to other records.
         took: since the entry that began what this one ends; None where it ends nothing.
@@ -48,6 +51,7 @@ class Step:
     tone: Tone
     why: tuple[str, ...]
     arguments: tuple[tuple[str, str], ...]
+    changes: tuple[tuple[str, str, str], ...]
     details: tuple[tuple[str, str], ...]
     ids: tuple[tuple[str, str], ...]
     took: timedelta | None
@@ -132,6 +136,7 @@ def _step(entry: Entry, ended: list[Interval]) -> Step:
         tone=tone,
         why=tuple(_why(entry)),
         arguments=tuple(_arguments(entry)),
+        changes=tuple(_changes(entry)),
         details=tuple(_details(entry)),
         ids=tuple(_ids(entry)),
         took=entry.at - ended[0].opened.at if ended else None,
@@ -217,6 +222,19 @@ def _arguments(entry: Entry) -> Iterator[tuple[str, str]]:
         yield from [(str(name), _shown(value)) for name, value in args.items()]
     except Exception:  # noqa: BLE001 - a damaged payload may raise anything; the rest of the story is still to be told
         yield "(in a form that this release cannot read)", ""
+
+
+def _changes(entry: Entry) -> Iterator[tuple[str, str, str]]:
+    if entry.fact("tool") is None or entry.payload is None:
+        return
+    with suppress(Exception):  # as with the arguments, which say so
+        payload = from_canonical(entry.payload)
+        before, after = payload.get("before"), payload.get("after")
+        known = before if isinstance(before, Mapping) else {}
+        for field, value in after.items() if isinstance(after, Mapping) else ():
+            was = _shown(known[field]) if field in known else ""
+            if was != (becomes := _shown(value)):
+                yield str(field), was, becomes
 
 
 def _shown(value: Any) -> str:

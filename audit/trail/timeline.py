@@ -11,6 +11,7 @@ from langgraph_control.audit.trail.tones import Tone
 __all__ = ["Line", "duration_text", "timeline"]
 
 DETAIL_CHARS_MAX: Final = 200
+NOTHING: Final = "(nothing)"
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
@@ -26,6 +27,7 @@ class Line:
         what: what happened, with how long it took.
         why: reasons, one text each.
         arguments: the call's arguments as ``name=value``; "" where there are none.
+        changes: ``field: before -> after``, one text each.
         details: ``label: text``, one text each.
         ids: likewise.
         tone: how to read it.
@@ -38,6 +40,7 @@ class Line:
     what: str
     why: tuple[str, ...]
     arguments: str
+    changes: tuple[str, ...]
     details: tuple[str, ...]
     ids: tuple[str, ...]
     tone: Tone
@@ -86,6 +89,9 @@ def _line(step: Step, *, day_before: str, who_before: str) -> Line:
         what=printable(step.what) + took,
         why=tuple(printable(reason) for reason in step.why),
         arguments=", ".join(_argument(name, text) for name, text in step.arguments),
+        changes=tuple(
+            f"{printable(field)}: {_short(was) or NOTHING} -> {_short(becomes)}" for field, was, becomes in step.changes
+        ),
         details=tuple(f"{printable(label)}: {_short(text)}" for label, text in step.details),
         ids=tuple(f"{printable(label)} {_short(text)}" for label, text in step.ids),
         tone=step.tone,

@@ -4,6 +4,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import orjson
 import pytest
@@ -17,6 +18,7 @@ from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.reconstruct import Story, reconstruct
 from langgraph_control.audit.trail.timeline import duration_text, timeline
 from langgraph_control.audit.trail.tones import Tone
+from langgraph_control.guards.canonical import canonical_bytes
 from tests.support.postgres import Database
 from tests.support.trails import POLICY, OpenRun, TrailWriter, tamper
 
@@ -29,6 +31,13 @@ def trail(database: Database) -> Iterator[TrailWriter]:
     with TrailWriter(database) as writer:
         writer.publish()
         yield writer
+
+
+def entry_of(facts: dict[str, object], payload: bytes | None) -> Entry:
+    """Return an entry with these facts and this payload."""
+    return Entry.told(
+        seq=1, tenant="default", at=EPOCH, facts=orjson.dumps(facts).decode(), body=b"{}", payload=payload, erased=False
+    )
 
 
 def told(trail: TrailWriter, run: OpenRun) -> Story:
@@ -68,6 +77,23 @@ def test_who_why_and_what_are_told(trail: TrailWriter) -> None:
     assert details["target"] == "invoice 17"
     assert dict(attempt.ids)["policy"] == POLICY
     assert attempt.arguments == (("invoice", "17"), ("note", '"refund"'))
+
+
+def test_what_was_to_change_is_told_field_by_field() -> None:
+    """From the payload: what the record was and what it was to become, where the two differ; erased, it is gone."""
+    payload = {
+        "args": {"id": 17},
+        "before": {"status": "open", "total": Decimal("5.00"), "lines": 3},
+        "after": {"status": "closed", "lines": 3, "closed_by": None},
+    }
+    facts = {"at": 0, "login": "agent", "events": ["action.proposed"], "tool": "close", "key": "0" * 64}
+    entry = entry_of(facts, payload=canonical_bytes(payload))
+    (step,) = reconstruct([entry]).steps
+    assert step.changes == (("closed_by", "", "null"), ("status", '"open"', '"closed"'))
+    (line,) = timeline(reconstruct([entry]))
+    assert line.changes == ("closed_by: (nothing) -> null", 'status: "open" -> "closed"')
+    assert reconstruct([entry_of(facts, payload=b"no payload of ours")]).steps[0].changes == ()
+    assert reconstruct([entry_of(facts, payload=None)]).steps[0].changes == ()
 
 
 def test_durations_are_told_where_something_ends(trail: TrailWriter) -> None:

@@ -50,7 +50,8 @@ def test_a_delegation_as_json(command: Command, trail: TrailWriter) -> None:
     ana = trail.database.approver("ana")
     given = json.loads(command("delegate", "dora@acme.example", "--for", "3d", "--json", "--dsn", ana).stdout)
     assert (given["to_person"], given["role"]) == ("dora@acme.example", None)
-    assert command("revoke", given["delegation"], "--dsn", ana).stdout == "Ended.\n"
+    ended = json.loads(command("revoke", given["delegation"], "--json", "--dsn", ana).stdout)
+    assert ended == {"delegation": given["delegation"], "ended": True}
 
 
 def test_a_rejection_with_a_reason(command: Command, trail: TrailWriter, request_name: str) -> None:

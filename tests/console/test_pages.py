@@ -84,6 +84,18 @@ def test_a_runs_page_leads_to_its_trace(desk: Desk, site: Served) -> None:
         assert "Trace</dt>" not in client.get(f"/runs/{run.id}").text
 
 
+def test_a_run_leads_to_the_policy_that_decided(desk: Desk, site: Served) -> None:
+    """Its text is shown as it was published, by its hash; what is no hash of ours is not found."""
+    run = desk.run(desk.refunding(5), trigger=new_trigger())
+    with site.signed_in() as client:
+        page = client.get(f"/runs/{run.id}").text
+        (path,) = set(re.findall(r"/policies/[0-9a-f]{64}", page))
+        text = client.get(path).text
+        assert "amount: {gt: 100, lte: 5000}" in text
+        for wrong in ("/policies/" + "0" * 64, "/policies/x", "/policies/%00"):
+            assert client.get(wrong).status_code == 404
+
+
 def test_a_no_is_told_to_the_model(desk: Desk, site: Served) -> None:
     """Rejected with a comment, the write is not done and the model is told why."""
     run = desk.run(graph := desk.refunding(901), trigger=new_trigger())

@@ -31,5 +31,20 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION control.run_of_thread_v1, control.attempt_v1 FROM PUBLIC;
+-- Put on record that somebody was not let in, or a change came from no page of ours: how often, and why, as the service says that
+-- refused it. In the tenant's own chain, and nothing follows from it.
+CREATE FUNCTION control.access_refused_v1(p_body bytea) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('approver', 'admin')).tenant;
+BEGIN
+    IF (length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a refusal that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
+    PERFORM control.append(v_tenant, control.tenant_chain(v_tenant), control.clock(), ARRAY['access.refused'], '{}', p_body, NULL);
+END
+$$;
+
+REVOKE EXECUTE ON FUNCTION control.run_of_thread_v1, control.attempt_v1, control.access_refused_v1 FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION control.access_refused_v1 TO control_approver, control_admin;
 GRANT EXECUTE ON FUNCTION control.run_of_thread_v1, control.attempt_v1 TO control_agent;

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import orjson
@@ -76,10 +76,14 @@ def break_glass(
     local: Local = False,
     as_person: As = None,
     auth: Auth = None,
+    as_json: Json = False,
 ) -> None:
     """Approve alone in an emergency, where the policy lets you. It is on record as that, and others review it."""
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, who):
-        approvals.break_glass(name, comment=comment, **who)
+        voted = approvals.break_glass(name, comment=comment, **who)
+    if as_json:
+        print_json(voted_json(voted))
+        return
     heading(console(), f"Approved alone: {name}. A review of it is open.", style="red")
 
 
@@ -106,10 +110,15 @@ def review(
     comment: Comment = None,
     as_person: As = None,
     auth: Auth = None,
+    as_json: Json = False,
 ) -> None:
     """Say afterwards whether it was right to decide alone. It changes nothing that was done."""
+    finding: Literal["accepted", "objected"] = "objected" if objected else "accepted"
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, who):
-        approvals.review(name, "objected" if objected else "accepted", comment=comment, **who)
+        approvals.review(name, finding, comment=comment, **who)
+    if as_json:
+        print_json({"approval": name, "finding": finding})
+        return
     heading(console(), f"Reviewed: {name}.", style="red" if objected else "green")
 
 
@@ -146,10 +155,14 @@ def revoke(
     comment: Comment = None,
     as_person: As = None,
     auth: Auth = None,
+    as_json: Json = False,
 ) -> None:
     """End a delegation you gave. Votes under it that nothing was done with yet do not count any more."""
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, who):
         approvals.revoke(delegation, comment=comment, **who)
+    if as_json:
+        print_json({"delegation": delegation, "ended": True})
+        return
     heading(console(), "Ended.", style="yellow")
 
 

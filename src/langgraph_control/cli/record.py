@@ -226,6 +226,7 @@ def _below(line: Line, *, ids: bool) -> Iterator[tuple[str, str]]:
     yield from ((f"why: {reason}", "") for reason in line.why)
     if line.arguments:
         yield f"with {line.arguments}", "dim"
+    yield from ((f"changes {change}", "") for change in line.changes)
     if line.details:
         yield "; ".join(line.details), "dim"
     if ids:

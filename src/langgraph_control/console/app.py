@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import Final
 
@@ -50,7 +50,7 @@ STATUSES: Final[tuple[tuple[type[ControlError], int], ...]] = (
     (TrailUnavailable, 503),
     (SchemaMismatch, 503),
 )
-CODES: Final = ((frozenset({"unknown_request", "approval_name_invalid"}), 404), (PASSING, 503))
+CODES: Final = ((frozenset({"unknown_request", "approval_name_invalid", "policy_not_found"}), 404), (PASSING, 503))
 NEWS_SECONDS_MAX: Final = 5.0
 LISTENERS_EACH_MAX: Final = 4
 """Of one person. Browsers open six connections to a host (HTTP/1.1): a stream holds one, and links need some, too."""
@@ -65,7 +65,11 @@ def console_app(console: Console) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        telling = asyncio.create_task(console.refusals.telling())
         yield
+        telling.cancel()
+        with suppress(asyncio.CancelledError):
+            await telling
         await console.heart.stop()
         await asyncio.to_thread(console.close)
 
@@ -92,6 +96,7 @@ def console_app(console: Console) -> ASGIApp:
             Route("/writes", pages.writes),
             Route("/writes/freeze", acts.freeze, methods=["POST"]),
             Route("/writes/unfreeze", acts.unfreeze, methods=["POST"]),
+            Route("/policies/{hash}", pages.policy),
             Route("/record", pages.record),
             Route("/record/check", acts.check_record, methods=["POST"]),
             Route("/events", events),
@@ -105,7 +110,9 @@ def console_app(console: Console) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     app.state.console = console
-    return Guard(app, address=console.address)  # around everything: also an error of ours leaves with the safe headers
+    return Guard(
+        app, address=console.address, refused=console.refusals.count
+    )  # around everything: also an error of ours leaves with the safe headers
 
 
 @cache

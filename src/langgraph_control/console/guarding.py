@@ -5,7 +5,7 @@ was pointed at 127.0.0.1 (DNS rebinding): hence the list of hosts, also there.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -26,6 +26,7 @@ FORM: Final = "langgraph_control.form"
 """Where a change's fields are in the request's scope."""
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST"})
+REASONS: Final[Mapping[int, str]] = {421: "other_host", 403: "other_origin", 408: "too_slow"}
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 CSP: Final = (
@@ -50,10 +51,11 @@ class Guard:
     Args:
         app: what comes after.
         address: where the console is reached.
+        refused: told the reason of each refusal, a stable word.
     """
 
-    def __init__(self, app: ASGIApp, *, address: Address) -> None:
-        self._app, self._address = app, address
+    def __init__(self, app: ASGIApp, *, address: Address, refused: Callable[[str], None]) -> None:
+        self._app, self._address, self._told = app, address, refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Carry one request through."""
@@ -65,6 +67,7 @@ class Guard:
         if refused is None and scope["method"] == "POST":
             refused = await self._read(scope, receive)
         if refused is not None:
+            self._told(REASONS.get(refused.status_code, "malformed"))
             await refused(scope, receive, guarded)
             return
         await self._app(scope, receive, guarded)

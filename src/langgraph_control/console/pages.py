@@ -15,6 +15,7 @@ from langgraph_control.audit.asking.questions import OpenQuestions
 from langgraph_control.audit.asking.requests import FindApproval, FindRun, NewestRuns, RunActions, RunEntries
 from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState, EntryRow, RunRow, RunState
 from langgraph_control.audit.asking.sagas import RunSagas
+from langgraph_control.audit.asking.searching import FindPolicies
 from langgraph_control.audit.asking.waiting import (
     Decided,
     Refused,
@@ -38,13 +39,13 @@ from langgraph_control.console.changing import changed_since, editables, edits_o
 from langgraph_control.console.links import outward_link
 from langgraph_control.console.paths import path_of
 from langgraph_control.console.visiting import Console, Visit, page
-from langgraph_control.errors import ApprovalRefused, UnknownRun
+from langgraph_control.errors import ApprovalRefused, PolicyError, UnknownRun
 from langgraph_control.guards.approvals import REJECTIONS
 from langgraph_control.guards.run_reasons import explained
 from langgraph_control.guards.run_states import next_step
 from langgraph_control.guards.sagas import standing
 
-__all__ = ["attention", "decided", "inbox", "record", "request", "run", "runs", "writes"]
+__all__ = ["attention", "decided", "inbox", "policy", "record", "request", "run", "runs", "writes"]
 
 PAGE_REQUESTS: Final = 50
 PAGE_RUNS: Final = 100
@@ -52,6 +53,7 @@ PAGE_ENTRIES: Final = 500
 ENTRIES_MAX: Final = 5000
 STUCK: Final = frozenset({"needs_human", "unknown", "verifying", "executing"})
 FREEZE: Final = "freeze"
+HASH: Final = re.compile("[0-9a-f]{64}")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 SAID: Final[Mapping[str, str]] = {
@@ -191,6 +193,22 @@ def run(visit: Visit) -> Response:
         sagas=[(part, standing(part.part)) for part in parts],
         said=SAID.get(visit.asked("said"), ""),
     )
+
+
+@page
+def policy(visit: Visit) -> Response:
+    """Show the text of a policy that was published, as a decision names it by its hash."""
+    asked = str(visit.request.path_params["hash"])
+    found = visit.console.ask(FindPolicies(hashes=[asked])) if HASH.fullmatch(asked) else ()
+    if len(found) != 1:
+        raise PolicyError(
+            "No policy of this tenant has that hash.",
+            safe="",
+            todo="Follow the link on the page of a run.",
+            code="policy_not_found",
+        )
+    (one,) = found
+    return visit.render("policy.html", policy=one)
 
 
 @page

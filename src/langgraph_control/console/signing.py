@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from langgraph_control.console.door import PASSING
 from langgraph_control.console.guarding import FORM
 from langgraph_control.console.sessions import SESSION_HOURS
 from langgraph_control.console.visiting import Console, Visit, acting, cookie_name, reading
@@ -54,11 +55,13 @@ async def sign_in(request: Request) -> Response:
     nonce = request.cookies.get(_nonce_name(console), "")
     expected = console.sessions.stranger_token(nonce)
     if not nonce or not hmac.compare_digest(fields.get("csrf", "").encode(), expected.encode()):
+        console.refusals.count("csrf")
         return _form(console, request, then=then, status=403, why="The page was open for too long. Try it again.")
     try:
         async with console.signing_in:
             name, _ = await run_in_threadpool(console.door.sign_in, fields.get("token", "").strip())
     except NotAuthenticated as error:
+        console.refusals.count(error.code)
         if not console.failed_sign_ins.takes(request.client.host if request.client else "", time.monotonic()):
             return _form(
                 console, request, then=then, status=429, why=f"{error.what} Too many tries failed in a minute."
@@ -92,6 +95,8 @@ def turned_away(request: Request, error: ControlError) -> Response:
         error: why not.
     """
     console: Console = request.app.state.console
+    if error.code not in {"signed_out", *PASSING}:
+        console.refusals.count(error.code)
     then = own_path(request.url.path)
     if request.headers.get("hx-request"):
         return Response(status_code=401, headers={"HX-Redirect": f"/sign-in?then={then}"})

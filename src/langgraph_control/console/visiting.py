@@ -24,6 +24,7 @@ from langgraph_control.console.guarding import FORM
 from langgraph_control.console.limits import RateLimit
 from langgraph_control.console.presenting import environment
 from langgraph_control.console.pulse import Heart
+from langgraph_control.console.refusals import Refusals
 from langgraph_control.console.sessions import Session, Sessions
 from langgraph_control.console.trace_link import TraceLink
 from langgraph_control.errors import ControlError, NotAuthenticated
@@ -69,6 +70,7 @@ class Console:
         self.checking = Lock()  # of the whole record: long, and by one at a time
         self.acts = RateLimit(burst=ACTS_BURST, per_minute=60)
         self.failed_sign_ins = RateLimit(burst=FAILED_SIGN_INS_BURST, per_minute=10)
+        self.refusals = Refusals(self.store)
         self.signing_in = asyncio.Semaphore(SIGN_INS_AT_ONCE)
 
     def ask(self, request: LedgerRequest[T]) -> T:
@@ -225,8 +227,10 @@ def acting(do: Act) -> Endpoint:
             raise _signed_out()
         visit = Visit(console=console, request=request, session=session)
         if not hmac.compare_digest(visit.field("csrf").encode(), session.csrf.encode()):
+            console.refusals.count("csrf")
             return visit.render("problem.html", status=403, problem=_forged(), undone=True)
         if not console.acts.takes(session.key, time.monotonic()):
+            console.refusals.count("rate_limited")
             return visit.render("problem.html", status=429, problem=_too_often(), undone=True)
         console.door.check(session, fresh=True)
         return do(visit)

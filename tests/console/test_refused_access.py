@@ -1,0 +1,136 @@
+"""Whoever is not let in, and every change that comes from no page of ours, is counted on record; without the token."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from langgraph_control import Approvals
+from langgraph_control.audit.asking.operator_requests import Scope
+from langgraph_control.audit.asking.requests import FindTenantChain
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.people.operators import Operators
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.sentences import sentence
+from langgraph_control.audit.trail.tones import Tone
+from langgraph_control.console.refusals import Refusals
+from langgraph_control.errors import NotAuthenticated
+from tests.console.conftest import People, Served, hidden, sign_in
+from tests.support.desk import Desk
+from tests.support.postgres import Database
+from tests.support.waiting import until
+
+
+def entries(database: Database) -> list[Entry]:
+    """Return what is on record of it."""
+    with LedgerConnection(database.auditor) as auditor:
+        rows = auditor.entries(auditor.ask(FindTenantChain()).run_id)
+        return [entry for entry in map(Entry.of, rows) if "access.refused" in entry.events]
+
+
+def counted(database: Database) -> Counter[str]:
+    """Return how often what was refused, by the record."""
+    found = Counter[str]()
+    for entry in entries(database):
+        found.update(entry.body["refused"])
+    return found
+
+
+Attack = Callable[[Served], None]
+
+
+def _bad_token(site: Served) -> None:
+    with site.browser() as client:
+        assert sign_in(client, "token-nobody").status_code == 401
+
+
+def _forged_sign_in(site: Served) -> None:
+    with site.browser() as client:
+        assert client.post("/sign-in", data={"csrf": "x", "token": "token-ana"}).status_code == 403
+
+
+def _forged_change(site: Served) -> None:
+    with site.signed_in() as client:
+        answer = client.post("/writes/freeze", data={"csrf": "x", "scope": "tenant", "comment": "stop"})
+        assert answer.status_code == 403
+
+
+def _from_elsewhere(site: Served) -> None:
+    with site.signed_in() as client:
+        answer = client.post("/sign-out", data={}, headers={"origin": "https://evil.example"})
+        assert answer.status_code == 403
+
+
+def _rebound(site: Served) -> None:
+    with site.browser() as client:
+        assert client.get("/", headers={"host": "evil.example"}).status_code == 421
+
+
+def _sent_away(site: Served) -> None:
+    with site.signed_in("bo") as client:
+        form = {"csrf": hidden(client.get("/writes").text, "csrf"), "scope": "tenant", "comment": "stop"}
+        site.people.gone.add("bo@acme.example")
+        assert client.post("/writes/freeze", data=form).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("attack", "reason"),
+    [
+        (_bad_token, "token_unknown"),
+        (_forged_sign_in, "csrf"),
+        (_forged_change, "csrf"),
+        (_from_elsewhere, "other_origin"),
+        (_rebound, "other_host"),
+        (_sent_away, "token_unknown"),
+    ],
+)
+def test_what_the_console_refuses_is_on_record(
+    site: Served, desk_database: Database, attack: Attack, reason: str
+) -> None:
+    """By reason and count, soon."""
+    before = counted(desk_database)[reason]
+    attack(site)
+    site.console.refusals.tell()
+    until(lambda: counted(desk_database)[reason] == before + 1)
+    assert "token-" not in str([entry.body for entry in entries(desk_database)])
+    assert sentence(entries(desk_database)[-1]) == (f"somebody was not let in: {reason} 1", Tone.BAD)
+
+
+def test_many_are_one_entry(site: Served, desk_database: Database) -> None:
+    """Whoever tries without end does not fill the record."""
+    refusals = Refusals(site.console.store)
+    before = len(entries(desk_database))
+    for _ in range(1000):
+        refusals.count("csrf")
+    assert refusals.tell()
+    assert not refusals.tell()
+    assert len(entries(desk_database)) == before + 1
+    assert entries(desk_database)[-1].body["refused"] == {"csrf": 1000}
+
+
+def test_what_cannot_be_told_now_is_told_later(site: Served, desk_database: Database) -> None:
+    """A ledger that is away loses none of it."""
+    with closing(Store("postgresql://nobody@127.0.0.1:9/none", application_name="test")) as away:
+        refusals = Refusals(away)
+        refusals.count("csrf")
+        refusals.tell()
+    refusals._store = site.console.store
+    before = counted(desk_database)["csrf"]
+    refusals.tell()
+    assert counted(desk_database)["csrf"] == before + 1
+
+
+def test_a_service_puts_it_on_record(desk: Desk) -> None:
+    """A credential that is not accepted for a vote or a settlement, wherever people's words come in."""
+    before = counted(desk.database)["token_unknown"]
+    dsn = desk.database.local_approver
+    with Approvals(dsn, authenticator=People()) as approvals, Operators(dsn, authenticator=People()) as operators:
+        with pytest.raises(NotAuthenticated):
+            approvals.approve("apr_" + "0" * 32, credential="token-nobody")
+        with pytest.raises(NotAuthenticated):
+            operators.freeze(Scope.TENANT, "", comment="stop", credential="token-nobody")
+        with pytest.raises(NotAuthenticated):
+            approvals.approve("apr_" + "0" * 32)  # nothing was tried
+    assert counted(desk.database)["token_unknown"] == before + 2
