@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.tools import ToolException
 
 from langgraph_control import writes
 from langgraph_control.audit.asking.waiting import Votes
@@ -348,8 +349,10 @@ HIDING = "\u202egpj.exe\u2066 \u200b\x1b[31m \u0440\u0430\u0443 p\u0430y"
 EVIL = f"{MARKUP} {HIDING}"
 
 
-def explained(desk: Desk, *, order: str, reason: str, record: str) -> Any:
-    """Return an agent whose refund reads a record and comes with the model's own words."""
+def explained(
+    desk: Desk, *, order: str, reason: str, record: str, nested: str = "why", failure: str | None = None
+) -> Any:
+    """Return an agent whose refund reads a record and comes with the model's own words; it may fail with some, too."""
 
     @writes(
         key="order_id",
@@ -360,21 +363,26 @@ def explained(desk: Desk, *, order: str, reason: str, record: str) -> Any:
         read=lambda _: {"status": record, record: "as it is"},
         expect=lambda _: {"status": f"refunded {record}", record: "otherwise"},
     )
-    def refund(order_id: str, amount: Decimal, reason: str) -> str:
+    def refund(order_id: str, amount: Decimal, reason: str, notes: dict[str, Any]) -> str:
         """Refund an order."""
+        if failure is not None:
+            raise ToolException(failure)
         return f"refunded {reason}"
 
-    asked = calls(call("refund", order_id=order, amount="500", reason=reason, call_id="c"))
+    notes = {nested: [{nested: nested}]}
+    asked = calls(call("refund", order_id=order, amount="500", reason=reason, notes=notes, call_id="c"))
     return desk.control.bind(
         create_agent(ScriptedModel(script=(asked, "done")), desk.control.govern([refund])), name="x"
     )
 
 
-@pytest.mark.parametrize("field", ["order", "reason", "record", "trigger", "actor", "on_behalf_of", "comment"])
+@pytest.mark.parametrize(
+    "field", ["order", "reason", "record", "trigger", "actor", "on_behalf_of", "comment", "nested", "failure"]
+)
 def test_text_from_elsewhere_stays_text(desk: Desk, site: Served, field: str) -> None:
-    """Markup in arguments, free text, records, intents, actors and comments is shown and never obeyed."""
+    """Markup from models, records, failures and people, in nested keys too, is shown and never obeyed."""
     texts = {"order": "A-1", "reason": "It broke.", "record": "paid"} | (
-        {field: EVIL} if field in {"order", "reason", "record"} else {}
+        {field: EVIL} if field in {"order", "reason", "record", "nested", "failure"} else {}
     )
     options: dict[str, Any] = {field: MARKUP} if field in {"actor", "on_behalf_of"} else {}
     trigger = f"{new_trigger()} {MARKUP if field == 'trigger' else ''}".strip()
