@@ -90,6 +90,7 @@ class LedgerRequest:
         key: the action.
         tool: the tool's name.
         state: where it stands.
+        card: SHA-256 of what people are shown; None where there is nothing yet, or it was erased.
         yes: whose yes stands.
         no: who rejected it.
     """
@@ -99,6 +100,7 @@ class LedgerRequest:
     key: bytes
     tool: str
     state: str
+    card: str | None
     yes: tuple[str, ...]
     no: tuple[str, ...]
 

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     REQUEST_STATE_DIFFERS = (
         "request_state_differs"  # granted or denied, and the entries do not say so; or the other way
     )
+    CARD_DIFFERS = "card_differs"  # people are shown something else than when they were asked, or voted
     VOTE_WITHOUT_ENTRY = "vote_without_entry"  # a vote that no entry records
     ENTRY_WITHOUT_VOTE = "entry_without_vote"  # a recorded vote that the ledger does not have
     EFFECT_WITHOUT_ENTRY = (
@@ -269,6 +270,8 @@ def _request(request: LedgerRequest, asked: Asked, ended: set[str]) -> Iterator[
         yield _asked(request, Kind.VOTE_WITHOUT_ENTRY, f"no entry records the vote of {person}")
     for person in sorted(asked.yes - set(request.yes) | rejected - set(request.no)):
         yield _asked(request, Kind.ENTRY_WITHOUT_VOTE, f"the ledger has lost the vote of {person}")
+    if request.card is not None and asked.cards - {request.card}:
+        yield _asked(request, Kind.CARD_DIFFERS, "its card is not the one that entries say was shown")
     if request.state in {"granted", "used"} and not ended & {"granted", "used"}:
         yield _asked(request, Kind.REQUEST_STATE_DIFFERS, f"it is {request.state}, and no entry granted it")
     if request.state == "denied" and "denied" not in ended:

@@ -4,6 +4,7 @@
 are about.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -44,6 +45,7 @@ def rebuild(entries: Iterable[Entry]) -> Rebuilt:
 
 
 _REQUEST_ENDS: Final = ("granted", "denied", "expired", "superseded", "withdrawn")
+_NOTHING_SHOWN: Final = hashlib.sha256(b"").hexdigest()
 _READ_BACK: Final = frozenset({"found", "absent", "undetermined"})
 
 
@@ -155,6 +157,7 @@ class _Building:
                 tool=entry.fact("tool") or "",
                 digest=entry.fact("digest") or "",
                 since=entry.at,
+                cards=_cards(entry),
             )
             return
         known = self.asked.get(name) or Asked(
@@ -216,10 +219,15 @@ def _with_word(known: Asked, entry: Entry) -> Asked:
         comment=entry.fact("comment"),
         delegator=entry.fact("delegator"),
     )
-    known = replace(known, votes=(*known.votes, vote))
+    known = replace(known, votes=(*known.votes, vote), cards=known.cards | _cards(entry))
     if decision == "withdraw" and vote.counted and entry.fact("answer") == "open":
         return replace(known, outcome="", until=None)  # what was granted by it is open again
     return known
+
+
+def _cards(entry: Entry) -> frozenset[str]:
+    card = entry.fact("card")
+    return frozenset() if card is None or card == _NOTHING_SHOWN else frozenset({card})
 
 
 def _claimed(known: Change, entry: Entry) -> Change:

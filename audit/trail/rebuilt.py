@@ -284,6 +284,7 @@ class Asked:
         until: when.
         votes: what people said, in order.
         edits: what people changed, in order.
+        cards: SHA-256 of what people were shown, as each entry about it says: one at most, if nobody changed it.
     """
 
     approval: str
@@ -296,6 +297,7 @@ class Asked:
     until: datetime | None = None
     votes: tuple[Voted, ...] = ()
     edits: tuple[Edited, ...] = ()
+    cards: frozenset[str] = frozenset()
 
     @property
     def yes(self) -> frozenset[str]:

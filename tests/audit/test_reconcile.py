@@ -244,6 +244,7 @@ BROKEN: dict[str, tuple[str, set[Kind]]] = {
         ),
         {Kind.REQUEST_WITHOUT_ENTRY},
     ),
+    "a card": ("UPDATE control.approval SET card = convert_to('{}', 'UTF8')", {Kind.CARD_DIFFERS}),
     "a denial": ("UPDATE control.approval SET state = 'denied'", {Kind.REQUEST_STATE_DIFFERS}),
 }
 

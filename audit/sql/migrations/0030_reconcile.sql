@@ -28,9 +28,10 @@ WHERE r.tenant = (control.caller('admin', 'auditor')).tenant AND r.intent = p_in
 $$;
 
 CREATE FUNCTION control.ledger_requests_v1(p_intent text)
-    RETURNS TABLE (approval_id uuid, run_id uuid, key bytea, tool text, state text, yes text[], no text[])
+    RETURNS TABLE (approval_id uuid, run_id uuid, key bytea, tool text, state text, card text, yes text[], no text[])
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 SELECT a.approval_id, a.run_id, a.key, a.tool, a.state,
+       CASE WHEN a.card <> ''::bytea AND control.read_json(a.card) -> 'erased' IS NULL THEN encode(sha256(a.card), 'hex') END,
        ARRAY(SELECT v.person FROM control.vote v WHERE v.approval_id = a.approval_id AND v.decision <> 'reject' ORDER BY 1),
        ARRAY(SELECT v.person FROM control.vote v WHERE v.approval_id = a.approval_id AND v.decision = 'reject' ORDER BY 1)
 FROM control.run r JOIN control.approval a ON a.run_id = r.run_id
