@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,13 @@ def test_no_lock_file_is_tracked() -> None:
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line)] == []
     names = [line.partition("==")[0].lower() for line in lines]
     assert names == sorted(set(names))
+
+
+def test_a_command_starts_without_the_agents_packages() -> None:
+    """LangGraph and LangChain take longer to import than most commands take: only the few that need them do."""
+    code = (
+        "import sys, langgraph_control.cli.app; print([name for name in ('langgraph', 'langchain_core', 'langsmith')"
+        " if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ended.stdout == "[]\n"

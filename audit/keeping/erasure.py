@@ -12,7 +12,6 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg import sql
 
 from langgraph_control.audit.connecting.database_errors import naming_errors, place
@@ -269,6 +268,8 @@ def _delete_threads(connection: AdminConnection, threads: list[str]) -> None:
     """Delete threads by LangGraph's own saver, within the caller's transaction, and of the login's own tenant only."""
     if not threads:
         return
+    from langgraph.checkpoint.postgres import PostgresSaver  # half of a command's start; few commands need it
+
     # A superuser, or the tables' owner, is held by no row policy; the group is. The tenant is that of the login.
     connection.execute("SET LOCAL ROLE control_admin")
     connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(sql.Identifier(CHECKPOINT_SCHEMA)))

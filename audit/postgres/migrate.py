@@ -9,7 +9,6 @@ from importlib.resources import files
 from typing import Any, Final
 
 import psycopg
-from langgraph.checkpoint.postgres import PostgresSaver
 from psycopg import sql
 from psycopg.rows import tuple_row
 
@@ -182,6 +181,8 @@ def _check_unchanged(migration: Migration, row: dict[str, Any]) -> None:
 
 def _set_up_checkpoints(connection: AdminConnection) -> None:
     """Let LangGraph's saver create its tables, owned by the owner; the agent login gets rows of its tenant."""
+    from langgraph.checkpoint.postgres import PostgresSaver  # half of a command's start; few commands need it
+
     connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(CHECKPOINT_SCHEMA)))
     PostgresSaver(connection).setup()
     connection.execute("SET search_path TO pg_catalog, pg_temp")

@@ -15,7 +15,6 @@ from langgraph_control.cli.output import console, heading, pairs
 from langgraph_control.cli.record import find_run
 from langgraph_control.errors import OperationRefused
 from langgraph_control.nodes.durations import seconds_of
-from langgraph_control.nodes.results import encode
 
 __all__ = ["Comment", "DryRun", "erase_payloads", "span", "told_instead"]
 
@@ -69,6 +68,8 @@ def erase_payloads(
 def told_instead() -> bytes:
     """Return what repeats of an erased action get from now on, encoded as a result."""
     day = datetime.now(UTC).date().isoformat()
+    from langgraph_control.nodes.results import encode  # with LangChain: half of a command's start
+
     return encode(f"This was done. Its result was erased on {day}, and it is not done again.")
 
 

@@ -18,7 +18,6 @@ from langgraph_control.cli.record import RunArgument
 from langgraph_control.cli.seen import seen_plain
 from langgraph_control.cli.signing_in import Auth, SignIn, sign_in
 from langgraph_control.errors import OperationRefused
-from langgraph_control.nodes.results import encode
 
 __all__ = ["cancel", "freeze", "resolve", "unfreeze"]
 
@@ -82,7 +81,7 @@ def resolve(
             action.key,
             verdict,
             comment=comment,
-            result=None if result is None else encode(result),
+            result=None if result is None else _stored(result),
             as_=as_person,
             credential=signed.credential,
         )
@@ -168,6 +167,13 @@ def _operators(signed: SignIn, *, dsn: str | None, local: bool) -> Iterator[Oper
         Operators(place.dsn, authenticator=signed.authenticator) as operators,
     ):
         yield operators
+
+
+def _stored(result: str) -> bytes:
+    """A result as repeats get it."""
+    from langgraph_control.nodes.results import encode  # with LangChain: half of a command's start
+
+    return encode(result)
 
 
 def _verdict(*, happened: bool, did_not: bool, give_up: bool) -> Resolution:
