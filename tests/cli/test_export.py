@@ -72,7 +72,7 @@ def test_what_was_refused(command: Command, options: list[str], trail: TrailWrit
         told = command(*options, "--dead").stdout
         assert "tempo: control.approval" in told
         assert f"run_{run.run_id.hex}" in told
-        assert "1 spans will be sent again." in command(*options, "--retry-dead", "--sink", "tempo").stdout
+        assert "To be sent again: 1 span." in command(*options, "--retry-dead", "--sink", "tempo").stdout
         place.refuses = lambda _: False
         command(*options, "--once", "--sinks", file)
         assert "control.approval" in {one.name for one in place.once}

@@ -10,10 +10,10 @@ def test_an_erasure_is_tried_then_done_then_seen(command: Command, trail: TrailW
     admin = ("--dsn", trail.database.admin)
     dry = command("audit", "erase", run.trigger, "--comment", "asked for", "--dry-run", *admin)
     assert dry.exit_code == 0
-    assert "Would be erased of 1 runs" in dry.output
+    assert "Would be erased of 1 run" in dry.output
     done = command("audit", "erase", run.trigger, "--comment", "asked for", "--checkpoints", *admin)
     assert done.exit_code == 0
-    assert "Erased of 1 runs" in done.output
+    assert "Erased of 1 run" in done.output
     assert "payloads" in done.output
     assert "the checkpoints of 1" in done.output
     auditor = ("--dsn", trail.database.auditor)
@@ -33,7 +33,7 @@ def test_one_action_goes_by_the_first_digits_of_its_key(command: Command, trail:
     key = trail.claim(trail.open("ticket/other"))[0].key  # another run's
     assert command("audit", "erase", run.trigger, "--action", key.hex(), *admin).exit_code == 1
     done = command("audit", "erase", run.trigger, "--action", bytes_of(f"{run.trigger}/refund").hex()[:12], *admin)
-    assert "Erased of 1 runs" in done.output
+    assert "Erased of 1 run" in done.output
 
 
 def test_what_is_to_be_erased_has_to_be_said_once(command: Command, trail: TrailWriter) -> None:
@@ -87,7 +87,7 @@ def test_old_months_go_and_verify_says_so(command: Command, trail: TrailWriter) 
         "No month is old enough." in command("audit", "retain", "--older-than", "400d", "--comment", "x", *admin).output
     )
     dry = command("audit", "retain", "--older-than", "30d", "--comment", "x", "--dry-run", *admin).output
-    assert "would be dropped: 4 entries of 1 runs" in dry
+    assert "would be dropped: 4 entries of 1 run" in dry
     assert (
         "was dropped: 4 entries" in command("audit", "retain", "--older-than", "30d", "--comment", "x", *admin).output
     )

@@ -93,7 +93,7 @@ def test_stopping_and_going_on(command: Command, trail: TrailWriter) -> None:
     listed = command("freeze", "--list", "--dsn", bo).stdout
     for words in ("tool refund", "bo@acme.example", "wrong amounts"):
         assert words in listed
-    assert "1 runs are woken" in command("unfreeze", "tool", "refund", "--comment", "fixed", "--dsn", bo).stdout
+    assert "runs woken: 1" in command("unfreeze", "tool", "refund", "--comment", "fixed", "--dsn", bo).stdout
     _, claimed = trail.claim(run, "second")
     assert claimed.answer == "go"
 
@@ -130,7 +130,7 @@ def test_all_is_the_whole_tenant(command: Command, trail: TrailWriter) -> None:
     assert "Stopped: all writes of this tenant." in command("freeze", "all", "--comment", "why", "--dsn", bo).stdout
     _, claimed = trail.claim(run, "first")
     assert (claimed.answer, claimed.reason) == ("park", "frozen")
-    assert "1 runs are woken" in command("unfreeze", "all", "--comment", "fixed", "--dsn", bo).stdout
+    assert "runs woken: 1" in command("unfreeze", "all", "--comment", "fixed", "--dsn", bo).stdout
     wrong = command("freeze", "everything", "--comment", "why", "--dsn", bo)
     assert wrong.exit_code == 2
     assert "all (or tenant)" in wrong.stderr

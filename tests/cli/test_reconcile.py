@@ -53,7 +53,7 @@ def test_what_follows_is_ok(command: Command, trail: TrailWriter) -> None:
     trail.refund()
     said = command("reconcile", "--dsn", trail.database.auditor)
     assert said.exit_code == 0
-    assert "reconcile: OK (1 runs, 1 actions, 9 entries)" in said.stdout
+    assert "reconcile: OK (1 run, 1 action, 9 entries)" in said.stdout
     assert "--graphs" in said.stdout
 
 
@@ -109,5 +109,5 @@ def test_the_system_of_record_and_the_thread_are_asked(
         assert "accept-restore lets them go on" in said.stderr
         assert command(*accepting).exit_code == 0
     assert said.exit_code == int(lost)
-    assert "1 actions looked up" in said.stdout
+    assert "1 action looked up" in said.stdout
     assert ("entry_without_effect" in said.stdout) is lost

@@ -164,7 +164,7 @@ def test_export_to_the_console(command: Command, trail: TrailWriter) -> None:
     trail.refund()
     exported = command("export", "ticket/4711", "--dsn", trail.database.auditor)
     assert exported.stdout.count('"trace_id"') == 5
-    assert exported.stderr == "Exported 5 spans of 1 runs.\n"
+    assert exported.stderr == "Exported 5 spans of 1 run.\n"
 
 
 def test_export_of_all_runs(command: Command, trail: TrailWriter) -> None:

@@ -13,7 +13,7 @@ OWN = "(SELECT run_id FROM control.run_state WHERE state = 'chain' AND tenant = 
 def test_what_belongs_to_no_run_is_whole(command: Command, trail: TrailWriter) -> None:
     """With --tenant the published policies' chain is checked: the number of its entries, and exit code 0."""
     verified = command("verify", "--tenant", "--dsn", trail.database.auditor)
-    assert (verified.stdout, verified.exit_code) == ("verify: OK (1 entries)\n", 0)
+    assert (verified.stdout, verified.exit_code) == ("verify: OK (1 entry)\n", 0)
 
 
 def test_what_belongs_to_no_run_was_tampered_with(command: Command, trail: TrailWriter) -> None:

@@ -11,7 +11,7 @@ from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.keeping.erasure import Erased, ErasureScope, Selection, erase, refusal
 from langgraph_control.audit.trail.keeping_sentences import places_text
 from langgraph_control.cli.databases import Dsn, Local, database
-from langgraph_control.cli.output import console, heading, pairs
+from langgraph_control.cli.output import console, heading, pairs, some
 from langgraph_control.cli.record import find_run
 from langgraph_control.errors import OperationRefused
 from langgraph_control.nodes.durations import seconds_of
@@ -125,8 +125,9 @@ def _key(connection: LedgerConnection, run_id: UUID, digits: str) -> bytes:
 
 def _print(done: Erased, *, dry_run: bool, checkpoints: bool) -> None:
     out = console()
-    heading(out, f"{'Would be erased' if dry_run else 'Erased'} of {done.runs} runs: {places_text(done.counts)}.")
-    rows = [("left", f"{done.left_out} runs that are over, but open in part or held" if done.left_out else None)]
+    said = "Would be erased" if dry_run else "Erased"
+    heading(out, f"{said} of {some(done.runs, 'run')}: {places_text(done.counts)}.")
+    rows = [("left", f"{some(done.left_out, 'run')} over, but open in part or held" if done.left_out else None)]
     if checkpoints:
         rows.append(("threads", f"the checkpoints of {done.threads}"))
         rows.append(("shared", f"{done.shared} threads stay: other runs are in them" if done.shared else None))

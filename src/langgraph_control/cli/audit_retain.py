@@ -9,7 +9,7 @@ from langgraph_control.audit.names import run_name
 from langgraph_control.audit.trail.keeping_sentences import places_text
 from langgraph_control.cli.audit_erase import Comment, DryRun, span, told_instead
 from langgraph_control.cli.databases import Dsn, Local, database
-from langgraph_control.cli.output import console, heading, indented
+from langgraph_control.cli.output import console, heading, indented, some
 
 __all__ = ["retain_months"]
 
@@ -39,7 +39,7 @@ def retain_months(
                 heading(out, f"{name} stays: {month.kept_for}{run}", style="yellow")
                 continue
             said = "would be dropped" if dry_run else "was dropped"
-            heading(out, f"{name} {said}: {month.entries} entries of {month.runs} runs")
+            heading(out, f"{name} {said}: {some(month.entries, 'entry')} of {some(month.runs, 'run')}")
             indented(out, f"erased beside the trail of {month.whole_runs} whole runs: {places_text(month.erased)}")
     if not found:
         out.print("No month is old enough.")

@@ -14,7 +14,7 @@ from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import run_name
 from langgraph_control.cli.databases import Dsn, Local, database
-from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_json
+from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_json, some
 from langgraph_control.cli.record import find_run
 from langgraph_control.cli.worker import log_lines
 
@@ -100,7 +100,7 @@ def _export_runs(dsn: str, run: str | None, exporter: Exporter, endpoint: str | 
     finally:
         to.shutdown()
     more = f" There may be older runs: raise --limit above {limit}." if len(run_ids) == limit and run is None else ""
-    print(f"Exported {sent.spans} spans of {sent.runs} runs.{more}", file=sys.stderr)
+    print(f"Exported {some(sent.spans, 'span')} of {some(sent.runs, 'run')}.{more}", file=sys.stderr)
 
 
 def _send(store: Store, file: Path | None, endpoint: str | None, *, once: bool) -> None:
@@ -140,7 +140,7 @@ def _look(store: Store, sink: str | None, *, status: bool, dead: bool, as_json: 
             pairs(out, [("run", run_name(row.run_id)), ("entries", f"{row.seq} to {row.closed_seq}")])
             pairs(out, [("said", row.error), ("at", moment(row.at))])
     else:
-        print(f"{store.call(RetrySpans(sink=sink))} spans will be sent again.")
+        print(f"To be sent again: {some(store.call(RetrySpans(sink=sink)), 'span')}.")
 
 
 def _print_status(rows: "tuple[SinkState, ...]", *, as_json: bool) -> None:

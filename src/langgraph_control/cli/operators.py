@@ -149,7 +149,7 @@ def unfreeze(
     signed = sign_in(auth)
     with _operators(signed, dsn=dsn, local=local) as operators:
         woken = operators.unfreeze(scope, name, comment=comment, as_=as_person, credential=signed.credential)
-    heading(console(), f"Writes go on; {woken} runs are woken.", style="green")
+    heading(console(), f"Writes go on; runs woken: {woken}.", style="green")
 
 
 def _print_brakes(*, dsn: str | None, local: bool) -> None:

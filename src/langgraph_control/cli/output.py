@@ -16,7 +16,7 @@ from rich.table import Table
 from langgraph_control.cli.seen import TEXT_CHARS_MAX, seen, seen_plain
 from langgraph_control.errors import ControlError
 
-__all__ = ["console", "heading", "indented", "moment", "pairs", "print_error", "print_json"]
+__all__ = ["console", "heading", "indented", "moment", "pairs", "print_error", "print_json", "some"]
 
 WIDTH_PIPED: Final = 80
 ERROR_LINE_CHARS_MAX: Final = 2000
@@ -136,3 +136,14 @@ def _plain(value: Any) -> Any:
             return dict(value)
         case _:
             return str(value)
+
+
+def some(count: int, what: str) -> str:
+    """Return how many there are, in words: ``1 run``, ``12 entries``.
+
+    Args:
+        count: how many.
+        what: one of them, in English.
+    """
+    many = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{count} {what if count == 1 else many}"

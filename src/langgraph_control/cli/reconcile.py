@@ -20,7 +20,7 @@ from langgraph_control.audit.names import run_name
 from langgraph_control.audit.printable import printable
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.moments import moment_of
-from langgraph_control.cli.output import console, print_error, print_json
+from langgraph_control.cli.output import console, print_error, print_json, some
 from langgraph_control.cli.record import Json, find_run
 from langgraph_control.errors import ControlError, UnknownRun
 
@@ -185,13 +185,14 @@ def _tell(found: _Found, *, as_json: bool) -> None:
     for one in found.differences:
         tool = f", {one.tool}" if one.tool else ""
         out.print(Text(printable(f"{one.kind}: {run_name(one.run_id)}{tool}: {one.what}"), style="red"), soft_wrap=True)
-    looked = f"{found.runs} runs, {found.actions} actions, {found.entries} entries"
+    looked = f"{some(found.runs, 'run')}, {some(found.actions, 'action')}, {some(found.entries, 'entry')}"
     if found.outside:
-        looked += f", {found.asked} actions looked up in their systems"
+        looked += f", {some(found.asked, 'action')} looked up in their systems"
     verdict = f"{len(found.differences)} DIFFERENCES" if found.differences else "OK"
     out.print(f"reconcile: {verdict} ({looked})", soft_wrap=True)
     if found.open:
-        out.print(f"Open, and no difference: {len(found.open)} actions whose outcome nobody knows yet.", soft_wrap=True)
+        unknown = some(len(found.open), "action")
+        out.print(f"Open, and no difference: {unknown} whose outcome nobody knows yet.", soft_wrap=True)
     if not found.outside:
         out.print("Not looked at: systems of record and threads. Name the graphs with --graphs.", soft_wrap=True)
 

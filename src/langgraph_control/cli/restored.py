@@ -54,6 +54,6 @@ def accept(
             comment=comment, unreconciled=unreconciled, as_=as_person, credential=signed.credential
         )
     out = console()
-    heading(out, f"Writes go on; {woken} runs are woken.", style="green" if unreconciled is None else "yellow")
+    heading(out, f"Writes go on; runs woken: {woken}.", style="green" if unreconciled is None else "yellow")
     if unreconciled is not None:
         indented(out, "NOT RECONCILED: what the restore took back may be done again. That is on record.")

@@ -15,7 +15,7 @@ from langgraph_control.audit.telemetry import span_names as names
 from langgraph_control.audit.telemetry.meters import count
 from langgraph_control.audit.trail.verify import Verification, verify_all, verify_run, verify_tenant
 from langgraph_control.cli.databases import Dsn, Local, database
-from langgraph_control.cli.output import console, moment, print_error, print_json
+from langgraph_control.cli.output import console, moment, print_error, print_json, some
 from langgraph_control.cli.record import Json, find_run, unknown_run
 from langgraph_control.errors import ControlError, UnknownRun
 
@@ -93,7 +93,8 @@ def _said(found: Verification) -> str:
 
 
 def _counted(entries: int, erased: int) -> str:
-    return f"{entries} entries, {erased} payloads erased" if erased else f"{entries} entries"
+    told = some(entries, "entry")
+    return f"{told}, {some(erased, 'payload')} erased" if erased else told
 
 
 def _dropped(found: Verification) -> str:
@@ -123,5 +124,5 @@ def _tell_all(chains: Iterator[tuple[UUID | None, Verification]], *, as_json: bo
         out.print(f"verify: TAMPERED, {len(broken)} of {runs + 1} chains")
     else:
         gone = f"; {dropped} entries were dropped by retention" if dropped else ""
-        out.print(f"verify: OK ({runs} runs and what belongs to none, {_counted(entries, erased)}{gone})")
+        out.print(f"verify: OK ({some(runs, 'run')} and what belongs to none, {_counted(entries, erased)}{gone})")
     return not broken
