@@ -12,7 +12,8 @@ ACTIONS_PER_RUN: Final = 50
 
 RUNS: Final = """
 INSERT INTO control.run (run_id, tenant, trigger, intent, graph, thread_id, actor, started_at)
-SELECT md5('run' || n)::uuid, 'default', 'old/' || n, 'old/' || n, 'support', 'old/' || n, 'support-agent', now()
+SELECT md5('run' || n)::uuid, 'default', 'old/' || n, 'old/' || n, 'support', 'old/' || n, 'support-agent',
+    now() - (%(runs)s::integer - n) * interval '1 s'
 FROM generate_series(1, %(runs)s::integer) n
 """
 STATES: Final = """
@@ -34,7 +35,11 @@ FROM (SELECT n, md5('run' || (n / %(each)s::integer + 1))::uuid AS run, md5('att
 ENTRIES: Final = """
 INSERT INTO control.entry (run_id, seq, tenant, at, facts, body, hash)
 SELECT md5('run' || (n / (2 * %(each)s::integer) + 1))::uuid, n %% (2 * %(each)s::integer) + 1, 'default', now(),
-    '{"events": ["action.succeeded"]}', '{"tool":"pay"}', sha256(('hash' || n)::bytea)
+    CASE n %% 2
+        WHEN 0 THEN '{"events":["action.decided"],"verb":"allow","key":"'
+            || encode(sha256(('key' || n / 2)::bytea), 'hex') || '"}'
+        ELSE '{"events":["action.succeeded"]}' END,
+    '{"tool":"pay"}', sha256(('hash' || n)::bytea)
 FROM generate_series(0, 2 * %(runs)s::integer * %(each)s::integer - 1) n
 """
 

@@ -17,6 +17,7 @@ from bench.floor import FloorWorker
 from bench.governed import GovernedRun, governed_runs
 from bench.ground import Ground, Place
 from bench.langgraph_runs import LongRun, control_of, governed_supersteps, plain_supersteps
+from bench.looking_up import looking_up_cost
 from bench.measuring import Figure, in_turn, p50_ms, rate, ratios
 from bench.sealing import sealing_cost
 from bench.table import AT_LEAST, AT_MOST, TIMES, Bar, Line
@@ -316,6 +317,11 @@ def sealing(ground: Ground, scale: Scale) -> list[Line]:
     return sealing_cost(ground, rows=scale.rows, seconds=2 * scale.seconds, repetitions=scale.repetitions)
 
 
+def looking_up(ground: Ground, scale: Scale) -> list[Line]:
+    """Looking at the record beside a long trail."""
+    return looking_up_cost(ground, rows=scale.rows, repetitions=scale.repetitions)
+
+
 def verifying(_: Ground, scale: Scale) -> list[Line]:
     """Verifying a bundle of the record, offline."""
     return verifying_cost(entries=min(scale.rows, 50_000), repetitions=scale.repetitions)
@@ -347,6 +353,7 @@ def scenarios() -> list[Scenario]:
         parked,
         inbox,
         sealing,
+        looking_up,
         verifying,
         spans,
         dbos,
