@@ -37,6 +37,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 2), help="processes at once")
     parser.add_argument("--no-mutants", action="store_true", help="play the seeds alone")
+    parser.add_argument("--mutants", default="", metavar="TEXT", help="only those with this in their names")
     parser.add_argument("--rebuild", type=int, default=0, metavar="RUNS", help="instead: rebuild runs from the trail")
     return parser.parse_args()
 
@@ -65,8 +66,9 @@ def _rebuild(dsn: str, arguments: argparse.Namespace) -> int:
 
 
 def _kill(dsn: str, arguments: argparse.Namespace) -> bool:
-    print(f"{len(MUTANTS)} mutants, at most {MUTANT_SEEDS} seeds each", flush=True)
-    results = play_mutants(dsn, range(MUTANT_SEEDS), arguments.jobs, _Progress(0))
+    chosen = [number for number, mutant in enumerate(MUTANTS) if arguments.mutants in mutant.name]
+    print(f"{len(chosen)} mutants, at most {MUTANT_SEEDS} seeds each", flush=True)
+    results = play_mutants(dsn, chosen, range(MUTANT_SEEDS), arguments.jobs, _Progress(0))
     print(f"\n{'layer':14} {'seed':>6}  mutant → what the simulation saw")
     for number, found in results:
         mutant, seed = MUTANTS[number], "ALIVE" if found.seed is None else str(found.seed)

@@ -46,9 +46,11 @@ def play_seeds(dsn: str, seeds: range, jobs: int, progress: Callable[[int], None
     return [found for _, found in _run(dsn, shares, jobs, progress)]
 
 
-def play_mutants(dsn: str, seeds: range, jobs: int, progress: Callable[[int], None]) -> list[tuple[int, Found]]:
-    """Play every mutant until a seed kills it; return what each came to by its number."""
-    return sorted(_run(dsn, [(seeds, number) for number in range(len(MUTANTS))], jobs, progress))
+def play_mutants(
+    dsn: str, numbers: Sequence[int], seeds: range, jobs: int, progress: Callable[[int], None]
+) -> list[tuple[int, Found]]:
+    """Play mutants until a seed kills each; return what each came to by its number."""
+    return sorted(_run(dsn, [(seeds, number) for number in numbers], jobs, progress))
 
 
 def _run(
