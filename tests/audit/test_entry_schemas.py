@@ -25,7 +25,7 @@ from tests.support.postgres import Database
 from tests.support.trails import TrailWriter, json_bytes
 
 ROOTS = (
-    *("run", "wait", "action", "effect", "approval", "review", "compensation", "breaker", "freeze", "policy"),
+    *("access", "run", "wait", "action", "effect", "approval", "review", "compensation", "breaker", "freeze", "policy"),
     *("delegation", "loop", "question", "resume", "payload", "key", "hold", "entries", "restore", "record"),
 )
 LOOPS = {"loop.noticed", "loop.stopped", "loop.parked"}

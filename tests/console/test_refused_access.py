@@ -13,6 +13,7 @@ from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.entry_schemas import problems
 from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.audit.trail.tones import Tone
 from langgraph_control.console.refusals import Refusals
@@ -107,7 +108,9 @@ def test_many_are_one_entry(site: Served, desk_database: Database) -> None:
     assert refusals.tell()
     assert not refusals.tell()
     assert len(entries(desk_database)) == before + 1
-    assert entries(desk_database)[-1].body["refused"] == {"csrf": 1000}
+    newest = entries(desk_database)[-1]
+    assert newest.body["refused"] == {"csrf": 1000}
+    assert problems(newest) == ()  # it is as its published schema says
 
 
 def test_what_cannot_be_told_now_is_told_later(site: Served, desk_database: Database) -> None:
