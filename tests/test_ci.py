@@ -26,10 +26,13 @@ def exit_code(test_file: Path, *arguments: str, ci: str) -> int:
     """Run one test file under this suite's conftest and return pytest's exit code."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-c", str(ROOT / "pyproject.toml"), "-p"]
     command += ["no:cacheprovider", "--rootdir", str(test_file.parent), *arguments, str(test_file)]
-    environment = os.environ | {"CI": ci}
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS", "CONTROL_TEST_DATA"):
-        environment.pop(name, None)
-    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, env=environment).returncode
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, env=_afresh() | {"CI": ci}).returncode
+
+
+def _afresh() -> dict[str, str]:
+    """The environment without what this run's own pytest put there."""
+    ours = {"PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS", "CONTROL_TEST_DATA"}
+    return {name: value for name, value in os.environ.items() if name not in ours}
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])
@@ -54,3 +57,19 @@ def test_a_folder_is_no_mark(tmp_path: Path) -> None:
     test_file.parent.mkdir()
     test_file.write_text(SKIPPED.replace("@pytest.mark.must_run_in_ci\n", ""))
     assert exit_code(test_file, ci="true") == pytest.ExitCode.OK
+
+
+def test_tests_of_one_group_run_in_one_process(tmp_path: Path) -> None:
+    """What they share is made once: pytest and pytest-xdist have to agree on how a group is marked."""
+    (tmp_path / "test_grouped.py").write_text(
+        "import pytest\n\n\n"
+        '@pytest.mark.xdist_group("one")\n'
+        '@pytest.mark.parametrize("number", range(6))\n'
+        "def test_grouped(number, worker_id):\n"
+        f'    with open("{tmp_path}/workers", "a") as file:\n'
+        '        file.write(f"{worker_id}\\n")\n'
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider"]
+    subprocess.run([*command, "test_grouped.py"], cwd=tmp_path, check=True, capture_output=True, env=_afresh())
+    workers = (tmp_path / "workers").read_text().split()
+    assert (len(workers), len(set(workers))) == (6, 1)
