@@ -19,6 +19,7 @@ from langgraph_control.audit.trail.tones import Tone
 from langgraph_control.console.refusals import Refusals
 from langgraph_control.errors import NotAuthenticated
 from tests.console.conftest import People, Served, hidden, sign_in
+from tests.support.complete_entries import incomplete_entries
 from tests.support.desk import Desk
 from tests.support.postgres import Database
 from tests.support.waiting import until
@@ -137,3 +138,4 @@ def test_a_service_puts_it_on_record(desk: Desk) -> None:
         with pytest.raises(NotAuthenticated):
             approvals.approve("apr_" + "0" * 32)  # nothing was tried
     assert counted(desk.database)["token_unknown"] == before + 2
+    assert incomplete_entries(desk.database, "access") == []
