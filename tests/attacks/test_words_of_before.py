@@ -234,6 +234,23 @@ def test_whoever_asks_breaks_no_glass(floor: Floor) -> None:
     assert not floor.go(claimed, break_glass=["oncall"])
 
 
+def give_leave(floor: Floor) -> UUID:
+    """Let di stand in for ana for a day, and return the delegation."""
+    delegation = uuid4()
+    given = Delegate(
+        delegation_id=delegation,
+        to_person="di@acme.example",
+        role=None,
+        until=datetime.now(UTC) + timedelta(days=1),
+        comment=None,
+        person=None,
+        identity=None,
+        body=b"{}",
+    )
+    floor.people["ana"].ask(given)
+    return delegation
+
+
 def test_an_emergency_of_whoever_asks_by_now_is_none(floor: Floor) -> None:
     """Who broke the glass for another's write, and asks for the same since, has not decided alone about it."""
     claimed, approval = floor.asked("pay", break_glass=["oncall"])
@@ -249,17 +266,7 @@ def test_leave_is_given_to_the_letter(floor: Floor) -> None:
     """Whoever is called nearly like a stand-in is none."""
     admin = floor.database.admin
     add_login(admin, "test_approver_nearly", role="approver", person="DI@acme.example ", create=True)
-    given = Delegate(
-        delegation_id=uuid4(),
-        to_person="di@acme.example",
-        role=None,
-        until=datetime.now(UTC) + timedelta(days=1),
-        comment=None,
-        person=None,
-        identity=None,
-        body=b"{}",
-    )
-    floor.people["ana"].ask(given)
+    give_leave(floor)
     _, approval = floor.asked("pay")
     with LedgerConnection(floor.database.approver("nearly")) as nearly:
         floor.people["nearly"] = nearly
@@ -293,18 +300,7 @@ def test_a_vote_says_which_card_it_was_on(floor: Floor) -> None:
 
 def test_a_delegator_speaks_again_once_the_leave_is_taken_back(floor: Floor) -> None:
     """A stand-in's word that no longer counts does not keep the delegator from a word of their own."""
-    delegation = uuid4()
-    given = Delegate(
-        delegation_id=delegation,
-        to_person="di@acme.example",
-        role=None,
-        until=datetime.now(UTC) + timedelta(days=1),
-        comment=None,
-        person=None,
-        identity=None,
-        body=b"{}",
-    )
-    floor.people["ana"].ask(given)
+    delegation = give_leave(floor)
     claimed, approval = floor.asked("pay", quorum={"finance": 2})
     assert floor.vote("di", approval).answer is Voting.OPEN
     back = RevokeDelegation(delegation_id=delegation, comment=None, person=None, identity=None, body=b"{}")

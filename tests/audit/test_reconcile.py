@@ -1,6 +1,7 @@
 """What does not follow from its entries is named: each row of the ledger broken by a superuser, one at a time."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -258,6 +259,18 @@ def test_what_is_broken_is_named(trail: TrailWriter, name: str) -> None:
     with psycopg.connect(trail.database.admin) as superuser:
         superuser.execute(statements.encode())
     assert kinds <= found(trail)
+
+
+def test_a_card_that_came_later_is_held_against_the_votes(trail: TrailWriter) -> None:
+    """A request may be opened without a card; what people saw when they voted is in their votes' entries."""
+    run = trail.open()
+    claim, waits = trail.claim(run, verb="approve", card=b"")
+    trail.agent.ask(replace(claim, attempt=uuid4(), card=b'{"what":{}}'))
+    assert waits.approval_id is not None
+    trail.vote(waits.approval_id)
+    assert found(trail) == set()
+    tamper(trail.database, "UPDATE control.approval SET card = convert_to('{}', 'UTF8')")
+    assert found(trail) == {Kind.CARD_DIFFERS}
 
 
 def test_a_grant_that_nobody_gave_is_named(trail: TrailWriter) -> None:

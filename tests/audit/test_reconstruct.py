@@ -75,6 +75,7 @@ def test_who_why_and_what_are_told(trail: TrailWriter) -> None:
     assert attempt.why == ("rules[0] policy.yaml:6 says approve",)
     details = dict(attempt.details)
     assert details["target"] == "invoice 17"
+    assert details["signal"] == "risk: large"
     assert dict(attempt.ids)["policy"] == POLICY
     assert attempt.arguments == (("invoice", "17"), ("note", '"refund"'))
 

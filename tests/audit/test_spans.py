@@ -93,6 +93,7 @@ def test_attributes_answer_who_what_and_why(trail: TrailWriter) -> None:
     assert told[names.GEN_AI_CONVERSATION] == str(run.run_id)
     assert told[names.ACTOR] == "support-agent"
     assert told[names.REASONS] == ("rules[0] policy.yaml:6 says approve",)
+    assert told[names.SIGNALS] == ("risk: large",)
     assert told[names.OUTCOME] == "succeed"
     assert [event.name for event in span.events] == [
         "action.decided",

@@ -5,7 +5,11 @@ from uuid import UUID
 
 import pytest
 
+from langgraph_control import Control, Policy
+from langgraph_control.audit.asking.publishing import publish_policy
 from tests.cli.conftest import Command
+from tests.support.desk import Desk, new_trigger
+from tests.support.postgres import Database
 from tests.support.trails import TrailWriter
 
 
@@ -52,6 +56,30 @@ def test_a_delegation_as_json(command: Command, trail: TrailWriter) -> None:
     assert (given["to_person"], given["role"]) == ("dora@acme.example", None)
     ended = json.loads(command("revoke", given["delegation"], "--json", "--dsn", ana).stdout)
     assert ended == {"delegation": given["delegation"], "ended": True}
+
+
+EMERGENCIES = """\
+version: 1
+roles: {finance: [ana@acme.example], oncall: [bo@acme.example]}
+owner: finance
+rules:
+  - {tool: refund, when: {amount: {gt: 0, lte: 1000}}, then: approve, by: finance, break_glass: oncall}
+"""
+
+
+def test_an_emergency_and_its_review_as_json(command: Command, database: Database) -> None:
+    """What came of them, as data."""
+    policy = Policy.parse(EMERGENCIES, source="control.yaml")
+    publish_policy(database.admin, policy)
+    with Control(policy, dsn=database.agent) as control:
+        desk = Desk(database=database, control=control)
+        (name,) = desk.run(desk.refunding(500), trigger=new_trigger()).approvals
+    bo, ana = database.approver("bo"), database.approver("ana")
+    broken = json.loads(command("break-glass", name, "--comment", "outage", "--json", "--dsn", bo).stdout)
+    assert (broken["approval"], broken["answer"]) == (name, "granted")
+    reviewed = json.loads(command("review", name, "--json", "--dsn", ana).stdout)
+    assert reviewed == {"approval": name, "finding": "accepted"}
+    assert json.loads(command("reviews", "--json", "--dsn", ana).stdout) == []
 
 
 def test_a_rejection_with_a_reason(command: Command, trail: TrailWriter, request_name: str) -> None:

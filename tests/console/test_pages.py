@@ -53,7 +53,7 @@ def test_the_card_shows_what_would_change(desk: Desk, site: Served) -> None:
     (name,) = asked(desk, 1234)
     with site.signed_in() as client:
         page = client.get(f"/requests/{name}").text
-    for text in ("refund", "1234", "o0", "support-bot", "1 of finance", "It is denied. Nothing is done"):
+    for text in ("refund", "1234", "o0", "risk: large", "support-bot", "1 of finance", "It is denied. Nothing is done"):
         assert text in page
 
 

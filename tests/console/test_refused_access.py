@@ -18,7 +18,7 @@ from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.audit.trail.tones import Tone
 from langgraph_control.console.refusals import Refusals
 from langgraph_control.errors import NotAuthenticated
-from tests.console.conftest import People, Served, hidden, sign_in
+from tests.console.conftest import People, Served, hidden, served, sign_in
 from tests.support.complete_entries import incomplete_entries
 from tests.support.desk import Desk
 from tests.support.postgres import Database
@@ -112,6 +112,17 @@ def test_many_are_one_entry(site: Served, desk_database: Database) -> None:
     newest = entries(desk_database)[-1]
     assert newest.body["refused"] == {"csrf": 1000}
     assert problems(newest) == ()  # it is as its published schema says
+
+
+def test_it_is_told_by_itself(desk_database: Database) -> None:
+    """The first at once; what comes soon after it at the latest when the console is stopped, and none twice."""
+    before = counted(desk_database)["token_unknown"]
+    with served(desk_database.local_approver, People()) as site:
+        _bad_token(site)
+        until(lambda: counted(desk_database)["token_unknown"] == before + 1)
+        _bad_token(site)
+        _bad_token(site)
+    assert counted(desk_database)["token_unknown"] == before + 3
 
 
 def test_what_cannot_be_told_now_is_told_later(site: Served, desk_database: Database) -> None:

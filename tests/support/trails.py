@@ -176,6 +176,7 @@ class TrailWriter:
                 verb=verb,
                 reasons=[f"rules[0] policy.yaml:6 says {verb}"],
                 rules=["rules[0] policy.yaml:6"],
+                signals={"risk.radius": "large"},
                 policy=POLICY,
                 target="invoice 17",
                 trigger=run.trigger,
@@ -188,6 +189,7 @@ class TrailWriter:
                     "why": {
                         "intent": run.trigger,
                         "reasons": ["rules[0] policy.yaml:6 says approve"],
+                        "signals": {"risk.radius": "large"},
                         "model_says": {},
                     },
                     "who": {"actor": "support-agent", "on_behalf_of": "dora@acme.example"},
