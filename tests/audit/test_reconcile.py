@@ -261,6 +261,14 @@ def test_what_is_broken_is_named(trail: TrailWriter, name: str) -> None:
     assert kinds <= found(trail)
 
 
+def test_a_card_that_nobody_voted_on_is_held_against_its_request(trail: TrailWriter) -> None:
+    """What people are about to see is what the request was opened with."""
+    trail.claim(trail.open(), verb="approve")
+    assert found(trail) == set()
+    tamper(trail.database, "UPDATE control.approval SET card = convert_to('{}', 'UTF8')")
+    assert found(trail) == {Kind.CARD_DIFFERS}
+
+
 def test_a_card_that_came_later_is_held_against_the_votes(trail: TrailWriter) -> None:
     """A request may be opened without a card; what people saw when they voted is in their votes' entries."""
     run = trail.open()

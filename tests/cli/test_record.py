@@ -29,6 +29,8 @@ def test_show_prints_a_run_as_a_timeline(command: Command, trail: TrailWriter) -
         '"the invoice was paid twice"',
         "why: rules[0] policy.yaml:6 says approve",
         'with invoice=17, note="refund"',
+        'changes status: "paid" -> "refunded"',
+        "signal: risk: large",
         "refund: done, and read back: it is there",
         "the run is done",
     ):

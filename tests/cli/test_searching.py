@@ -142,6 +142,7 @@ def test_a_run_as_one_page(trail: TrailWriter, command: Command) -> None:
         "ana@acme.example",
         "finance",
         "the invoice was paid twice",
+        "risk: large",
         "verified",
         "whole: 9 entries",
     ):

@@ -218,6 +218,17 @@ def test_the_card_says_what_was_done_without_asking(site: Served, desk_database:
     assert "succeeded" in done
 
 
+def test_the_story_says_what_was_to_change(site: Served, desk_database: Database) -> None:
+    """Field by field, with the signals that the decision looked at."""
+    with TrailWriter(desk_database) as trail:
+        run = trail.open(new_trigger())
+        trail.claim(run)
+    with site.signed_in() as client:
+        page = client.get(f"/runs/{run_name(run.run_id)}").text
+    assert "status: &#34;paid&#34; -&gt; &#34;refunded&#34;" in page
+    assert "risk: large" in page
+
+
 def test_what_only_a_person_can_say_is_said_here(site: Served, desk_database: Database) -> None:
     """A lost write is in the queue, is settled with a comment on its run's page, and leaves the queue."""
     with TrailWriter(desk_database) as trail:

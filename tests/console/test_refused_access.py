@@ -1,5 +1,6 @@
 """Whoever is not let in, and every change that comes from no page of ours, is counted on record; without the token."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -70,6 +71,15 @@ def _rebound(site: Served) -> None:
         assert client.get("/", headers={"host": "evil.example"}).status_code == 421
 
 
+def _without_end(site: Served) -> None:
+    with site.signed_in() as client:
+        session = site.console.sessions.find(client.cookies["control"])
+        assert session is not None
+        while site.console.acts.takes(session.key, time.monotonic() + 60):
+            pass
+        assert client.post("/record/check", data={"csrf": session.csrf}).status_code == 429
+
+
 def _sent_away(site: Served) -> None:
     with site.signed_in("bo") as client:
         form = {"csrf": hidden(client.get("/writes").text, "csrf"), "scope": "tenant", "comment": "stop"}
@@ -85,6 +95,7 @@ def _sent_away(site: Served) -> None:
         (_forged_change, "csrf"),
         (_from_elsewhere, "other_origin"),
         (_rebound, "other_host"),
+        (_without_end, "rate_limited"),
         (_sent_away, "token_unknown"),
     ],
 )

@@ -181,7 +181,13 @@ class TrailWriter:
                 target="invoice 17",
                 trigger=run.trigger,
             ),
-            payload=canonical_bytes({"args": {"invoice": 17, "note": name}, "before": {"status": "paid"}}),
+            payload=canonical_bytes(
+                {
+                    "args": {"invoice": 17, "note": name},
+                    "before": {"status": "paid"},
+                    "after": {"status": "refunded"},
+                }
+            ),
             card=observed_bytes(
                 {
                     "what": {"tool": "refund", "impact": "money", "arguments": {"invoice": 17, "note": name}},
