@@ -27,6 +27,7 @@ version: 1
 roles: {finance: [ana@acme.example, bo@acme.example]}
 owner: finance
 approve: {within: 24h, on_expiry: deny, not_by: [requester]}
+caps: {tool_calls: 1000000}  # one run makes all the calls of a scenario
 rules:
   - {tool: pay, when: {amount: {gt: 0, lte: 100}}, then: allow}
   - {tool: pay, when: {amount: {gt: 100, lte: 5000}}, then: approve, by: finance}
@@ -98,10 +99,27 @@ class Ground:
         """Write out what is dirty now, so that it is not written out during a measurement."""
         self._execute(sql.SQL("CHECKPOINT"))
 
+    @contextmanager
+    def longer_commits(self, milliseconds: float) -> Iterator[None]:
+        """Have each flush of the log wait first, as if the disk were slower.
+
+        Args:
+            milliseconds: how long.
+        """
+        self._set("commit_siblings", "0")  # wait though nobody else is about to commit
+        self._set("commit_delay", f"{round(milliseconds * 1000)}")
+        try:
+            yield
+        finally:
+            self._set("commit_delay", "0")
+
     def _set_page_images(self, value: str) -> None:
-        self._execute(sql.SQL("ALTER SYSTEM SET full_page_writes = {}").format(sql.Literal(value)))
-        self._execute(sql.SQL("SELECT pg_reload_conf()"))
+        self._set("full_page_writes", value)
         self.checkpoint()  # whose process is the one that heeds the setting
+
+    def _set(self, setting: str, value: str) -> None:
+        self._execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(setting), sql.Literal(value)))
+        self._execute(sql.SQL("SELECT pg_reload_conf()"))
 
     def _execute(self, statement: sql.SQL | sql.Composed) -> None:
         with psycopg.connect(self.server.dsn(), autocommit=True) as connection:

@@ -20,6 +20,7 @@ from bench.langgraph_runs import LongRun, control_of, governed_supersteps, plain
 from bench.looking_up import looking_up_cost
 from bench.measuring import Figure, in_turn, p50_ms, rate, ratios
 from bench.sealing import sealing_cost
+from bench.slow_commits import LONGER_MS, slow_commits_cost
 from bench.table import AT_LEAST, AT_MOST, TIMES, Bar, Line
 from bench.verifying import verifying_cost
 from langgraph_control.audit.connecting.store import Store
@@ -157,6 +158,18 @@ def many_workers(ground: Ground, scale: Scale) -> list[Line]:
         taken = _rates(scale, floors[:PARALLEL_CALLS], [runs[0]] * PARALLEL_CALLS)
         lines += _rate_lines(f"{PARALLEL_CALLS} parallel calls in one run", taken, 0.2, 0.6)
     return lines
+
+
+def slow_commits(ground: Ground, scale: Scale) -> list[Line]:
+    """The same where a commit takes a millisecond longer: for information."""
+    floor, p50, rate_of_8 = slow_commits_cost(
+        ground, repetitions=scale.repetitions, calls=scale.calls, seconds=scale.seconds
+    )
+    return [
+        Line(f"floor g2: p50, c=1, commits {LONGER_MS:g} ms longer", floor, " ms"),
+        Line("p50 against it", p50, TIMES),
+        Line("rate against it, c=8", rate_of_8, TIMES),
+    ]
 
 
 def late_call(ground: Ground, scale: Scale) -> list[Line]:
@@ -341,6 +354,7 @@ def scenarios() -> list[Scenario]:
         counts,
         one_worker,
         many_workers,
+        slow_commits,
         late_call,
         full_ledger,
         resuming,
