@@ -4,7 +4,7 @@ A generator like the gate: it yields what it wants and is sent the answer. The s
 LangGraph, the simulator over its own graph. The ledger is the authority, the checkpoint a cache of progress.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -73,6 +73,7 @@ class Thread:
         failed: our interrupts of tasks that have failed: id → the same. What was answered before its task failed
             stands there still; answered again, the answer would go to the task's next question.
         gone: steps that the checkpoint goes on with and the graph does not have; LangGraph leaves those out unsaid.
+        unanswered: answers to the tool calls that its last message made and that have none, for a run that begins now.
     """
 
     checkpoint: str
@@ -81,6 +82,7 @@ class Thread:
     questions: frozenset[str] = frozenset()
     failed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     gone: frozenset[str] = frozenset()
+    unanswered: Sequence[Any] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +92,12 @@ class Drive:
     Args:
         how: ``start`` with the run's input, ``answer`` interrupts by id, or ``go_on`` after a crash.
         answers: interrupt id → answer; only with ``answer``.
+        unanswered: messages to put before the input's; only with ``start``.
     """
 
     how: Literal["start", "answer", "go_on"]
     answers: Mapping[str, Any] = field(default_factory=dict)
+    unanswered: Sequence[Any] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +175,7 @@ def _plan(lease: Lease, thread: Thread, answers: Mapping[str, Any]) -> Drive | N
     if thread.gone:
         return None  # what is driven without them would end as if they had been done
     if thread.checkpoint == lease.base:
-        return Drive(how="start")
+        return Drive(how="start", unanswered=thread.unanswered)
     given = {question: answers[question] for question in thread.questions if question in answers}
     if thread.parked or given:
         ours = {interrupt: {"control": card["control"]} for interrupt, card in thread.parked.items()}

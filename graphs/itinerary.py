@@ -14,7 +14,7 @@ from langgraph_control.audit.asking.wakes import RunSubmit, RunTake
 from langgraph_control.audit.names import question_id, question_name, run_name
 from langgraph_control.errors import OperationRefused, RunRefused, UnknownRun
 from langgraph_control.graphs.advance import Ended
-from langgraph_control.graphs.journey import journey, refused, turn
+from langgraph_control.graphs.journey import journey, refused, registered, turn
 from langgraph_control.graphs.order import worker_name
 from langgraph_control.graphs.policies import Policies, unpublished
 from langgraph_control.graphs.resume_values import read_resume
@@ -92,7 +92,7 @@ def running(trip: Trip, policies: Policies, opened: Callable[[Policy], RunOpen])
     """
     policy = yield from in_force(trip, policies)
     opening = opened(policy)
-    ended = yield from journey(opening, trip.answers, owner=policy.owner or "")
+    ended = yield from journey(opening, trip.answers, owner=policy.owner or "", replaces=policy.replaces)
     return (yield from _outcome(trip, opening.run_id, ended))
 
 
@@ -194,8 +194,9 @@ def submitting(trip: Trip, policies: Policies, submitted: Callable[[Policy], Run
     Raises:
         RunRefused: the thread is busy, or the trigger has another run.
     """
-    request = submitted((yield from in_force(trip, policies)))
-    given: RunAnswer = yield request
+    policy = yield from in_force(trip, policies)
+    request = submitted(policy)
+    given = yield from registered(request, replaces=policy.replaces)
     if given.answer is not RunLease.QUEUED:
         raise refused(given, request)
     return (yield from getting(FindRun(run_id=given.run_id)))

@@ -10,15 +10,15 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from langgraph_control.audit.asking.requests import RunAcquire, RunBase, RunOpen
-from langgraph_control.audit.asking.rows import RunAnswer, RunLease, RunState
+from langgraph_control.audit.asking.requests import RunAcquire, RunBase, RunOpen, RunReplace
+from langgraph_control.audit.asking.rows import Replacing, RunAnswer, RunLease, RunState
 from langgraph_control.audit.asking.wakes import RunSubmit, RunTake
 from langgraph_control.audit.connecting.drives import DriveId
 from langgraph_control.audit.names import run_name
 from langgraph_control.errors import ControlError, RunRefused, UnknownRun
 from langgraph_control.graphs.advance import Ended, Lease, LookAtThread, advance
 
-__all__ = ["Pause", "Take", "journey", "refused", "turn"]
+__all__ = ["Pause", "Take", "journey", "refused", "registered", "turn"]
 
 POLL_SECONDS_FIRST: Final = 0.05
 POLL_SECONDS_MAX: Final = 1.0
@@ -90,7 +90,7 @@ class Take:
 
 
 def journey(
-    opening: RunOpen | RunAcquire, answers: Mapping[str, Any], *, owner: str = ""
+    opening: RunOpen | RunAcquire, answers: Mapping[str, Any], *, owner: str = "", replaces: bool = False
 ) -> Generator[Any, Any, RunAnswer | Ended]:
     """Take a run's lease, drive the run until it ends or parks, and give the lease up.
 
@@ -100,6 +100,7 @@ def journey(
         opening: registers the run, joins it, or resumes it.
         answers: the caller's answers to the user's own questions, by interrupt id.
         owner: the role that the policy names for everything; "" if it names none.
+        replaces: whether a run that waits for people on the same thread ends for this one.
 
     Returns:
         The ledger's answer where the run was finished before, else where it stands now.
@@ -109,7 +110,7 @@ def journey(
         UnknownRun: there is no such run.
     """
     while True:
-        given = yield from _lease(opening)
+        given = yield from _lease(opening, replaces=replaces)
         if given.answer is RunLease.FINISHED:
             return given
         ended = yield from _driven(given, answers, owner=owner)
@@ -159,10 +160,30 @@ def _driven(
     return (yield from advance(lease, answers, unattended=unattended))
 
 
-def _lease(opening: RunOpen | RunAcquire) -> Generator[Any, Any, RunAnswer]:
-    pause, waited = POLL_SECONDS_FIRST, 0.0
+def registered(opening: RunOpen | RunSubmit, *, replaces: bool) -> Generator[Any, Any, RunAnswer]:
+    """Register a run; where the policy says so, first end the one that waits for people on its thread.
+
+    Args:
+        opening: the run.
+        replaces: whether the policy says so.
+    """
     while True:
         given: RunAnswer = yield opening
+        if not replaces or given.answer is not RunLease.THREAD_BUSY or given.other_run is None:
+            return given
+        ended = yield RunReplace(run_id=given.other_run, trigger=opening.trigger, body=opening.body)
+        if ended not in {Replacing.REPLACED, Replacing.FINISHED}:
+            return given
+
+
+def _lease(opening: RunOpen | RunAcquire, *, replaces: bool) -> Generator[Any, Any, RunAnswer]:
+    pause, waited = POLL_SECONDS_FIRST, 0.0
+    while True:
+        given: RunAnswer
+        if isinstance(opening, RunOpen):
+            given = yield from registered(opening, replaces=replaces)
+        else:
+            given = yield opening
         match given.answer:
             case RunLease.ACQUIRED | RunLease.FINISHED:
                 return given

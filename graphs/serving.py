@@ -141,7 +141,7 @@ def serving(
     else:
         acquired = partial(acquiring, policy=policy, lease_ms=lease_ms, version=trip.version)
         opening = yield from _resumed(trip, call, acquired, driven_here)
-    ended = yield from journey(opening, trip.answers, owner=policy.owner or "")
+    ended = yield from journey(opening, trip.answers, owner=policy.owner or "", replaces=policy.replaces)
     if isinstance(ended, Ended) and ended.error is not None:
         ended.error.add_note(f"In run {run_name(trip.lease.run_id)}; it is kept, and goes on when its thread does.")
         raise ended.error

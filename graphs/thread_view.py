@@ -9,6 +9,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, Send, StateSnapshot
 
 from langgraph_control.graphs.advance import Thread
+from langgraph_control.graphs.unanswered_calls import unanswered_calls
 
 __all__ = ["checkpoint_of", "gone_steps", "questions_of", "thread_of"]
 
@@ -39,6 +40,7 @@ def thread_of(snapshot: StateSnapshot) -> Thread:
         parked=parked,
         questions=frozenset(questions_of(snapshot)),
         failed={name: card for name, card in ours.items() if name not in parked},
+        unanswered=unanswered_calls(snapshot),
     )
 
 

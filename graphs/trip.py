@@ -17,6 +17,7 @@ from langgraph_control.graphs.bind import version_of
 from langgraph_control.graphs.inputs import decode_input
 from langgraph_control.graphs.journey import Take
 from langgraph_control.graphs.run import Run
+from langgraph_control.graphs.unanswered_calls import answered_first
 from langgraph_control.guards.policy import Policy
 
 __all__ = ["RUN_METADATA", "Graph", "Steps", "Trip"]
@@ -114,7 +115,7 @@ class Trip:
         """
         given: Any = None
         if drive.how == "start":
-            given = decode_input(self.lease.input)
+            given = answered_first(decode_input(self.lease.input), drive.unanswered)
         elif drive.how == "answer":
             given = Command(resume=dict(drive.answers))
         return {

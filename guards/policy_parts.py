@@ -82,6 +82,11 @@ class PolicyParts:
         return self.owners.default
 
     @property
+    def replaces(self) -> bool:
+        """Whether a new message on its thread ends a run that waits for people."""
+        return self.approve.on_new_message == "withdraw"
+
+    @property
     def observes(self) -> bool:
         """Whether its decisions are recorded only."""
         return self.mode is Mode.OBSERVE

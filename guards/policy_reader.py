@@ -88,4 +88,5 @@ def _defaults(reading: Reading) -> ApprovalDefaults:
         on_expiry=reading.expiry(shape.on_expiry, ("approve", "on_expiry")) or "deny",
         open_per_run=shape.open_per_run,
         open_per_tenant=shape.open_per_tenant,
+        on_new_message=shape.on_new_message,
     )

@@ -56,6 +56,7 @@ class ApproveShape(Shape):
     not_by: list[_NotBy] = Field(default=[REQUESTER])
     open_per_run: int = Field(default=OPEN_PER_RUN, ge=1, le=100_000, strict=True)
     open_per_tenant: int = Field(default=OPEN_PER_TENANT, ge=1, le=1_000_000, strict=True)
+    on_new_message: Literal["refuse", "withdraw"] = "refuse"
 
 
 class DecidingShape(Shape):

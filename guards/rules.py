@@ -132,6 +132,8 @@ class ApprovalDefaults:
         on_expiry: what becomes of a request that nobody answered.
         open_per_run: how many requests of one run may wait for people at once.
         open_per_tenant: how many of all its runs.
+        on_new_message: what becomes of a run that waits for people when another is to begin on its thread: it stays,
+            and the other is refused; or its requests are withdrawn, and it ends.
     """
 
     within_seconds: int
@@ -140,6 +142,7 @@ class ApprovalDefaults:
     on_expiry: Literal["deny"] | Escalation = "deny"
     open_per_run: int = OPEN_PER_RUN
     open_per_tenant: int = OPEN_PER_TENANT
+    on_new_message: Literal["refuse", "withdraw"] = "refuse"
 
     def requirement(
         self,

@@ -45,6 +45,7 @@ class RunReason(StrEnum):
     STEP_GONE = "the graph has no step "  # which the checkpoint names as the next one
     NO_WORKER = "no worker has graph "  # it is due, and no worker that has its graph has asked lately
     CANCELLED = "cancelled"  # a person ended it
+    REPLACED = "replaced"  # a new message came on its thread while it waited for people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +216,15 @@ REASONS: Final[Mapping[str, Explained]] = MappingProxyType(
             state=RunState.DONE,
             acts=Acts.WORKERS,
             says="A person ended the run; what was not begun will not be; nothing to do.",
+            step="",
+        ),
+        RunReason.REPLACED: Explained(
+            state=RunState.DONE,
+            acts=Acts.WORKERS,
+            says=(
+                "A new message came on the thread while the run waited for people, and the policy lets it withdraw what"
+                " they were asked; what was not begun will not be; nothing to do."
+            ),
             step="",
         ),
     }

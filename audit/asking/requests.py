@@ -19,6 +19,7 @@ from langgraph_control.audit.asking.rows import (
     EntryRow,
     Release,
     Released,
+    Replacing,
     RunAnswer,
     RunRow,
     RunState,
@@ -46,6 +47,7 @@ __all__ = [
     "RunOpen",
     "RunRelease",
     "RunRenew",
+    "RunReplace",
     "Vote",
 ]
 
@@ -113,6 +115,27 @@ class RunOpen(FieldsAreParameters):
     def read(self, rows: Rows) -> RunAnswer:
         """Return the answer as a value."""
         return RunAnswer.of(rows[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReplace(FieldsAreParameters):
+    """End a run that waits for people's approval, for a new message came on its thread. What it asked is withdrawn.
+
+    Args:
+        run_id: the run.
+        trigger: the message's.
+        body: the entry's body, canonical bytes.
+    """
+
+    statement: ClassVar[str] = "run_replace"
+
+    run_id: UUID
+    trigger: str
+    body: bytes
+
+    def read(self, rows: Rows) -> Replacing:
+        """Return the answer as a value."""
+        return Replacing(rows[0]["answer"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ __all__ = [
     "EntryRow",
     "Release",
     "Released",
+    "Replacing",
     "RunAnswer",
     "RunLease",
     "RunRow",
@@ -121,6 +122,18 @@ class Released:
     needs_human: bool
     state: RunState | None = None
     reason: str | None = None
+
+
+class Replacing(StrEnum):
+    """What ending a run for a new message on its thread is answered with."""
+
+    REPLACED = "replaced"
+    FINISHED = "finished"  # it had ended by then
+    NOT_WAITING = "not_waiting"  # somebody drives it, or it waits for something else than people's approval
+    DECIDED = "decided"  # a request was granted: its write goes first
+    UNSETTLED = "unsettled"  # a write is under way, or nobody knows what became of it
+    SAGA = "saga"  # steps of a saga are done
+    UNKNOWN_RUN = "unknown_run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

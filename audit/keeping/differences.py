@@ -10,7 +10,7 @@ from uuid import UUID
 from langgraph_control.audit.asking.ledger_rows import LedgerAction, LedgerRequest, LedgerRun, Standing
 from langgraph_control.audit.asking.rows import EntryRow
 from langgraph_control.audit.keeping.requests import Dropped
-from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.entries import ENDED_EARLY, Entry
 from langgraph_control.audit.trail.follows import possible_states
 from langgraph_control.audit.trail.rebuild import rebuild
 from langgraph_control.audit.trail.rebuilt import Asked, Rebuilt
@@ -210,7 +210,7 @@ def _keys(entry: Entry) -> Iterable[str]:
     if key is not None:
         yield key
     denied = entry.facts.get("denied")
-    if "run.cancelled" in entry.events and isinstance(denied, list):
+    if ENDED_EARLY & set(entry.events) and isinstance(denied, list):
         yield from (str(one) for one in denied if one != key)
 
 
@@ -301,7 +301,7 @@ def _effect(action: LedgerAction, seen: Seen | None, standing: Standing) -> Iter
 def _thread(run: LedgerRun, told: Rebuilt | None, thread: Thread | None) -> Iterator[Difference]:
     if thread is None or told is None:
         return
-    if run.state == "done" and run.reason != "cancelled" and thread.own and thread.pending:
+    if run.state == "done" and run.reason not in {"cancelled", "replaced"} and thread.own and thread.pending:
         yield _of(run, Kind.CHECKPOINT_OPEN, "it is done, and the newest checkpoint of its thread is not its end")
     begun = any(change.attempts for change in told.changes)
     if run.state != "done" and begun and not thread.exists:

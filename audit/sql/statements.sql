@@ -78,6 +78,10 @@ SELECT * FROM control.run_open_v1(
 -- Take the lease of a known run.
 SELECT * FROM control.run_acquire_v1(%(run_id)s::uuid, %(holder)s::text, %(lease_ms)s::integer, %(body)s::bytea);
 
+-- name: run_replace
+-- End a run that waits for people's approval, for a new message came on its thread.
+SELECT control.run_replace_v1(%(run_id)s::uuid, %(trigger)s::text, %(body)s::bytea) AS answer;
+
 -- name: run_submit
 -- Register a run for a worker to drive.
 SELECT * FROM control.run_submit_v1(

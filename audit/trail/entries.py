@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import orjson
 
 from langgraph_control.audit.asking.rows import EntryRow
 
-__all__ = ["Entry"]
+__all__ = ["ENDED_EARLY", "Entry"]
+
+ENDED_EARLY: Final = frozenset({"run.cancelled", "run.replaced"})
+"""A run ended before its graph did; what it had not begun is denied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

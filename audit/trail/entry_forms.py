@@ -93,6 +93,11 @@ IDENTITY: Final[Shape] = or_null(
     }
 )
 PERSON: Final[Mapping[str, Shape]] = {"person": or_null(TEXT), "identity": IDENTITY}
+DENIED: Final[Shape] = {
+    "type": "array",
+    "items": HEX32,
+    "description": "keys of the actions that are not done any more",
+}
 COMMENT: Final[Mapping[str, Shape]] = {"comment": or_null(TEXT)}
 REQUEST: Final[Mapping[str, Shape]] = {"approval": ID, "tool": TEXT, "key": HEX32, "digest": HEX32}
 SAID: Final[Mapping[str, Shape]] = {"comment?": TEXT}
@@ -437,11 +442,7 @@ FORMS: Final[tuple[Form, ...]] = (
             "reason": one_of("cancelled"),
             "entries": COUNT,
             "comment": TEXT,
-            "denied": {
-                "type": "array",
-                "items": HEX32,
-                "description": "keys of the actions that are not done any more",
-            },
+            "denied": DENIED,
         },
         body=SAID,
     ),
@@ -449,8 +450,28 @@ FORMS: Final[tuple[Form, ...]] = (
         name="cancelled_request",
         about="A request was withdrawn because its run was cancelled.",
         events=("approval.withdrawn",),
-        facts={"tool": TEXT, "key": HEX32, "approval": ID, **PERSON},
+        facts={"tool": TEXT, "key": HEX32, "approval": ID, "state": one_of("denied", "ready"), **PERSON},
         body=SAID,
+    ),
+    Form(
+        name="replacement",
+        about="A new message came on the thread of a run that waited for people; what the run had not begun is denied.",
+        events=("run.replaced", "run.finished"),
+        facts={
+            "message": {**TEXT, "description": "the new message's trigger"},
+            "state": one_of("done"),
+            "reason": one_of("replaced"),
+            "entries": COUNT,
+            "denied": DENIED,
+        },
+        body=BEGINNING,
+    ),
+    Form(
+        name="replaced_request",
+        about="A request was withdrawn because a new message ended its run.",
+        events=("approval.withdrawn",),
+        facts={"tool": TEXT, "key": HEX32, "approval": ID, "state": one_of("denied", "ready"), "message": TEXT},
+        body=BEGINNING,
     ),
     Form(
         name="cancel_refused",

@@ -7,7 +7,7 @@ from itertools import groupby, islice
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.entries import ENDED_EARLY, Entry
 from langgraph_control.guards.lifecycle import State
 
 __all__ = ["Place", "next_state", "possible_states"]
@@ -28,7 +28,7 @@ def next_state(place: Place, entry: Entry, key: str) -> Place:
         key: the action's.
     """
     state, approval = place
-    if "run.cancelled" in entry.events:
+    if ENDED_EARLY & set(entry.events):
         denied = entry.facts.get("denied")
         return ("denied" if isinstance(denied, list) and key in denied else state), approval
     if entry.fact("verb") is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.entries import ENDED_EARLY, Entry
 from langgraph_control.audit.trail.follows import next_state
 from langgraph_control.audit.trail.rebuilt import (
     Asked,
@@ -74,7 +74,7 @@ class _Building:
         key = entry.fact("key")
         if key is not None and "run.fenced" not in entry.events:
             self._change(key, entry)
-        if "run.cancelled" in entry.events:
+        if ENDED_EARLY & set(entry.events):
             for name, known in self.changes.items():
                 self.changes[name] = replace(known, state=next_state((known.state, known.approval), entry, name)[0])
 

@@ -144,6 +144,8 @@ def _stopped(entry: Entry) -> tuple[str, Tone] | None:
         return f"{_tool(entry)}: a resume tried to decide it and was ignored: {entry.fact('reason')}", Tone.BAD
     if "run.cancelled" in entry.events:
         return "the run was cancelled by a person", Tone.BAD
+    if "run.replaced" in entry.events:
+        return "a new message came on its thread, and the run ended for it", Tone.PLAIN
     if "breaker.opened" in entry.events:
         return f"calls to {entry.fact('system')} are held back: too many failed", Tone.BAD
     if "breaker.closed" in entry.events:

@@ -13,8 +13,9 @@ from langgraph_control.audit.asking.operator_requests import Resolution
 from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.people.operators import Operators
+from langgraph_control.errors import ApprovalRefused
 from langgraph_control.nodes.contracts import Done, NotDone, Unknown
-from tests.support.desk import Desk, new_trigger
+from tests.support.desk import Desk, How, new_trigger
 from tests.support.scripted_model import call, calls
 
 
@@ -154,3 +155,24 @@ def test_who_finds_a_request_expired_wakes_the_others(desk: Desk, trigger: str) 
     again = desk.control.resume(second.id)
     assert again.state is RunState.NEEDS_APPROVAL
     assert again.approvals != second.approvals
+
+
+def test_a_cancelled_runs_request_is_asked_anew_by_the_run_that_needs_it(
+    desk: Desk, operators: Operators, how: How, trigger: str
+) -> None:
+    """Of two runs that wait for one request, its own is cancelled: nobody's word ends up behind that run's end."""
+
+    def started(delivery: str) -> Run:
+        return desk.run(desk.refunding(500), how, trigger=delivery, intent=trigger)
+
+    first, second = started(trigger), started(new_trigger())
+    assert first.approvals == second.approvals
+    operators.cancel(run_id(first.id), comment="not wanted")
+    with pytest.raises(ApprovalRefused):
+        desk.approve(first.approvals)
+    with psycopg.connect(desk.database.admin) as connection:
+        (woken,) = connection.execute("SELECT run_id FROM control.run_wake WHERE generation <> seen").fetchall()
+    assert woken == (run_id(second.id),)
+    asked = desk.resume(second, how)
+    desk.approve(asked.approvals)
+    assert (desk.resume(asked, how).state, desk.done) == (RunState.DONE, ["o0:500"])

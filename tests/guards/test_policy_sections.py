@@ -61,7 +61,7 @@ def test_limits_are_those_about_the_call(policy: Policy) -> None:
     """A limit says what is counted, how much may be, in which span, and what has a budget of its own."""
     (money,) = policy.limits_for("refund", Impact.MONEY, "billing")
     assert money == Limit(
-        place="limits[0] control.yaml:41",
+        place="limits[0] control.yaml:46",
         name="impacts=money|sum=amount|day|tenant",
         impacts=(Impact.MONEY,),
         sum="amount",
@@ -119,7 +119,7 @@ def test_risk_says_where_amounts_and_counts_are(policy: Policy) -> None:
 def test_records_are_rules_over_the_records_own_fields(policy: Policy) -> None:
     """Each meaning becomes a rule that can only make a decision stricter, with a reason in words."""
     flagged, inactive, locked = policy.records
-    assert (flagged.place, flagged.then) == ("records[0].flagged control.yaml:19", Then.ESCALATE)
+    assert (flagged.place, flagged.then) == ("records[0].flagged control.yaml:24", Then.ESCALATE)
     assert flagged.conditions == (Condition(field="record.flagged", operator=Operator.IS, operand=True),)
     assert flagged.because == "the record is flagged (record.flagged)"
     assert inactive.conditions[0].field == "record.owner.active"

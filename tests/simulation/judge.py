@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph_control.audit.asking.authority_requests import Edit, WithdrawVote
 from langgraph_control.audit.asking.ledger import Settle, Verdict
 from langgraph_control.audit.asking.requests import FindRun, RunRelease, Vote
-from langgraph_control.audit.asking.rows import Release, RunLease, Voting
+from langgraph_control.audit.asking.rows import Release, Replacing, RunLease, Voting
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.trail.chain import ZERO, entry_hash
 from langgraph_control.guards.canonical import from_canonical
@@ -122,6 +122,26 @@ class Judge:
         """A new request on a thread waits until the run that has the thread is done."""
         if state != "done" and answer.answer is not RunLease.THREAD_BUSY:
             raise Violation(f"a second run began on the thread of a run that is {state}")
+
+    def under_way(self, run_id: "UUID") -> list[str]:
+        """What of a run is begun, decided or done in part: no new message takes that back."""
+        return [
+            f"{row['tool']} is {row['state']}"
+            for row in self.simulation.database.rows(
+                "SELECT a.tool, a.state FROM control.action a LEFT JOIN control.approval ap USING (approval_id)"
+                " WHERE a.run_id = %s AND (a.state IN ('executing', 'unknown', 'verifying', 'needs_human')"
+                " OR a.state = 'ready' AND ap.state = 'granted' OR a.state = 'succeeded'"
+                " AND EXISTS (SELECT FROM control.saga_step t WHERE t.key = a.key))",
+                run_id,
+            )
+        ]
+
+    def replaced(self, state: str, under_way: list[str], answer: Replacing, then: Any) -> None:
+        """A new message ends a run that waits for people, and nothing of it is under way; then its own run begins."""
+        if answer is Replacing.REPLACED and (state != RunState.NEEDS_APPROVAL or under_way):
+            raise Violation(f"a new message ended a run that is {state}: {under_way}")
+        if (then.answer is RunLease.ACQUIRED) != (answer is Replacing.REPLACED):
+            raise Violation(f"a new message was answered {then.answer} after {answer} of the run before it")
 
     def released(self, process: "Process", request: RunRelease, answer: Any) -> None:
         """A decision that landed while the run was driven is not left lying."""

@@ -126,6 +126,32 @@ MUTANTS: tuple[Mutant, ...] = (
         },
     ),
     Mutant(
+        name="end a run for a new message whatever it waits for",
+        layer="SQL",
+        sql={"run_replace_v1": (("s.state <> 'needs_approval' OR s.lease_until > v_now", "false"),)},
+    ),
+    Mutant(
+        name="end a run for a new message in the middle of a saga",
+        layer="SQL",
+        sql={"run_replace_v1": (("a.state = 'succeeded' AND EXISTS", "false AND EXISTS"),)},
+    ),
+    Mutant(
+        name="end a run for a new message after people said yes",
+        layer="SQL",
+        sql={
+            "run_replace_v1": (
+                ("a.state = 'ready' AND ap.state = 'granted'", "false"),
+                ("bool_or(ap.state = 'open') IS NOT TRUE", "false"),
+            )
+        },
+        removed=("its look for a request that is open",),
+    ),
+    Mutant(
+        name="leave people a request of a run that was ended",
+        layer="SQL",
+        sql={"end_run": (("ELSIF ap.run_id = p_run THEN", "ELSIF false THEN"),)},
+    ),
+    Mutant(
         name="call a failed drive finished although something waits",
         layer="runs",
         python={ADVANCE: ((" and not thread.parked and not thread.questions:", " and not thread.questions:"),)},

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from langgraph_control.audit.asking.authority_requests import Edit, WithdrawVote
 from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Settle
-from langgraph_control.audit.asking.operator_requests import Resolve
-from langgraph_control.audit.asking.requests import RunOpen, RunRelease, Vote
-from langgraph_control.audit.asking.rows import EntryRow, Release, RunLease, Voting
+from langgraph_control.audit.asking.operator_requests import Cancel, Resolve
+from langgraph_control.audit.asking.requests import RunOpen, RunRelease, RunReplace, Vote
+from langgraph_control.audit.asking.rows import EntryRow, Release, Replacing, RunLease, Voting
 from langgraph_control.audit.asking.wakes import RunTake
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.keeping.reconcile import reconcile
@@ -79,10 +79,8 @@ class _Memory:
             case RunOpen() | RunTake() if answer.answer is RunLease.ACQUIRED:
                 if answer.token not in self.tokens[answer.run_id]:
                     self.tokens[answer.run_id].append(answer.token)
-            case RunRelease() if answer.answer is Release.RELEASED:
-                if self.last_release.get(request.run_id) != request.token:  # else it was sent again
-                    self.last_release[request.run_id] = request.token
-                    self.stops[request.run_id].append((answer.state.value, answer.reason))
+            case RunRelease() | RunReplace() | Cancel():
+                self._stop(request, answer)
             case Claim():
                 self._claim(request, answer)
             case Settle():
@@ -96,6 +94,17 @@ class _Memory:
             case Resolve() if answer.refused not in NOT_ON_RECORD:
                 said = (request.person or "", request.verdict.value, answer.refused)
                 self.resolved[request.key.hex()].append(said)
+
+    def _stop(self, request: RunRelease | RunReplace | Cancel, answer: Any) -> None:
+        match request:
+            case RunRelease() if answer.answer is Release.RELEASED:
+                if self.last_release.get(request.run_id) != request.token:  # else it was sent again
+                    self.last_release[request.run_id] = request.token
+                    self.stops[request.run_id].append((answer.state.value, answer.reason))
+            case RunReplace() if answer is Replacing.REPLACED:
+                self.stops[request.run_id].append(("done", "replaced"))
+            case Cancel() if answer.refused is None:
+                self.stops[request.run_id].append(("done", "cancelled"))
 
     def _claim(self, request: Claim, answer: Claimed) -> None:
         said = (str(request.attempt), str(request.verb), answer.answer.value, str(answer.reason))

@@ -13,8 +13,8 @@ import psycopg
 from langchain_core.tools import BaseTool
 
 from langgraph_control.audit.asking.authority_requests import Edit, WithdrawVote
-from langgraph_control.audit.asking.operator_requests import Freeze, Resolution, Resolve, Scope, Unfreeze
-from langgraph_control.audit.asking.requests import Vote
+from langgraph_control.audit.asking.operator_requests import Cancel, Freeze, Resolution, Resolve, Scope, Unfreeze
+from langgraph_control.audit.asking.requests import RunReplace, Vote
 from langgraph_control.audit.asking.wakes import FindDue
 from langgraph_control.guards.run_states import RunState
 from tests.simulation.aims import Reply
@@ -35,6 +35,8 @@ ATTENTIVE_OPERATOR_EVERY_SECONDS = (5.0, 20.0)
 SWEEP_EVERY_SECONDS = (1.0, 4.0)
 SWEEP_HOLD_MS = 15_000
 CHANGES_MIND = 0.15
+ENDS = 0.08  # how often a run that asks people is ended before its time, as far as that is allowed
+CANCELLED = 0.2  # by a person, and not for a new message
 TIME_MOVES = 0.2  # how often time moves between two steps of processes that are all ready
 SLOW_ODDS = 0.15
 SEND_FAULTS = ("refused", "dropped", "limited", "invalid", "broken", "late", "cut_off", "answer_lost")
@@ -94,6 +96,7 @@ class Simulation:
         self.aimed = list(self.scenario.aim.replies)
         self.stalls_at = self.scenario.aim.stalls_at
         self.whims = random.Random(f"the people of seed {seed}")
+        self.messages = random.Random(f"the messages of seed {seed}")
         self.numbers = 0
         self.seen_cards: set[str] = set()
         self.looking: set[str] = set()
@@ -345,6 +348,9 @@ class Simulation:
                 self.agents.append(
                     Agent(steps=self._decide(name), wakes_at=self.clock.seconds + self.chance.uniform(0, 60))
                 )
+                if self.messages.random() < ENDS:
+                    at = self.clock.seconds + self.messages.uniform(0, 60)
+                    self.agents.append(Agent(steps=self._end(trigger), wakes_at=at))
         if self.strikes("forge"):
             self.agents.append(
                 Agent(steps=self._meddle(trigger), wakes_at=self.clock.seconds + self.chance.uniform(0, 20))
@@ -448,6 +454,25 @@ class Simulation:
         for row in rows:
             request = opening(self, f"message-{self.number()}", thread=row["thread_id"], holder="a new message")
             self.judge.new_message(row["state"], self.send(self.connection(), request))
+
+    def _end(self, trigger: str) -> Iterator[float]:
+        """Another request comes on the thread of a run, and the policy lets it end the run; or a person cancels it."""
+        rows = self.database.rows(
+            "SELECT run_id, thread_id, state FROM control.run r JOIN control.run_state s USING (run_id)"
+            " WHERE r.trigger = %s AND state <> 'done'",
+            f"{self.name}/{trigger}",
+        )
+        for row in rows:
+            if self.messages.random() < CANCELLED:
+                said: dict[str, Any] = {"person": "ana@acme.example", "identity": None, "body": b"{}"}
+                self.send(self._approver(), Cancel(run_id=row["run_id"], comment="not wanted", **said))
+                return
+            ledger = self.connection()
+            message = opening(self, f"message-{self.number()}", thread=row["thread_id"], holder="a new message")
+            under_way = self.judge.under_way(row["run_id"])
+            ended = self.send(ledger, RunReplace(run_id=row["run_id"], trigger=message.trigger, body=message.body))
+            self.judge.replaced(row["state"], under_way, ended, self.send(ledger, message))
+        yield from ()
 
     def _approver(self) -> Ledger:
         if self.shared.approver is None:

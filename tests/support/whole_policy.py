@@ -14,7 +14,12 @@ owners:
   tool: {refund: finance}
   system: {iam: security}
   impact: {access: security, money: finance}
-approve: {within: 24h, execute_within: 12h, on_expiry: {escalate_to: support, within: 4h}, not_by: [requester]}
+approve:
+  within: 24h
+  execute_within: 12h
+  on_expiry: {escalate_to: support, within: 4h}
+  on_new_message: withdraw
+  not_by: [requester]
 risk:
   - {impact: money, amount: amount, medium: {amount: 100}, large: {amount: 5000}}
   - {tool: close_tickets, count: tickets, medium: {count: 5}, large: {count: 50}}

@@ -146,17 +146,76 @@ CREATE TYPE control.cancel_answer AS (
     unsettled text[]    -- tools whose outcome somebody has to settle first
 );
 
+-- Lock the actions that a run has asked for, waits for, or has people asked about.
+CREATE FUNCTION control.lock_actions(p_tenant text, p_run uuid) RETURNS void
+    LANGUAGE sql AS $$
+SELECT 1 FROM control.action WHERE tenant = p_tenant AND (run_id = p_run
+        OR key IN (SELECT key FROM control.waiter WHERE tenant = p_tenant AND run_id = p_run)
+        OR key IN (SELECT key FROM control.approval WHERE tenant = p_tenant AND run_id = p_run AND state IN ('open', 'granted')))
+    ORDER BY key FOR UPDATE
+$$;
+
+-- End a run whose state row and actions are locked here, and of which nothing is under way: what it asked for is withdrawn, and what it
+-- had not begun is denied. Another run that waits for the same goes on with it, and asks in its own name: no word about a request is
+-- said after its run's end.
+CREATE FUNCTION control.end_run(
+    p_tenant text, p_run uuid, p_now timestamptz, p_event text, p_reason text, p_who jsonb, p_why jsonb, p_body bytea
+) RETURNS void
+    LANGUAGE plpgsql AS $$
+DECLARE
+    a control.action;
+    ap control.approval;
+    v_seq bigint;
+    v_denied text[] := '{}';
+    v_left bytea[] := '{}';
+    v_key bytea;
+BEGIN
+    DELETE FROM control.waiter WHERE run_id = p_run;
+    FOR a IN SELECT * FROM control.action x WHERE x.tenant = p_tenant AND x.state IN ('ready', 'needs_approval') AND (x.run_id = p_run
+             OR x.approval_id IN (SELECT o.approval_id FROM control.approval o WHERE o.run_id = p_run AND o.state IN ('open', 'granted')))
+             ORDER BY x.key
+    LOOP
+        SELECT * INTO ap FROM control.approval WHERE approval_id = a.approval_id AND state IN ('open', 'granted');
+        IF a.run_id = p_run AND NOT EXISTS (SELECT FROM control.waiter w WHERE w.tenant = p_tenant AND w.key = a.key) THEN
+            a.state := control.must_step(a.state, 'deny', a.kind);
+            v_denied := v_denied || encode(a.key, 'hex');
+        ELSIF ap.run_id = p_run THEN
+            a.state := CASE a.state WHEN 'needs_approval' THEN control.must_step(a.state, 'withdraw', a.kind) ELSE a.state END;
+            v_left := v_left || a.key;
+        ELSE
+            CONTINUE;
+        END IF;
+        UPDATE control.action SET state = a.state WHERE tenant = p_tenant AND key = a.key;
+        IF ap.approval_id IS NOT NULL THEN
+            PERFORM control.close_approval(ap.approval_id, 'withdrawn', p_now);
+            PERFORM control.append(p_tenant, p_run, p_now, ARRAY['approval.withdrawn'],
+                jsonb_build_object('tool', a.tool, 'key', encode(a.key, 'hex'), 'approval', a.approval_id, 'state', a.state)
+                    || p_who, p_body, NULL);
+        END IF;
+    END LOOP;
+    SELECT seq + 1 INTO v_seq FROM control.run_state WHERE run_id = p_run;
+    PERFORM control.append(p_tenant, p_run, p_now, ARRAY[p_event, 'run.finished'],
+        jsonb_build_object('state', 'done', 'reason', p_reason, 'entries', v_seq, 'denied', v_denied) || p_who || p_why, p_body, NULL);
+    -- Whoever still drives it is stale from now on.
+    UPDATE control.run_state SET token = token + 1, holder = '', lease_until = '-infinity', state = 'done', reason = p_reason,
+            owner = '', next_step = '', state_since = p_now, wake_at = NULL
+        WHERE run_id = p_run;
+    DELETE FROM control.open_run WHERE run_id = p_run AND tenant = p_tenant;
+    PERFORM control.forget(p_run);
+    FOREACH v_key IN ARRAY v_left LOOP
+        PERFORM control.wake(p_tenant, v_key);
+    END LOOP;
+END
+$$;
+
 -- End a run that is not wanted any more. What it asked for is withdrawn; what may have happened has to be settled first.
 CREATE FUNCTION control.run_cancel_v1(p_run uuid, p_person text, p_identity jsonb, p_comment text, p_body bytea) RETURNS control.cancel_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     l control.login := control.caller('approver', 'admin');
     s control.run_state;
-    a control.action;
     v_person text := control.operator(l, p_person, p_identity);
     v_now timestamptz;
-    v_seq bigint;
-    v_denied text[] := '{}';
     v_out control.cancel_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
@@ -176,41 +235,57 @@ BEGIN
     IF v_out.reason IS NOT NULL THEN
         RETURN v_out;
     END IF;
-    PERFORM 1 FROM control.action WHERE tenant = l.tenant AND run_id = p_run ORDER BY key FOR UPDATE;
+    PERFORM control.lock_actions(l.tenant, p_run);
     v_now := control.clock();
-    -- Another run that has taken an action up goes on with it.
     SELECT array_agg(DISTINCT tool ORDER BY tool) INTO v_out.unsettled FROM control.action
         WHERE tenant = l.tenant AND run_id = p_run AND state IN ('executing', 'unknown', 'verifying', 'needs_human');
     IF v_out.unsettled IS NOT NULL THEN
         v_out.reason := 'unsettled';
         RETURN v_out;
     END IF;
-    FOR a IN SELECT * FROM control.action x WHERE x.tenant = l.tenant AND x.run_id = p_run AND x.state IN ('ready', 'needs_approval')
-             AND NOT EXISTS (SELECT FROM control.waiter w WHERE w.tenant = x.tenant AND w.key = x.key AND w.run_id <> p_run) ORDER BY x.key
-    LOOP
-        PERFORM control.close_approval(ap.approval_id, 'withdrawn', v_now) FROM control.approval ap
-            WHERE ap.approval_id = a.approval_id AND ap.state IN ('open', 'granted');
-        IF FOUND THEN
-            PERFORM control.append(l.tenant, p_run, v_now, ARRAY['approval.withdrawn'],
-                jsonb_build_object('tool', a.tool, 'key', encode(a.key, 'hex'), 'approval', a.approval_id, 'person', v_person,
-                    'identity', p_identity), p_body, NULL);
-        END IF;
-        UPDATE control.action SET state = control.must_step(state, 'deny', kind) WHERE tenant = l.tenant AND key = a.key;
-        v_denied := v_denied || encode(a.key, 'hex');
-    END LOOP;
-    SELECT seq + 1 INTO v_seq FROM control.run_state WHERE run_id = p_run;
-    PERFORM control.append(l.tenant, p_run, v_now, ARRAY['run.cancelled', 'run.finished'],
-        jsonb_build_object('state', 'done', 'reason', 'cancelled', 'entries', v_seq, 'person', v_person, 'identity', p_identity,
-            'comment', p_comment, 'denied', v_denied), p_body, NULL);
-    -- Whoever still drives it is stale from now on.
-    UPDATE control.run_state SET token = token + 1, holder = '', lease_until = '-infinity', state = 'done', reason = 'cancelled',
-            owner = '', next_step = '', state_since = v_now, wake_at = NULL
-        WHERE run_id = p_run;
-    DELETE FROM control.open_run WHERE run_id = p_run AND tenant = l.tenant;
-    DELETE FROM control.waiter WHERE run_id = p_run;
-    PERFORM control.forget(p_run);
+    PERFORM control.end_run(l.tenant, p_run, v_now, 'run.cancelled', 'cancelled', jsonb_build_object('person', v_person, 'identity', p_identity),
+        jsonb_build_object('comment', p_comment), p_body);
     v_out.answer := 'cancelled';
     RETURN v_out;
+END
+$$;
+
+-- A new message came on the thread of a run that waits for people's approval: end the run, so that the message's own run can begin. Not
+-- while anything of it is under way, unknown or decided, nor with a saga that is half done.
+CREATE FUNCTION control.run_replace_v1(p_run uuid, p_trigger text, p_body bytea) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('agent')).tenant;
+    s control.run_state;
+    v_now timestamptz;
+    v_refused text;
+BEGIN
+    PERFORM set_config('synchronous_commit', control.commit_mode(), true);
+    IF (p_run IS NOT NULL AND length(p_trigger) BETWEEN 1 AND 1024 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a replacement that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
+    PERFORM control.same_server();
+    SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain' FOR UPDATE;
+    IF s.run_id IS NULL OR s.state = 'done' THEN
+        RETURN CASE WHEN s.run_id IS NULL THEN 'unknown_run' ELSE 'finished' END;
+    END IF;
+    PERFORM control.lock_actions(v_tenant, p_run);
+    v_now := control.clock();
+    SELECT CASE WHEN s.state <> 'needs_approval' OR s.lease_until > v_now THEN 'not_waiting'
+                WHEN bool_or(a.run_id = p_run AND a.state IN ('executing', 'unknown', 'verifying', 'needs_human')) THEN 'unsettled'
+                WHEN bool_or(a.run_id = p_run AND a.state = 'ready' AND ap.state = 'granted') THEN 'decided'
+                WHEN bool_or(ap.state = 'open') IS NOT TRUE THEN 'not_waiting'
+                WHEN bool_or(a.run_id = p_run AND a.state = 'succeeded' AND EXISTS (
+                    SELECT FROM control.saga_step t WHERE t.tenant = a.tenant AND t.key = a.key)) THEN 'saga' END
+        INTO v_refused
+        FROM control.action a LEFT JOIN control.approval ap ON ap.approval_id = a.approval_id
+        WHERE a.tenant = v_tenant AND (a.run_id = p_run
+            OR a.key IN (SELECT key FROM control.waiter WHERE run_id = p_run AND tenant = v_tenant));
+    IF v_refused IS NOT NULL THEN
+        RETURN v_refused;
+    END IF;
+    PERFORM control.end_run(v_tenant, p_run, v_now, 'run.replaced', 'replaced', jsonb_build_object('message', p_trigger), '{}', p_body);
+    RETURN 'replaced';
 END
 $$;
 
@@ -341,7 +416,8 @@ CROSS JOIN LATERAL (SELECT CASE p_scope WHEN 'system' THEN a.system WHEN 'tool' 
 WHERE p_scope IN ('system', 'tool') AND s.name IS NOT NULL
 $$;
 
-REVOKE EXECUTE ON FUNCTION control.operator, control.operator_groups, control.operator_refusal, control.owner_of, control.may_settle, control.resolve_v1, control.run_cancel_v1, control.in_flight, control.freeze_v1,
+REVOKE EXECUTE ON FUNCTION control.operator, control.operator_groups, control.operator_refusal, control.owner_of, control.may_settle, control.resolve_v1, control.lock_actions, control.end_run, control.run_cancel_v1, control.run_replace_v1, control.in_flight, control.freeze_v1,
     control.wake_frozen, control.unfreeze_v1, control.brakes_v1, control.names_seen_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.resolve_v1, control.run_cancel_v1, control.freeze_v1, control.unfreeze_v1, control.names_seen_v1 TO control_approver, control_admin;
+GRANT EXECUTE ON FUNCTION control.run_replace_v1 TO control_agent;
 GRANT EXECUTE ON FUNCTION control.brakes_v1 TO control_agent, control_approver, control_admin, control_auditor;
