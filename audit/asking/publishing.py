@@ -42,6 +42,7 @@ def publish_policy(admin_dsn: str, policy: Policy) -> int:
         owners=[*_owners(policy.owners)],
         open_per_run=policy.approve.open_per_run,
         open_per_tenant=policy.approve.open_per_tenant,
+        on_new_message=policy.approve.on_new_message,
         body=orjson.dumps({"policy": policy.hash, "source": policy.source}, option=orjson.OPT_SORT_KEYS),
     )
     store = Store(admin_dsn)

@@ -477,6 +477,8 @@ class PublishPolicy(FieldsAreParameters):
             ``system``, ``impact`` or ``default`` (with the name "").
         open_per_run: how many requests of one run may wait for people at once.
         open_per_tenant: how many of all its runs.
+        on_new_message: whether a new message ends a run that waits for people on its thread, and withdraws their
+            requests.
     """
 
     statement: ClassVar[str] = "policy_publish"
@@ -489,6 +491,7 @@ class PublishPolicy(FieldsAreParameters):
     owners: Sequence[Mapping[str, str]] = ()
     open_per_run: int = OPEN_PER_RUN
     open_per_tenant: int = OPEN_PER_TENANT
+    on_new_message: Literal["refuse", "withdraw"] = "refuse"
 
     def parameters(self) -> Mapping[str, Any]:
         """Return the statement's parameters by name."""
@@ -500,6 +503,7 @@ class PublishPolicy(FieldsAreParameters):
             "owners": orjson.dumps(self.owners).decode(),
             "open_per_run": self.open_per_run,
             "open_per_tenant": self.open_per_tenant,
+            "on_new_message": self.on_new_message,
             "body": self.body,
         }
 

@@ -134,6 +134,7 @@ class Replacing(StrEnum):
     UNSETTLED = "unsettled"  # a write is under way, or nobody knows what became of it
     SAGA = "saga"  # steps of a saga are done
     UNKNOWN_RUN = "unknown_run"
+    NOT_ALLOWED = "not_allowed"  # the published policy does not say so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

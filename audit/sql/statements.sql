@@ -207,8 +207,7 @@ SELECT * FROM control.approval_v1(%(approval_id)s::uuid);
 -- name: policy_publish
 -- Make a policy the current one.
 SELECT control.policy_publish_v1(%(hash)s::text, %(text)s::text, %(members)s::jsonb, %(floors)s::jsonb, %(owners)s::jsonb,
-    %(open_per_run)s::integer, %(open_per_tenant)s::integer,
-    %(body)s::bytea) AS seq;
+    %(open_per_run)s::integer, %(open_per_tenant)s::integer, %(on_new_message)s::text, %(body)s::bytea) AS seq;
 
 -- name: resolve
 -- Say what became of an action that the program cannot settle.

@@ -47,7 +47,7 @@ REFUSED: Final = {
     "mapping itself to another role": "UPDATE control.login SET role = 'approver'",
     "joining a role": "INSERT INTO control.membership VALUES ('default', 'finance', 'agent@acme.example')",
     "lowering a floor": "DELETE FROM control.floor",
-    "publishing a policy": "SELECT control.policy_publish_v1('h', '', '[]', '[]', '[]', 1, 1, '')",
+    "publishing a policy": "SELECT control.policy_publish_v1('h', '', '[]', '[]', '[]', 1, 1, 'withdraw', '')",
     "reading the tenants' secrets": "SELECT secret FROM control.tenant",
     "becoming the owner": "SET ROLE control_owner",
     "becoming an approver": "SET ROLE control_approver",

@@ -191,6 +191,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "open_ms": 1000,
     "open_per_run": 1,
     "open_per_tenant": 1,
+    "on_new_message": "refuse",
     "origin": bytes(32),
     "others": True,
     "outcome": "succeed",

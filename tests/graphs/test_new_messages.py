@@ -15,7 +15,7 @@ from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.errors import ApprovalRefused, RunRefused
 from langgraph_control.graphs.unanswered_calls import LEFT
 from langgraph_control.guards.run_states import RunState
-from tests.support.desk import GO, POLICY_TEXT, Desk, How, new_trigger
+from tests.support.desk import GO, POLICY_TEXT, Desk, How, new_trigger, publish
 from tests.support.front_desk import FrontDesk
 from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls
@@ -139,6 +139,17 @@ def test_a_saga_is_not_left_half_done(desk: Desk, how: How, trigger: str) -> Non
     assert refused.value.code == "thread_busy"
     desk.approve(first.approvals)
     assert (desk.resume(first, how).output["outcome"], desk.done) == ("done", ["o1:500"])
+
+
+def test_the_published_policy_has_the_last_word(desk: Desk, how: How, trigger: str) -> None:
+    """A process with the rules of before ends nothing any more once other rules are published."""
+    graph, thread = refunding(desk, 500), f"chat {trigger}"
+    first = desk.run(graph, how, trigger=trigger, thread=thread)
+    publish(desk.database)
+    with pytest.raises(RunRefused) as refused:
+        desk.run(graph, how, trigger=new_trigger(), thread=thread)
+    assert refused.value.code == "thread_busy"
+    assert desk.control.get(first.id).state is RunState.NEEDS_APPROVAL
 
 
 def test_a_submitted_run_does_so_too(desk: Desk, trigger: str) -> None:

@@ -28,7 +28,7 @@ POLICY = Policy.parse(
 version: 1
 roles: {finance: [ana@acme.example, bo@acme.example], support: [cy@acme.example]}
 owner: support
-approve: {within: 3m, execute_within: 3m, on_expiry: deny, not_by: [requester]}
+approve: {within: 3m, execute_within: 3m, on_expiry: deny, on_new_message: withdraw, not_by: [requester]}
 rules:
   - tool: [keyed, forgetful, found, read_back, blind, sql, undo_keyed, undo_found, undo_blind]
     when: {amount: {gt: 0, lte: 100}}

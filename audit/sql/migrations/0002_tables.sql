@@ -7,6 +7,7 @@ CREATE TABLE control.tenant (
     secret bytea NOT NULL,
     open_per_run integer NOT NULL DEFAULT 50,  -- so many requests may wait for people at once: of one run, and of all
     open_per_tenant integer NOT NULL DEFAULT 20000,
+    on_new_message text NOT NULL DEFAULT 'refuse' CHECK (on_new_message IN ('refuse', 'withdraw')),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

@@ -10,7 +10,8 @@ $$;
 -- Make a policy the current one: its text by hash, who is in which role, and the floor nothing may fall below. Each floor may also
 -- say what can be asked for at most; open requests that have votes enough by that are granted.
 CREATE FUNCTION control.policy_publish_v1(
-    p_hash text, p_text text, p_members jsonb, p_floors jsonb, p_owners jsonb, p_open_per_run integer, p_open_per_tenant integer, p_body bytea
+    p_hash text, p_text text, p_members jsonb, p_floors jsonb, p_owners jsonb, p_open_per_run integer, p_open_per_tenant integer,
+    p_on_new_message text, p_body bytea
 ) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
@@ -26,7 +27,8 @@ BEGIN
     INSERT INTO control.policy (tenant, hash, body, published_by, published_at)
         VALUES (v_tenant, p_hash, p_text, session_user, v_now)
         ON CONFLICT (tenant, hash) DO UPDATE SET published_at = excluded.published_at, published_by = excluded.published_by;
-    UPDATE control.tenant SET open_per_run = p_open_per_run, open_per_tenant = p_open_per_tenant WHERE tenant = v_tenant;
+    UPDATE control.tenant SET open_per_run = p_open_per_run, open_per_tenant = p_open_per_tenant, on_new_message = p_on_new_message
+        WHERE tenant = v_tenant;
     DELETE FROM control.membership WHERE tenant = v_tenant;
     INSERT INTO control.membership (tenant, role, member)
         SELECT DISTINCT v_tenant, m ->> 'role', m ->> 'member' FROM jsonb_array_elements(p_members) m;

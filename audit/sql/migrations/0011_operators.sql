@@ -250,8 +250,8 @@ BEGIN
 END
 $$;
 
--- A new message came on the thread of a run that waits for people's approval: end the run, so that the message's own run can begin. Not
--- while anything of it is under way, unknown or decided, nor with a saga that is half done.
+-- A new message came on the thread of a run that waits for people's approval: where the published policy says so, end the run, so that
+-- the message's own run can begin. Not while anything of it is under way, unknown or decided, nor with a saga that is half done.
 CREATE FUNCTION control.run_replace_v1(p_run uuid, p_trigger text, p_body bytea) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
@@ -265,6 +265,9 @@ BEGIN
         RAISE EXCEPTION 'a replacement that cannot be one' USING ERRCODE = 'LC002';
     END IF;
     PERFORM control.same_server();
+    IF (SELECT on_new_message FROM control.tenant WHERE tenant = v_tenant) <> 'withdraw' THEN
+        RETURN 'not_allowed';
+    END IF;
     SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain' FOR UPDATE;
     IF s.run_id IS NULL OR s.state = 'done' THEN
         RETURN CASE WHEN s.run_id IS NULL THEN 'unknown_run' ELSE 'finished' END;
