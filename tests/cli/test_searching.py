@@ -58,6 +58,35 @@ def test_search_by_each_and_together(two: TrailWriter, command: Command, options
     assert {one["tool"] for one in searched(command, two, *options)} == tools
 
 
+@pytest.mark.parametrize(
+    "record",
+    ['a "quoted" one', "back\\slash", "Jürgen 🧾", "tab\there", "line\nbreak", '"', "\\", "del\x7fete", "\u2028", "/"],
+)
+def test_a_record_is_found_by_any_name(trail: TrailWriter, record: str) -> None:
+    """Also by characters that a body holds otherwise than people write them."""
+    run = trail.open()
+    for name in (record, f"{record}!", "another"):
+        trail.claim(run, name, body=run.body(target=name, policy="4" * 64))
+    with LedgerConnection(trail.database.auditor) as auditor:
+        assert [one.target for one in auditor.ask(Search(record=record))] == [record]
+
+
+def test_a_period_is_of_the_write_and_not_of_its_run(trail: TrailWriter) -> None:
+    """A write in a run that began before the period is found; one that was asked for before it is not."""
+    run = trail.open()
+    trail.claim(run, "early", tool="ship", body=run.body(target="parcel 3", policy="4" * 64))
+    trail.pass_time(days=2)
+    trail.claim(run, "late", tool="bill", body=run.body(target="invoice 3", policy="4" * 64))
+    with LedgerConnection(trail.database.auditor) as auditor:
+
+        def found(**asked: Any) -> set[str]:
+            return {one.tool for one in auditor.ask(Search(**asked))}
+
+        between = datetime.now(UTC) + timedelta(days=1)
+        assert (found(since=between), found(until=between)) == ({"bill"}, {"ship"})
+        assert (found(since=between, record="parcel 3"), found(until=between, record="parcel 3")) == (set(), {"ship"})
+
+
 def test_search_tells_who_approved(two: TrailWriter, command: Command) -> None:
     """What is found names record, request and votes."""
     (one,) = searched(command, two, "--tool", "refund")

@@ -23,8 +23,9 @@ CREATE TYPE control.found_row AS (
     approval_id uuid, approval_state text, voters text[], rejected_for text, in_review boolean
 );
 
--- Writes of the caller's tenant, newest runs first: a page of them, from a place on. What is not asked about is NULL.
--- A write is found at the run that first asked for it, and at the time of its first entry there.
+-- Writes of the caller's tenant, newest runs first: a page of them, from a place on. What is not asked about is NULL, and not in the
+-- query either, so that each question has a plan of its own. A write is found at the run that first asked for it, and at the time of
+-- its first entry there. A period is looked up by the entries' times; a record's name by the bytes of the bodies, before any is read.
 CREATE FUNCTION control.search_v1(
     p_actor text, p_record text, p_tool text, p_approver text, p_state text, p_since timestamptz, p_until timestamptz,
     p_before timestamptz, p_before_key bytea, p_limit integer
@@ -32,39 +33,47 @@ CREATE FUNCTION control.search_v1(
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     v_tenant text := (control.caller('approver', 'admin', 'auditor')).tenant;
+    -- What of the name stands in a body as it is: a quote, a backslash and a control character are written otherwise there.
+    v_word bytea := (SELECT convert_to(part, 'UTF8') FROM regexp_split_to_table(p_record, '["\\[:cntrl:]]') part
+                     ORDER BY length(part) DESC LIMIT 1);
+    v_period text := CASE WHEN p_since IS NOT NULL THEN ' AND w.at >= $5' ELSE '' END || CASE WHEN p_until IS NOT NULL THEN ' AND w.at < $6' ELSE '' END;
 BEGIN
     IF (p_limit BETWEEN 1 AND 1000) IS NOT TRUE THEN
         RAISE EXCEPTION 'a search that cannot be one' USING ERRCODE = 'LC002';
     END IF;
-    RETURN QUERY
-    SELECT r.run_id, a.key, r.started_at, r.trigger, r.intent, r.actor, r.on_behalf_of, r.graph,
-           a.tool, a.system, a.impact, a.kind, a.state, a.attempts, a.undoes,
-           e.at, e.facts ->> 'verb', e.body ->> 'target', e.body ->> 'policy',
-           ap.approval_id, ap.state,
-           ARRAY(SELECT v.person || coalesce(' for ' || v.delegator, '') || ':' || v.decision
-                 FROM control.vote v WHERE v.approval_id = ap.approval_id ORDER BY v.voted_at),
-           ap.code, EXISTS (SELECT FROM control.review w WHERE w.approval_id = ap.approval_id AND w.closed_at IS NULL)
-    FROM control.run r
-        JOIN control.action a ON a.tenant = r.tenant AND a.run_id = r.run_id
-        CROSS JOIN LATERAL (
-            SELECT x.at, x.facts::jsonb AS facts, control.said_in(x.body) AS body
-            FROM control.entry x
-            WHERE x.run_id = a.run_id AND x.tenant = v_tenant
-              AND x.facts LIKE '%"' || encode(a.key, 'hex') || '"%' AND x.facts::jsonb ? 'verb'
-            ORDER BY x.seq LIMIT 1) e
-        LEFT JOIN control.approval ap ON ap.approval_id = a.approval_id
-    WHERE r.tenant = v_tenant
-      AND (p_before IS NULL OR (r.started_at, a.key) < (p_before, p_before_key))
-      AND (p_until IS NULL OR r.started_at < p_until AND e.at < p_until)
-      AND (p_since IS NULL OR e.at >= p_since)
-      AND (p_actor IS NULL OR r.actor = p_actor OR r.on_behalf_of = p_actor)
-      AND (p_tool IS NULL OR a.tool = p_tool)
-      AND (p_state IS NULL OR a.state = p_state)
-      AND (p_approver IS NULL OR a.key IN (
+    RETURN QUERY EXECUTE $query$
+        SELECT r.run_id, a.key, r.started_at, r.trigger, r.intent, r.actor, r.on_behalf_of, r.graph,
+               a.tool, a.system, a.impact, a.kind, a.state, a.attempts, a.undoes,
+               e.at, e.facts ->> 'verb', e.body ->> 'target', e.body ->> 'policy',
+               ap.approval_id, ap.state,
+               ARRAY(SELECT v.person || coalesce(' for ' || v.delegator, '') || ':' || v.decision
+                     FROM control.vote v WHERE v.approval_id = ap.approval_id ORDER BY v.voted_at),
+               ap.code, EXISTS (SELECT FROM control.review w WHERE w.approval_id = ap.approval_id AND w.closed_at IS NULL)
+        FROM control.run r
+            JOIN control.action a ON a.tenant = r.tenant AND a.run_id = r.run_id
+            CROSS JOIN LATERAL (
+                SELECT x.at, x.facts::jsonb AS facts, control.said_in(x.body) AS body
+                FROM control.entry x
+                WHERE x.run_id = a.run_id AND x.tenant = r.tenant
+                  AND x.facts LIKE '%"' || encode(a.key, 'hex') || '"%' AND x.facts::jsonb ? 'verb'
+                ORDER BY x.seq LIMIT 1) e
+            LEFT JOIN control.approval ap ON ap.approval_id = a.approval_id
+        WHERE r.tenant = $1 $query$
+        || CASE WHEN p_actor IS NOT NULL THEN ' AND (r.actor = $2 OR r.on_behalf_of = $2)' ELSE '' END
+        || CASE WHEN p_tool IS NOT NULL THEN ' AND a.tool = $3' ELSE '' END
+        || CASE WHEN p_state IS NOT NULL THEN ' AND a.state = $4' ELSE '' END
+        || CASE WHEN p_since IS NOT NULL THEN ' AND e.at >= $5' ELSE '' END
+        || CASE WHEN p_until IS NOT NULL THEN ' AND r.started_at < $6 AND e.at < $6' ELSE '' END
+        || CASE WHEN p_before IS NOT NULL THEN ' AND (r.started_at, a.key) < ($7, $8)' ELSE '' END
+        || CASE WHEN p_approver IS NOT NULL THEN $query$ AND a.key IN (
             SELECT k.key FROM control.vote v JOIN control.approval k USING (approval_id)
-            WHERE k.tenant = v_tenant AND lower(v.person) = lower(p_approver)))
-      AND (p_record IS NULL OR e.body ->> 'target' = p_record)
-    ORDER BY r.started_at DESC, a.key DESC LIMIT p_limit;
+            WHERE k.tenant = $1 AND lower(v.person) = lower($9)) $query$ ELSE '' END
+        || CASE WHEN p_record IS NOT NULL THEN $query$ AND e.body ->> 'target' = $10
+            AND r.run_id IN (SELECT w.run_id FROM control.entry w WHERE w.tenant = $1 AND position($11 IN w.body) > 0 $query$ || v_period || ')'
+            WHEN p_since IS NOT NULL THEN ' AND r.run_id IN (SELECT w.run_id FROM control.entry w WHERE w.tenant = $1' || v_period || ')'
+            ELSE '' END
+        || ' ORDER BY r.started_at DESC, a.key DESC LIMIT $12'
+        USING v_tenant, p_actor, p_tool, p_state, p_since, p_until, p_before, p_before_key, p_approver, p_record, v_word, p_limit;
 END
 $$;
 
