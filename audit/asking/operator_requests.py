@@ -99,7 +99,7 @@ class Cancelled:
 
     Args:
         refused: a stable word that says why it was not done; None where it was.
-        unsettled: the tools whose outcome somebody has to settle first.
+        unsettled: the tools whose outcome somebody has to settle first; or of what is in effect of its sagas.
     """
 
     refused: str | None
@@ -116,6 +116,7 @@ class Cancel(FieldsAreParameters):
         identity: how a service that authenticates people found out who it is, as JSON; None: the login says it.
         comment: why, for the record.
         body: the entry's body, canonical bytes.
+        leave_applied: whether to end it although steps of its sagas are in effect, which then nothing takes back.
     """
 
     statement: ClassVar[str] = "run_cancel"
@@ -125,6 +126,7 @@ class Cancel(FieldsAreParameters):
     comment: str
     body: bytes
     identity: str | None = None
+    leave_applied: bool = False
 
     def read(self, rows: Rows) -> Cancelled:
         """Return the answer as a value."""

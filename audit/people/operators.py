@@ -63,6 +63,10 @@ REFUSALS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "Something of the run may have happened, and nobody knows.",
             "Settle that first: langgraph-control resolve RUN.",
         ),
+        "saga": (
+            "Steps of a saga of this run are in effect, and nothing would take them back.",
+            "Resume it, or reject what it asks: they are then taken back. To leave them as they are: --leave-applied.",
+        ),
         "not_frozen": ("Nothing is frozen under that name.", "See what is: langgraph-control freeze --list."),
         "restored": (
             "Writes stand still since the database was restored: what was lost has to be found out first.",
@@ -177,12 +181,21 @@ class Operators:
             raise refusal(resolved.refused)
         return resolved
 
-    def cancel(self, run: UUID, *, comment: str, as_: str | None = None, credential: str | None = None) -> None:
+    def cancel(
+        self,
+        run: UUID,
+        *,
+        comment: str,
+        leave_applied: bool = False,
+        as_: str | None = None,
+        credential: str | None = None,
+    ) -> None:
         """End a run that is not wanted any more. What it asked for is withdrawn; whoever drives it is stopped.
 
         Args:
             run: the run.
             comment: why, for the record.
+            leave_applied: end it although steps of its sagas are in effect; nothing takes them back then.
             as_: who says so; only with the development server's approver login.
             credential: what the authenticator recognises the person by; where there is one, it is needed.
 
@@ -192,7 +205,14 @@ class Operators:
         """
         identity = known_or_noted(self._store, self._authenticator, credential, as_=as_)
         cancelled = self._store.call(
-            Cancel(run_id=run, person=as_, identity=identity, comment=_commented(comment), body=_body(comment))
+            Cancel(
+                run_id=run,
+                person=as_,
+                identity=identity,
+                comment=_commented(comment),
+                leave_applied=leave_applied,
+                body=_body(comment),
+            )
         )
         if cancelled.refused is not None:
             raise refusal(cancelled.refused, about=", ".join(cancelled.unsettled))

@@ -216,7 +216,8 @@ SELECT * FROM control.resolve_v1(%(run_id)s::uuid, %(key)s::bytea, %(verdict)s::
 
 -- name: run_cancel
 -- End a run that is not wanted any more.
-SELECT * FROM control.run_cancel_v1(%(run_id)s::uuid, %(person)s::text, %(identity)s::jsonb, %(comment)s::text, %(body)s::bytea);
+SELECT * FROM control.run_cancel_v1(%(run_id)s::uuid, %(person)s::text, %(identity)s::jsonb, %(comment)s::text,
+    %(leave_applied)s::boolean, %(body)s::bytea);
 
 -- name: freeze
 -- Stop writes from the next claim on; the answer lists what is under way.

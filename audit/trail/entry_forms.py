@@ -443,6 +443,11 @@ FORMS: Final[tuple[Form, ...]] = (
             "entries": COUNT,
             "comment": TEXT,
             "denied": DENIED,
+            "applied": {
+                "type": "array",
+                "items": HEX32,
+                "description": "keys of the steps of its sagas that are in effect, and stay so",
+            },
         },
         body=SAID,
     ),

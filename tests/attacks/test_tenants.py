@@ -148,6 +148,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "each": 10,
     "edit": None,
     "ended": True,
+    "leave_applied": False,
     "pause_ms": 0,
     "endorsed": None,
     "entries": 1,

@@ -230,7 +230,7 @@ def test_a_credential_is_not_ignored(desk: Desk, tokens: dict[str, str]) -> None
     "words",
     [
         "resolve_v1(%(run)s, sha256(''), 'did_not', NULL, NULL, %(identity)s, 'looked', '{}')",
-        "run_cancel_v1(%(run)s, NULL, %(identity)s, 'not wanted', '{}')",
+        "run_cancel_v1(%(run)s, NULL, %(identity)s, 'not wanted', false, '{}')",
         "freeze_v1('tenant', '', NULL, %(identity)s, 'stop', '{}')",
         "unfreeze_v1('tenant', '', NULL, %(identity)s, 'go on', '{}')",
         "answer_v1(%(run)s, %(run)s, 'Fifty.', NULL, %(identity)s, '{}', '{}')",

@@ -9,14 +9,17 @@ import psycopg
 import pytest
 from langchain.agents import create_agent
 from langchain_core.tools import tool
+from langgraph.graph import START, StateGraph
 
 from langgraph_control import Action, Call, Control, reads, saga, writes
 from langgraph_control.audit.asking.operator_requests import Resolution
 from langgraph_control.audit.asking.requests import FindRun
 from langgraph_control.audit.asking.sagas import RunSagas
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id
 from langgraph_control.audit.people.operators import Operators
-from langgraph_control.errors import ContractError
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.errors import ContractError, OperationRefused
 from langgraph_control.guards.checks import Proposal, Stricter
 from langgraph_control.guards.decisions import Verb
 from langgraph_control.guards.lifecycle import State
@@ -535,3 +538,60 @@ def test_what_a_step_hides_from_the_record_reaches_its_undo(desk: Desk, trigger:
     run = desk.run(desk.control.bind(made, name="account"), trigger=trigger, given={"request": {"iban": "DE02"}})
     assert run.output["outcome"] == "undone"
     assert told_undo == ["DE02"]
+
+
+def test_a_cancelled_run_leaves_nothing_applied_by_accident(
+    desk: Desk, operators: Operators, how: How, trigger: str
+) -> None:
+    """Where steps are in effect, ending the run takes a word of its own; what stays is on record."""
+
+    @writes(key="order_id", impact="record", undo=lambda action: Call("reopen", order_id=action.args["order_id"]))
+    def close(order_id: str) -> str:
+        """Close."""
+        return f"closed {order_id}"
+
+    @writes(key="order_id", impact="record")
+    def reopen(order_id: str) -> str:
+        """Open again."""
+        return f"reopened {order_id}"
+
+    steps = {
+        "close": lambda _: Call("close", order_id="o1"),
+        "refund": lambda _: Call("refund", order_id="o1", amount=Decimal(500)),
+    }
+    made = saga("closing", steps, tools=desk.control.govern([close, reopen, desk.tool("refund")]))
+    run = desk.run(desk.control.bind(made, name="closing"), how, trigger=trigger, given={"request": {}})
+    row = operators.run(run.id)
+    with pytest.raises(OperationRefused) as refused:
+        operators.cancel(row.run_id, comment="not wanted")
+    assert refused.value.code == "saga"
+    assert "close" in str(refused.value)
+    operators.cancel(row.run_id, comment="it may stay closed", leave_applied=True)
+    with LedgerConnection(desk.database.auditor) as auditor:
+        ended = Entry.of([*auditor.entries(row.run_id)][-1])
+    assert (ended.events, len(ended.facts["applied"])) == (("run.cancelled", "run.finished"), 1)
+    assert (desk.control.get(run.id).state, desk.done) == (RunState.DONE, [])
+
+
+def test_a_saga_that_was_undone_holds_no_cancellation_up(desk: Desk, operators: Operators, trigger: str) -> None:
+    """Once everything is taken back, a run is cancelled like any other."""
+    shop = Shop(desk)
+    shop.mail = lambda: NO_ADDRESS
+    stays = iter([False, True])
+
+    def then(_: Any) -> dict[str, Any]:
+        if not next(stays, True):
+            raise RuntimeError
+        return {}
+
+    builder: Any = StateGraph(cast("Any", dict))
+    builder.add_node("change", shop.saga)
+    builder.add_node("then", then)
+    builder.add_edge(START, "change")
+    builder.add_edge("change", "then")
+    graph = desk.control.bind(builder.compile(), name="undone_then")
+    with pytest.raises(RuntimeError):
+        desk.run(graph, trigger=trigger, given=REQUEST)
+    row = operators.run(trigger)
+    operators.cancel(row.run_id, comment="not wanted")
+    assert desk.control.get(trigger=trigger).state is RunState.DONE

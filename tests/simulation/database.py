@@ -137,6 +137,7 @@ class SimulationDatabase:
             members=members,
             floors=rows,
             owners=[owner],
+            on_new_message=POLICY.approve.on_new_message,
             body=orjson.dumps({"policy": POLICY.hash, "source": POLICY.source}),
         )
         self.admin.execute(statement(request.statement), request.parameters())

@@ -130,8 +130,11 @@ class Judge:
             for row in self.simulation.database.rows(
                 "SELECT a.tool, a.state FROM control.action a LEFT JOIN control.approval ap USING (approval_id)"
                 " WHERE a.run_id = %s AND (a.state IN ('executing', 'unknown', 'verifying', 'needs_human')"
-                " OR a.state = 'ready' AND ap.state = 'granted' OR a.state = 'succeeded'"
-                " AND EXISTS (SELECT FROM control.saga_step t WHERE t.key = a.key))",
+                " OR a.state = 'ready' AND ap.state = 'granted')"
+                " UNION ALL SELECT a.tool, a.state FROM control.saga_step t JOIN control.action a USING (key)"
+                " WHERE t.run_id = %s AND a.state = 'succeeded' AND NOT EXISTS"
+                " (SELECT FROM control.action u WHERE u.undoes = a.key AND u.state = 'succeeded')",
+                run_id,
                 run_id,
             )
         ]

@@ -133,7 +133,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="end a run for a new message in the middle of a saga",
         layer="SQL",
-        sql={"run_replace_v1": (("a.state = 'succeeded' AND EXISTS", "false AND EXISTS"),)},
+        sql={"run_replace_v1": (("WHEN EXISTS (SELECT FROM control.left_applied(v_tenant, p_run)) THEN 'saga'", ""),)},
     ),
     Mutant(
         name="end a run for a new message after people said yes",

@@ -208,19 +208,23 @@ BEGIN
 END
 $$;
 
--- End a run that is not wanted any more. What it asked for is withdrawn; what may have happened has to be settled first.
-CREATE FUNCTION control.run_cancel_v1(p_run uuid, p_person text, p_identity jsonb, p_comment text, p_body bytea) RETURNS control.cancel_answer
+-- End a run that is not wanted any more. What it asked for is withdrawn; what may have happened has to be settled first, and what is in
+-- effect of its sagas stays so only where the person says so: nothing takes it back any more.
+CREATE FUNCTION control.run_cancel_v1(
+    p_run uuid, p_person text, p_identity jsonb, p_comment text, p_leave_applied boolean, p_body bytea
+) RETURNS control.cancel_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     l control.login := control.caller('approver', 'admin');
     s control.run_state;
     v_person text := control.operator(l, p_person, p_identity);
     v_now timestamptz;
+    v_applied text[];
     v_out control.cancel_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
     IF (p_run IS NOT NULL AND p_comment ~ '\S' AND length(p_comment) <= 10000 AND length(p_body) <= control.body_bytes_max()
-        AND (p_identity IS NULL OR control.is_identity(p_identity))) IS NOT TRUE THEN
+        AND p_leave_applied IS NOT NULL AND (p_identity IS NULL OR control.is_identity(p_identity))) IS NOT TRUE THEN
         RAISE EXCEPTION 'a cancellation that cannot be one' USING ERRCODE = 'LC002';
     END IF;
     v_out.answer := 'refused';
@@ -243,8 +247,14 @@ BEGIN
         v_out.reason := 'unsettled';
         RETURN v_out;
     END IF;
+    SELECT array_agg(DISTINCT tool ORDER BY tool), array_agg(encode(key, 'hex') ORDER BY step) INTO v_out.unsettled, v_applied
+        FROM control.left_applied(l.tenant, p_run);
+    IF v_applied IS NOT NULL AND NOT p_leave_applied THEN
+        v_out.reason := 'saga';
+        RETURN v_out;
+    END IF;
     PERFORM control.end_run(l.tenant, p_run, v_now, 'run.cancelled', 'cancelled', jsonb_build_object('person', v_person, 'identity', p_identity),
-        jsonb_build_object('comment', p_comment), p_body);
+        jsonb_build_object('comment', p_comment, 'applied', coalesce(v_applied, '{}')), p_body);
     v_out.answer := 'cancelled';
     RETURN v_out;
 END
@@ -278,8 +288,7 @@ BEGIN
                 WHEN bool_or(a.run_id = p_run AND a.state IN ('executing', 'unknown', 'verifying', 'needs_human')) THEN 'unsettled'
                 WHEN bool_or(a.run_id = p_run AND a.state = 'ready' AND ap.state = 'granted') THEN 'decided'
                 WHEN bool_or(ap.state = 'open') IS NOT TRUE THEN 'not_waiting'
-                WHEN bool_or(a.run_id = p_run AND a.state = 'succeeded' AND EXISTS (
-                    SELECT FROM control.saga_step t WHERE t.tenant = a.tenant AND t.key = a.key)) THEN 'saga' END
+                WHEN EXISTS (SELECT FROM control.left_applied(v_tenant, p_run)) THEN 'saga' END
         INTO v_refused
         FROM control.action a LEFT JOIN control.approval ap ON ap.approval_id = a.approval_id
         WHERE a.tenant = v_tenant AND (a.run_id = p_run

@@ -26,6 +26,12 @@ WHERE t.tenant = p_tenant AND (t.saga = p_saga OR t.run_id = p_run)
 ORDER BY t.name, t.saga, t.step, t.key
 $$;
 
+-- What of a run's sagas is in effect: done, and not taken back.
+CREATE FUNCTION control.left_applied(p_tenant text, p_run uuid) RETURNS SETOF control.saga_row
+    LANGUAGE sql STABLE AS $$
+SELECT * FROM control.saga_rows(p_tenant, NULL, p_run) WHERE state = 'succeeded' AND undo_state IS DISTINCT FROM 'succeeded'
+$$;
+
 -- What a saga did, for whoever drives it.
 CREATE FUNCTION control.saga_v1(p_saga bytea) RETURNS SETOF control.saga_row
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
@@ -40,6 +46,6 @@ SELECT name, step, key, tool, system, state, undo_tool, undo_state
 FROM control.saga_rows((control.caller('agent', 'approver', 'admin', 'auditor')).tenant, NULL, p_run)
 $$;
 
-REVOKE EXECUTE ON FUNCTION control.saga_rows, control.saga_v1, control.run_sagas_v1 FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION control.saga_rows, control.left_applied, control.saga_v1, control.run_sagas_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.saga_v1 TO control_agent;
 GRANT EXECUTE ON FUNCTION control.run_sagas_v1 TO control_agent, control_approver, control_admin, control_auditor;

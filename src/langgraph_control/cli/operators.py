@@ -94,6 +94,9 @@ def cancel(
     run: RunArgument,
     *,
     comment: Comment,
+    leave_applied: Annotated[
+        bool, typer.Option("--leave-applied", help="Although steps of its sagas are in effect; they stay so.")
+    ] = False,
     dsn: Dsn = None,
     local: Local = False,
     as_person: As = None,
@@ -103,7 +106,9 @@ def cancel(
     signed = sign_in(auth)
     with _operators(signed, dsn=dsn, local=local) as operators:
         row = operators.run(run)
-        operators.cancel(row.run_id, comment=comment, as_=as_person, credential=signed.credential)
+        operators.cancel(
+            row.run_id, comment=comment, leave_applied=leave_applied, as_=as_person, credential=signed.credential
+        )
     heading(console(), f"{run_name(row.run_id)} is cancelled. What it asked for is withdrawn.", style="yellow")
 
 
