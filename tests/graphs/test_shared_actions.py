@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from langchain.agents import create_agent
 from langgraph.graph import START, MessagesState, StateGraph
 
 from langgraph_control import ControlError, Run, writes
@@ -13,10 +14,10 @@ from langgraph_control.audit.asking.operator_requests import Resolution
 from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.people.operators import Operators
-from langgraph_control.errors import ApprovalRefused
+from langgraph_control.errors import ApprovalRefused, OperationRefused
 from langgraph_control.nodes.contracts import Done, NotDone, Unknown
 from tests.support.desk import Desk, How, new_trigger
-from tests.support.scripted_model import call, calls
+from tests.support.scripted_model import ScriptedModel, call, calls
 
 
 @pytest.fixture
@@ -176,3 +177,30 @@ def test_a_cancelled_runs_request_is_asked_anew_by_the_run_that_needs_it(
     asked = desk.resume(second, how)
     desk.approve(asked.approvals)
     assert (desk.resume(asked, how).state, desk.done) == (RunState.DONE, ["o0:500"])
+
+
+def test_what_a_run_has_taken_over_is_settled_before_it_is_cancelled(
+    desk: Desk, operators: Operators, trigger: str
+) -> None:
+    """A run that went on with an ended run's write cannot be cancelled while nobody knows what came of it."""
+
+    @writes(key="order_id", impact="money")
+    def refund(order_id: str, amount: Decimal) -> str:
+        """Refund an order."""
+        raise TimeoutError
+
+    (governed,) = desk.control.govern([refund])
+
+    def started(delivery: str) -> Run:
+        asked = calls(call("refund", order_id="o1", amount="500", call_id="call_1"))
+        model = ScriptedModel(script=(asked, "done"))
+        graph = desk.control.bind(create_agent(model, [governed]), name="shared")
+        return desk.run(graph, trigger=delivery, intent=trigger)
+
+    first, second = started(trigger), started(new_trigger())
+    operators.cancel(run_id(first.id), comment="not wanted")
+    desk.approve(desk.resume(second).approvals)
+    assert desk.resume(second).state is RunState.NEEDS_HUMAN
+    with pytest.raises(OperationRefused) as refused:
+        operators.cancel(run_id(second.id), comment="not wanted")
+    assert refused.value.code == "unsettled"

@@ -147,6 +147,11 @@ MUTANTS: tuple[Mutant, ...] = (
         removed=("its look for a request that is open",),
     ),
     Mutant(
+        name="end a run though it has begun what an ended one asked for",
+        layer="SQL",
+        sql={"open_outcomes": (("(run_id = p_run OR payload_run = p_run)", "run_id = p_run"),)},
+    ),
+    Mutant(
         name="leave people a request of a run that was ended",
         layer="SQL",
         sql={"end_run": (("ELSIF ap.run_id = p_run THEN", "ELSIF false THEN"),)},

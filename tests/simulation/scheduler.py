@@ -15,6 +15,7 @@ from langchain_core.tools import BaseTool
 from langgraph_control.audit.asking.authority_requests import Edit, WithdrawVote
 from langgraph_control.audit.asking.operator_requests import Cancel, Freeze, Resolution, Resolve, Scope, Unfreeze
 from langgraph_control.audit.asking.requests import RunReplace, Vote
+from langgraph_control.audit.asking.rows import Replacing
 from langgraph_control.audit.asking.wakes import FindDue
 from langgraph_control.guards.run_states import RunState
 from tests.simulation.aims import Reply
@@ -37,6 +38,8 @@ SWEEP_HOLD_MS = 15_000
 CHANGES_MIND = 0.15
 ENDS = 0.08  # how often a run that asks people is ended before its time, as far as that is allowed
 CANCELLED = 0.2  # by a person, and not for a new message
+ENDS_TOO, CANCELLED_TOO = 0.5, 0.7  # and another, which may have gone on with the first one's writes
+LOOKS, LOOKS_EVERY_SECONDS = 40, 5.0  # until it is in the middle of something
 TIME_MOVES = 0.2  # how often time moves between two steps of processes that are all ready
 SLOW_ODDS = 0.15
 SEND_FAULTS = ("refused", "dropped", "limited", "invalid", "broken", "late", "cut_off", "answer_lost")
@@ -97,6 +100,7 @@ class Simulation:
         self.stalls_at = self.scenario.aim.stalls_at
         self.whims = random.Random(f"the people of seed {seed}")
         self.messages = random.Random(f"the messages of seed {seed}")
+        self.ended = False  # one of its runs, before its time
         self.numbers = 0
         self.seen_cards: set[str] = set()
         self.looking: set[str] = set()
@@ -348,7 +352,7 @@ class Simulation:
                 self.agents.append(
                     Agent(steps=self._decide(name), wakes_at=self.clock.seconds + self.chance.uniform(0, 60))
                 )
-                if self.messages.random() < ENDS:
+                if self.messages.random() < (ENDS_TOO if self.ended else ENDS):
                     at = self.clock.seconds + self.messages.uniform(0, 60)
                     self.agents.append(Agent(steps=self._end(trigger), wakes_at=at))
         if self.strikes("forge"):
@@ -463,15 +467,21 @@ class Simulation:
             f"{self.name}/{trigger}",
         )
         for row in rows:
-            if self.messages.random() < CANCELLED:
+            if self.messages.random() < (CANCELLED_TOO if self.ended else CANCELLED):
+                for _ in range(LOOKS if self.ended else 0):
+                    if self.judge.under_way(row["run_id"]):
+                        break
+                    yield LOOKS_EVERY_SECONDS
                 said: dict[str, Any] = {"person": "ana@acme.example", "identity": None, "body": b"{}"}
-                self.send(self._approver(), Cancel(run_id=row["run_id"], comment="not wanted", **said))
+                cancelled = self.send(self._approver(), Cancel(run_id=row["run_id"], comment="not wanted", **said))
+                self.ended |= cancelled.refused is None
                 return
             ledger = self.connection()
             message = opening(self, f"message-{self.number()}", thread=row["thread_id"], holder="a new message")
             under_way = self.judge.under_way(row["run_id"])
             ended = self.send(ledger, RunReplace(run_id=row["run_id"], trigger=message.trigger, body=message.body))
             self.judge.replaced(row["state"], under_way, ended, self.send(ledger, message))
+            self.ended |= ended is Replacing.REPLACED
         yield from ()
 
     def _approver(self) -> Ledger:

@@ -146,13 +146,26 @@ CREATE TYPE control.cancel_answer AS (
     unsettled text[]    -- tools whose outcome somebody has to settle first
 );
 
--- Lock the actions that a run has asked for, waits for, or has people asked about.
+-- The actions that a run has to do with: it asked for them, first or later, or something about them stands in its record.
+CREATE FUNCTION control.concerning(p_tenant text, p_run uuid) RETURNS SETOF bytea
+    LANGUAGE sql STABLE AS $$
+SELECT key FROM control.action WHERE tenant = p_tenant AND run_id = p_run
+UNION SELECT key FROM control.waiter WHERE tenant = p_tenant AND run_id = p_run
+UNION SELECT decode(facts::jsonb ->> 'key', 'hex') FROM control.entry
+    WHERE tenant = p_tenant AND run_id = p_run AND facts::jsonb ->> 'key' ~ '^[0-9a-f]{64}$'
+$$;
+
+-- Lock them.
 CREATE FUNCTION control.lock_actions(p_tenant text, p_run uuid) RETURNS void
     LANGUAGE sql AS $$
-SELECT 1 FROM control.action WHERE tenant = p_tenant AND (run_id = p_run
-        OR key IN (SELECT key FROM control.waiter WHERE tenant = p_tenant AND run_id = p_run)
-        OR key IN (SELECT key FROM control.approval WHERE tenant = p_tenant AND run_id = p_run AND state IN ('open', 'granted')))
-    ORDER BY key FOR UPDATE
+SELECT 1 FROM control.action WHERE tenant = p_tenant AND key IN (SELECT control.concerning(p_tenant, p_run)) ORDER BY key FOR UPDATE
+$$;
+
+-- What a run has begun, for itself or in the place of one that was ended, and of which nobody knows the outcome.
+CREATE FUNCTION control.open_outcomes(p_tenant text, p_run uuid) RETURNS SETOF control.action
+    LANGUAGE sql STABLE AS $$
+SELECT * FROM control.action WHERE tenant = p_tenant AND key IN (SELECT control.concerning(p_tenant, p_run))
+    AND (run_id = p_run OR payload_run = p_run) AND state IN ('executing', 'unknown', 'verifying', 'needs_human')
 $$;
 
 -- End a run whose state row and actions are locked here, and of which nothing is under way: what it asked for is withdrawn, and what it
@@ -241,8 +254,7 @@ BEGIN
     END IF;
     PERFORM control.lock_actions(l.tenant, p_run);
     v_now := control.clock();
-    SELECT array_agg(DISTINCT tool ORDER BY tool) INTO v_out.unsettled FROM control.action
-        WHERE tenant = l.tenant AND run_id = p_run AND state IN ('executing', 'unknown', 'verifying', 'needs_human');
+    SELECT array_agg(DISTINCT tool ORDER BY tool) INTO v_out.unsettled FROM control.open_outcomes(l.tenant, p_run);
     IF v_out.unsettled IS NOT NULL THEN
         v_out.reason := 'unsettled';
         RETURN v_out;
@@ -285,14 +297,13 @@ BEGIN
     PERFORM control.lock_actions(v_tenant, p_run);
     v_now := control.clock();
     SELECT CASE WHEN s.state <> 'needs_approval' OR s.lease_until > v_now THEN 'not_waiting'
-                WHEN bool_or(a.run_id = p_run AND a.state IN ('executing', 'unknown', 'verifying', 'needs_human')) THEN 'unsettled'
-                WHEN bool_or(a.run_id = p_run AND a.state = 'ready' AND ap.state = 'granted') THEN 'decided'
+                WHEN EXISTS (SELECT FROM control.open_outcomes(v_tenant, p_run)) THEN 'unsettled'
+                WHEN bool_or(p_run IN (a.run_id, ap.run_id) AND a.state = 'ready' AND ap.state = 'granted') THEN 'decided'
                 WHEN bool_or(ap.state = 'open') IS NOT TRUE THEN 'not_waiting'
                 WHEN EXISTS (SELECT FROM control.left_applied(v_tenant, p_run)) THEN 'saga' END
         INTO v_refused
         FROM control.action a LEFT JOIN control.approval ap ON ap.approval_id = a.approval_id
-        WHERE a.tenant = v_tenant AND (a.run_id = p_run
-            OR a.key IN (SELECT key FROM control.waiter WHERE run_id = p_run AND tenant = v_tenant));
+        WHERE a.tenant = v_tenant AND a.key IN (SELECT control.concerning(v_tenant, p_run));
     IF v_refused IS NOT NULL THEN
         RETURN v_refused;
     END IF;
@@ -428,7 +439,7 @@ CROSS JOIN LATERAL (SELECT CASE p_scope WHEN 'system' THEN a.system WHEN 'tool' 
 WHERE p_scope IN ('system', 'tool') AND s.name IS NOT NULL
 $$;
 
-REVOKE EXECUTE ON FUNCTION control.operator, control.operator_groups, control.operator_refusal, control.owner_of, control.may_settle, control.resolve_v1, control.lock_actions, control.end_run, control.run_cancel_v1, control.run_replace_v1, control.in_flight, control.freeze_v1,
+REVOKE EXECUTE ON FUNCTION control.operator, control.operator_groups, control.operator_refusal, control.owner_of, control.may_settle, control.resolve_v1, control.concerning, control.lock_actions, control.open_outcomes, control.end_run, control.run_cancel_v1, control.run_replace_v1, control.in_flight, control.freeze_v1,
     control.wake_frozen, control.unfreeze_v1, control.brakes_v1, control.names_seen_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.resolve_v1, control.run_cancel_v1, control.freeze_v1, control.unfreeze_v1, control.names_seen_v1 TO control_approver, control_admin;
 GRANT EXECUTE ON FUNCTION control.run_replace_v1 TO control_agent;
