@@ -9,14 +9,16 @@ import pytest
 from langchain.agents import create_agent
 from langgraph.graph import START, MessagesState, StateGraph
 
-from langgraph_control import ControlError, Run, writes
+from langgraph_control import Control, ControlError, Policy, Run, writes
 from langgraph_control.audit.asking.operator_requests import Resolution
+from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.errors import ApprovalRefused, OperationRefused
 from langgraph_control.nodes.contracts import Done, NotDone, Unknown
-from tests.support.desk import Desk, How, new_trigger
+from tests.support.desk import POLICY_TEXT, Desk, How, new_trigger
+from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls
 
 
@@ -204,3 +206,26 @@ def test_what_a_run_has_taken_over_is_settled_before_it_is_cancelled(
     with pytest.raises(OperationRefused) as refused:
         operators.cancel(run_id(second.id), comment="not wanted")
     assert refused.value.code == "unsettled"
+
+
+def test_what_is_asked_anew_is_asked_of_those_whom_the_policy_names_first(
+    shared_database: Database, how: How, trigger: str
+) -> None:
+    """A request was put to others, and its run is cancelled: the run that asks anew asks from the beginning."""
+    text = POLICY_TEXT.replace(
+        "[ana@acme.example, bo@acme.example]}", "[ana@acme.example], support: [bo@acme.example]}"
+    )
+    policy = Policy.parse(text.replace("deny, not", "{escalate_to: support, within: 1h}, not"), source="control.yaml")
+    publish_policy(shared_database.admin, policy)
+    with Control(policy, dsn=shared_database.agent) as control:
+        desk = Desk(database=shared_database, control=control)
+        first, second = (
+            desk.run(desk.refunding(500), how, trigger=one, intent=trigger) for one in (trigger, new_trigger())
+        )
+        with psycopg.connect(desk.database.admin) as connection:
+            connection.execute("UPDATE control.approval SET expires_at = clock_timestamp()")
+        put_to_others = desk.resume(first, how)
+        assert put_to_others.owner == "support"
+        with Operators(desk.database.approver("ana")) as operators:
+            operators.cancel(run_id(first.id), comment="not wanted")
+        assert desk.resume(second, how).owner == "finance"

@@ -146,8 +146,8 @@ BEGIN
     -- The same change in other words is the same request, unless people wrote the words, or are yet to be shown any.
     v_same := p_keeps_digest AND ap.digest = p_digest OR ap.scope = p_scope AND (ap.digest = p_digest
         OR p_keeps_digest OR NOT (coalesce(p_edit > coalesce(ap.edit_no, 0), false) OR ap.card = ''::bytea AND p_card IS NOT NULL));
-    -- Who is asked for another change is asked from the beginning.
-    IF ap.escalated AND v_same THEN
+    -- Who is asked for another change, or anew after a request that came to nothing, is asked from the beginning.
+    IF ap.escalated AND v_same AND ap.state IN ('open', 'granted', 'used') THEN
         p_requirement := coalesce(control.after_expiry(p_requirement), p_requirement);
     END IF;
     v_requirement := coalesce(p_requirement, ap.requirement);
