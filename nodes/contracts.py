@@ -77,7 +77,8 @@ class Contract:
         explain: arguments in which the model says why, in free words: required, and never part of a key.
         read: hook: the record as it is now (a mapping), or ``ABSENT``.
         expect: hook: the fields the record has once the write is in effect; None or none of them: cannot say.
-        find: hook: the tool's result if the effect is there, ``ABSENT``: certainly not, None: cannot tell.
+        find: hook: the tool's result if the effect is there, ``ABSENT``: certainly not, None: cannot tell (so is what
+            ``outcome`` answers with: ``Done``, ``NotDone``, ``Unknown``).
         outcome: hook: :class:`Done`, :class:`NotDone` or :class:`Unknown` for what the tool returned.
         watch: fields of the record an approval depends on; empty: all of them.
         keyed_for_seconds: how long the provider honours the action key as an idempotency key; None: not at all.

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from enum import StrEnum
+from types import NoneType
 from typing import Any, Final
 
 from langgraph_control.audit.asking.ledger import Claimed, Outcome, Settle, Settled, Verdict
@@ -9,7 +10,7 @@ from langgraph_control.audit.asking.requests import LastError
 from langgraph_control.audit.asking.wakes import NotifyWaiters
 from langgraph_control.guards.failures import Sent
 from langgraph_control.nodes import requests as ask
-from langgraph_control.nodes.action import ABSENT, Action
+from langgraph_control.nodes.action import ABSENT, Action, Done, NotDone, Unknown
 from langgraph_control.nodes.call import GovernedCall, View, as_record, holds
 from langgraph_control.nodes.hopeless import noted, told
 from langgraph_control.nodes.results import decode, encode
@@ -154,10 +155,14 @@ def confirm(call: GovernedCall, action: Action) -> Generator[Any, Any, Confirmat
             return Confirmation.UNREADABLE
 
 
+# What `outcome=` answers with is no answer of `find=`: taken for a result, a `NotDone` would be recorded as done.
+_NO_WORD: Final = (NoneType, Done, NotDone, Unknown)
+
+
 def _look(call: GovernedCall, action: Action) -> Generator[Any, Any, tuple[_Sight, Any]]:
     if call.contract.find is not None:
         heard = yield ask.Ask(hook="find", action=action)
-        if isinstance(heard, ask.AskFailed) or heard.value is None:
+        if isinstance(heard, ask.AskFailed) or isinstance(heard.value, _NO_WORD):
             return _Sight.CANNOT_TELL, None
         if heard.value is ABSENT:
             return _Sight.NOT_THERE, None

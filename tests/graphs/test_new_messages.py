@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 
-from langgraph_control import Approvals, Call, Control, Policy, Run, saga, writes
+from langgraph_control import Approvals, Control, Policy, Run, writes
 from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
@@ -15,8 +15,10 @@ from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.errors import ApprovalRefused, RunRefused
 from langgraph_control.graphs.unanswered_calls import LEFT
 from langgraph_control.guards.run_states import RunState
+from langgraph_control.nodes.contracts import ABSENT
 from tests.support.desk import GO, POLICY_TEXT, Desk, How, new_trigger, publish
 from tests.support.front_desk import FrontDesk
+from tests.support.half_done import closing
 from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls
 
@@ -94,10 +96,12 @@ def test_a_decided_write_goes_first(desk: Desk, how: How, trigger: str) -> None:
     assert (desk.resume(first, how).state, len(desk.done)) == (RunState.NEEDS_APPROVAL, 1)
 
 
-def test_what_nobody_knows_is_settled_first(desk: Desk, how: How, trigger: str) -> None:
-    """A run with a write whose outcome is unknown keeps its thread."""
+@pytest.mark.parametrize("looks_up", [False, True])
+def test_what_nobody_knows_is_settled_first(desk: Desk, how: How, trigger: str, *, looks_up: bool) -> None:
+    """A run with a write whose outcome is unknown keeps its thread: a person's, or looked up later beside a request."""
+    ways: dict[str, Any] = {"find": lambda _: ABSENT, "visible_within": "1h"} if looks_up else {}
 
-    @writes(key="order_id", impact="record")
+    @writes(key="order_id", impact="record", **ways)
     def transfer(order_id: str) -> str:
         """Transfer."""
         raise TimeoutError
@@ -108,7 +112,8 @@ def test_what_nobody_knows_is_settled_first(desk: Desk, how: How, trigger: str) 
     tools = [*desk.tools(), *desk.control.govern([transfer])]
     graph = desk.control.bind(create_agent(ScriptedModel(script=(asked, "done")), tools), name="transfers")
     thread = f"chat {trigger}"
-    desk.run(graph, how, trigger=trigger, thread=thread)
+    first = desk.run(graph, how, trigger=trigger, thread=thread)
+    assert first.state is (RunState.NEEDS_APPROVAL if looks_up else RunState.NEEDS_HUMAN)
     with pytest.raises(RunRefused) as refused:
         desk.run(graph, how, trigger=new_trigger(), thread=thread)
     assert refused.value.code == "thread_busy"
@@ -116,22 +121,7 @@ def test_what_nobody_knows_is_settled_first(desk: Desk, how: How, trigger: str) 
 
 def test_a_saga_is_not_left_half_done(desk: Desk, how: How, trigger: str) -> None:
     """A run that waits in the middle of a saga keeps its thread: what was applied is completed or undone first."""
-
-    @writes(key="order_id", impact="record", undo=lambda action: Call("reopen", order_id=action.args["order_id"]))
-    def close(order_id: str) -> str:
-        """Close an order."""
-        return f"closed {order_id}"
-
-    @writes(key="order_id", impact="record")
-    def reopen(order_id: str) -> str:
-        """Open it again."""
-        return f"reopened {order_id}"
-
-    steps = {
-        "close": lambda _: Call("close", order_id="o1"),
-        "refund": lambda _: Call("refund", order_id="o1", amount="500"),
-    }
-    both = saga("close_and_refund", steps, tools=[*desk.control.govern([close, reopen]), *desk.tools()])
+    both = closing(desk)
     graph, thread = desk.control.bind(both, name="closing"), f"chat {trigger}"
     first = desk.run(graph, how, trigger=trigger, thread=thread, given={"request": {}})
     with pytest.raises(RunRefused) as refused:

@@ -27,6 +27,7 @@ from langgraph_control.guards.run_states import RunState
 from langgraph_control.nodes.contracts import Done, NotDone
 from langgraph_control.nodes.saga_steps import SagaSoFar
 from tests.support.desk import POLICY, Desk, How, told
+from tests.support.half_done import closing
 from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls
 
@@ -544,23 +545,7 @@ def test_a_cancelled_run_leaves_nothing_applied_by_accident(
     desk: Desk, operators: Operators, how: How, trigger: str
 ) -> None:
     """Where steps are in effect, ending the run takes a word of its own; what stays is on record."""
-
-    @writes(key="order_id", impact="record", undo=lambda action: Call("reopen", order_id=action.args["order_id"]))
-    def close(order_id: str) -> str:
-        """Close."""
-        return f"closed {order_id}"
-
-    @writes(key="order_id", impact="record")
-    def reopen(order_id: str) -> str:
-        """Open again."""
-        return f"reopened {order_id}"
-
-    steps = {
-        "close": lambda _: Call("close", order_id="o1"),
-        "refund": lambda _: Call("refund", order_id="o1", amount=Decimal(500)),
-    }
-    made = saga("closing", steps, tools=desk.control.govern([close, reopen, desk.tool("refund")]))
-    run = desk.run(desk.control.bind(made, name="closing"), how, trigger=trigger, given={"request": {}})
+    run = desk.run(desk.control.bind(closing(desk), name="closing"), how, trigger=trigger, given={"request": {}})
     row = operators.run(run.id)
     with pytest.raises(OperationRefused) as refused:
         operators.cancel(row.run_id, comment="not wanted")

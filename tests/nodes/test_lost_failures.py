@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from langgraph_control.nodes import requests as ask
-from langgraph_control.nodes.action import ABSENT, Action
+from langgraph_control.nodes.action import ABSENT, Action, Done, NotDone, Unknown
 from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.contracts import Contract, writes
 from langgraph_control.nodes.gate import perform
@@ -199,6 +199,17 @@ def test_an_attempt_without_a_word_inherits_none(place: Place) -> None:
     place.clock.pass_time(minutes=1)
     assert called(place.run, provider, call_id="call_2") == Delivered(value="noted", replayed=False)
     assert provider.sent == 3
+
+
+@pytest.mark.parametrize("found", [Done(), NotDone(reason="not there"), Unknown(reason="who knows")], ids=type)
+def test_an_outcome_is_no_answer_of_find(run: EnteredRun, found: object) -> None:
+    """A hook that answers as `outcome=` does is not taken for the result of the tool: nobody can tell what happened."""
+    provider = Provider(answers=[SILENT])
+    provider.find = lambda _: found  # type: ignore[method-assign]
+    with pytest.raises(Park):
+        called(run, provider)
+    assert [state for _, state, _ in run.actions()] != ["succeeded"]
+    assert provider.sent == 1
 
 
 def test_a_note_is_its_attempts_alone() -> None:
