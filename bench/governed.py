@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from langchain_core.tools import StructuredTool
+from langchain_core.utils.uuid import uuid7
 
 from bench.ground import POLICY
 from langgraph_control import writes
@@ -91,7 +92,7 @@ def governed_runs(store: Store, number: int) -> list[GovernedRun]:
 
 def _opened(store: Store) -> RunContext:
     session = store.session()
-    run_id = uuid4()
+    run_id = uuid7()
     name = run_id.hex[:8]  # as long as what a ticket system gives
     opened = store.call(
         RunOpen(

@@ -27,14 +27,16 @@ MOVED: Final = 500
 HEADS: Final = 10_000
 EVERY_SECONDS: Final = 1.0
 
-CHAINS: Final = """
+# Grows with time, as the ids of runs do.
+RUN: Final = "(lpad(to_hex(%(first)s::bigint + n), 12, '0') || '7000' || substr(md5(%(kind)s || n), 1, 16))::uuid"
+CHAINS: Final = f"""
 INSERT INTO control.run_state (run_id, tenant, seq, head, state, state_since)
-SELECT md5(%(kind)s || n)::uuid, 'default', 1, sha256((%(kind)s || n)::bytea), 'done', now()
+SELECT {RUN}, 'default', 1, sha256((%(kind)s || n)::bytea), 'done', now()
 FROM generate_series(1, %(count)s::integer) n
 """
-ENTRIES: Final = """
+ENTRIES: Final = f"""
 INSERT INTO control.entry (run_id, seq, tenant, at, facts, body, hash)
-SELECT md5(%(kind)s || n)::uuid, 1, 'default', now(), '{"events": ["action.succeeded"]}',
+SELECT {RUN}, 1, 'default', now(), '{{"events": ["action.succeeded"]}}',
     convert_to(repeat('x', 200), 'UTF8'), sha256((%(kind)s || n)::bytea)
 FROM generate_series(1, %(count)s::integer) n
 """
@@ -148,10 +150,11 @@ def _beside(ground: Ground, folder: Path, *, seconds: float, repetitions: int) -
 
 def _chains(place: Place, kind: str, count: int) -> None:
     """Have so many chains of one entry each in the record."""
+    first = time.time_ns() // 1_000_000 - count
     with psycopg.connect(place.admin) as connection:
         connection.execute("SET synchronous_commit = off")
         for statement in (CHAINS, ENTRIES):
-            connection.execute(statement, {"kind": kind, "count": count})
+            connection.execute(statement, {"kind": kind, "count": count, "first": first})
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID, uuid4
 
 from langchain_core.runnables import RunnableConfig
+from langchain_core.utils.uuid import uuid7
 
 from langgraph_control.audit.asking.requests import RunAcquire, RunOpen
 from langgraph_control.audit.asking.wakes import RunSubmit, RunTake
@@ -121,7 +122,7 @@ class Order:
         return datetime.now(UTC) + timedelta(seconds=seconds)
 
     def _registering(self, graph: str, policy: Policy, version: str | None = None) -> dict[str, Any]:
-        run_id = uuid4()
+        run_id = uuid7()  # ordered by time, so that what is written together lies together in every index
         thread = self.thread or run_name(run_id)
         return {
             "run_id": run_id,

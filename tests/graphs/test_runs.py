@@ -43,6 +43,12 @@ def test_an_allowed_write_happens_and_the_run_is_done(desk: Desk, how: How, trig
     assert run.output["messages"][-1].content == "done"
 
 
+def test_the_ids_of_runs_are_ordered_by_time(desk: Desk, trigger: str) -> None:
+    """Whoever starts later has the larger id, so that indexes by run grow at one end."""
+    names = [desk.run(desk.refunding(50), trigger=f"{trigger}/{number}").id for number in range(5)]
+    assert names == sorted(names)
+
+
 def test_an_approval_from_elsewhere_lets_the_same_call_go_on(desk: Desk, how: How, trigger: str) -> None:
     """A parked run prints the command that approves it, does nothing before, and ends when run again after it."""
     graph = desk.refunding(500)
