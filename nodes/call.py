@@ -140,6 +140,7 @@ class GovernedCall:
             tool=self.tool,
             identifying=Identified({name: self._identified.get(name) for name in self.contract.key}),
             occurrence=self.occurrence,
+            defaults=self.defaults,
         )
 
     @cached_property

@@ -175,7 +175,9 @@ class ToolCalled:
         identifying = {key: args.get(key) for key in contract.key}
         number = 0
         if contract.repeatable:
-            number = occurrence(seam.original, identifying, self.call_id, messages_in_sight(configurable()))
+            number = occurrence(
+                seam.original, identifying, self.call_id, messages_in_sight(configurable()), seam.parameters.defaults
+            )
         return GovernedCall(
             contract=contract,
             tool=name if place is None or not place.by_hand else f"undo {name}",

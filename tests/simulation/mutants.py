@@ -114,6 +114,11 @@ MUTANTS: tuple[Mutant, ...] = (
         },
     ),
     Mutant(
+        name="take a default that is spelled out for another action",
+        layer="keys",
+        python={CALL: (("            defaults=self.defaults,\n", ""),)},
+    ),
+    Mutant(
         name="let free text identify the change",
         layer="keys",
         python={
