@@ -1,8 +1,7 @@
 """Reading back: finding out what became of a lost attempt, and confirming one that says it is done."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sized
 from enum import StrEnum
-from types import NoneType
 from typing import Any, Final
 
 from langgraph_control.audit.asking.ledger import Claimed, Outcome, Settle, Settled, Verdict
@@ -155,14 +154,17 @@ def confirm(call: GovernedCall, action: Action) -> Generator[Any, Any, Confirmat
             return Confirmation.UNREADABLE
 
 
-# What `outcome=` answers with is no answer of `find=`: taken for a result, a `NotDone` would be recorded as done.
-_NO_WORD: Final = (NoneType, Done, NotDone, Unknown)
+def _tells_nothing(found: object) -> bool:
+    """Whether an answer of ``find`` is none: an empty search, taken for a result, would be recorded as done."""
+    if found is None or found is False or isinstance(found, (Done, NotDone, Unknown)):
+        return True
+    return isinstance(found, Sized) and len(found) == 0
 
 
 def _look(call: GovernedCall, action: Action) -> Generator[Any, Any, tuple[_Sight, Any]]:
     if call.contract.find is not None:
         heard = yield ask.Ask(hook="find", action=action)
-        if isinstance(heard, ask.AskFailed) or isinstance(heard.value, _NO_WORD):
+        if isinstance(heard, ask.AskFailed) or _tells_nothing(heard.value):
             return _Sight.CANNOT_TELL, None
         if heard.value is ABSENT:
             return _Sight.NOT_THERE, None
