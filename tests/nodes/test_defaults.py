@@ -12,7 +12,7 @@ from langchain_core.tools import BaseTool, StructuredTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from pydantic.v1 import BaseModel as OldModel
 from pydantic.v1 import Field as OldField
 
@@ -26,31 +26,20 @@ HOWS = ["sync", "async"]
 MESSAGES = writes(key=("order", "channel"), impact="record")
 
 
-class Ask(BaseModel):
-    """What a message is about."""
-
-    order: str
-    channel: str = "email"
-
-
-SCHEMA = {
-    "type": "object",
-    "properties": {"order": {"type": "string"}, "channel": {"type": "string", "default": "email"}},
-    "required": ["order"],
-}
-
-
-def sending(style: str, sent: list[tuple[str, str]]) -> BaseTool:
+def sending(style: str, sent: list[tuple[str, str]], channel: str = "email") -> BaseTool:
     """Return a tool that sends a message, declared in one of three ways."""
 
-    def send(order: str, channel: str = "email") -> str:
+    def send(order: str, channel: str = channel) -> str:
         """Send a message."""
         sent.append((order, channel))
         return f"sent by {channel}"
 
     if style == "function":
         return StructuredTool.from_function(func=send, coroutine=async_form(send))
-    schema: Any = Ask if style == "model" else SCHEMA
+    said = {"order": {"type": "string"}, "channel": {"type": "string", "default": channel}}
+    schema: Any = {"type": "object", "properties": said, "required": ["order"]}
+    if style == "model":
+        schema = create_model("Ask", order=(str, ...), channel=(str, channel))
     return StructuredTool(
         name="send", description="Send a message.", args_schema=schema, func=send, coroutine=async_form(send)
     )
@@ -71,6 +60,34 @@ def test_a_default_spelled_out_is_the_default(*, style: str, how: str, repeatabl
 
 
 @pytest.mark.parametrize("style", ["function", "model", "JSON Schema"])
+def test_what_was_approved_is_the_same_spelled_out(style: str, run: EnteredRun) -> None:
+    """A request is for what it comes to: the call it was asked for by may name its defaults or leave them out."""
+    sent: list[tuple[str, str]] = []
+    contract = writes(key="order", impact="message")
+    graph = around(InMemorySaver(), ToolNode([run.govern(sending(style, sent), contract)]))
+    invoked("sync", graph, {"messages": [calls(call("send", order="o1", call_id="c1"))]}, run.config)
+    run.approve()
+    spelled = calls(call("send", order="o1", channel="email", call_id="c2"))
+    invoked("sync", graph, {"messages": [spelled]}, run.config)
+    assert sent == [("o1", "email")]
+
+
+@pytest.mark.parametrize("style", ["function", "model", "JSON Schema"])
+def test_what_was_approved_by_another_default_is_asked_anew(style: str, run: EnteredRun) -> None:
+    """Where the next release has another default, nothing runs that nobody saw."""
+    sent: list[tuple[str, str]] = []
+    contract = writes(key="order", impact="message")
+    graph = around(InMemorySaver(), ToolNode([run.govern(sending(style, sent), contract)]))
+    invoked("sync", graph, {"messages": [calls(call("send", order="o1", call_id="c1"))]}, run.config)
+    run.approve()
+    later = sending(style, sent, channel="sms")
+    graph = around(InMemorySaver(), ToolNode([run.govern(later, contract)]))
+    invoked("sync", graph, {"messages": [calls(call("send", order="o1", call_id="c2"))]}, run.config)
+    assert sent == []
+    assert run.actions() == [("send", "needs_approval", 0)]
+
+
+@pytest.mark.parametrize("style", ["function", "model", "JSON Schema"])
 def test_another_value_than_the_default_is_another_change(style: str, run: EnteredRun) -> None:
     """Only what equals the default counts as not given."""
     sent: list[tuple[str, str]] = []
@@ -83,13 +100,7 @@ def test_another_value_than_the_default_is_another_change(style: str, run: Enter
 def test_a_default_that_changes_with_a_release_does_nothing_twice(run: EnteredRun) -> None:
     """A call that was left to its default is the same call where the next release has another one."""
     sent: list[tuple[str, str]] = []
-
-    def send(order: str, channel: str = "sms") -> str:
-        """Send a message."""
-        sent.append((order, channel))
-        return f"sent by {channel}"
-
-    for number, made in enumerate((sending("function", sent), StructuredTool.from_function(send))):
+    for number, made in enumerate((sending("function", sent), sending("function", sent, channel="sms"))):
         graph = around(InMemorySaver(), ToolNode([run.govern(made, MESSAGES)]))
         invoked("sync", graph, {"messages": [calls(call("send", order="o1", call_id=f"c{number}"))]}, run.config)
     assert sent == [("o1", "email")]

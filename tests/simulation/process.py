@@ -354,7 +354,8 @@ class Process:
             match request:
                 case InvokeTool():
                     args = dict(request.args)
-                    call = Call(tool=request.tool.name, call_id="", **args)
+                    named = {name: value for name, value in args.items() if name not in DEFAULTS}
+                    call = Call(tool=request.tool.name, call_id="", **named)
                     outcome = yield from self.governed(call, answers, position, place=request.place)
                     if isinstance(outcome, (Parked, TakenOver, Abandoned)):
                         return outcome if isinstance(outcome, Parked) else LOST
