@@ -33,7 +33,7 @@ from langgraph_control.nodes.steps import Delivered, Refused, TakenOver
 from langgraph_control.nodes.surroundings import Surroundings
 from langgraph_control.nodes.wakes import configurable
 
-__all__ = ["Seam", "ToolCalled"]
+__all__ = ["BY_HAND", "CALL_ID_CHARS_MAX", "Seam", "ToolCalled"]
 
 _EVIDENCE: Final = ("checkpoint_id", "checkpoint_ns", "task_id")
 
@@ -72,6 +72,7 @@ class Seam:
 
 
 CALL_ID_CHARS_MAX: Final = 256
+BY_HAND: Final = "undo "  # before the name of what people take back by hand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +181,7 @@ class ToolCalled:
             )
         return GovernedCall(
             contract=contract,
-            tool=name if place is None or not place.by_hand else f"undo {name}",
+            tool=name if place is None or not place.by_hand else f"{BY_HAND}{name}",
             # Plain values, so that hooks, rules and the record see the same in a repeat that runs from what is stored.
             args={argument: normalise(value, at=argument) for argument, value in args.items()},
             defaults=seam.parameters.defaults,

@@ -445,7 +445,8 @@ SELECT * FROM control.restore_v1();
 -- name: reconciled
 -- Put on record that everything was looked through.
 SELECT control.reconciled_v1(%(restore)s::bigint, %(outside)s::boolean, %(requests)s::bigint, %(runs)s::bigint, %(actions)s::bigint,
-    %(entries)s::bigint, %(asked)s::bigint, %(open)s::bigint, %(differences)s::bigint, %(body)s::bytea) AS counts;
+    %(entries)s::bigint, %(asked)s::bigint, %(unclear)s::bigint, %(unanswered)s::bigint, %(no_tool)s::bigint, %(no_find)s::bigint,
+    %(no_arguments)s::bigint, %(no_graph)s::bigint, %(open)s::bigint, %(differences)s::bigint, %(body)s::bytea) AS counts;
 
 -- Search, report and rebuild.
 
@@ -480,6 +481,15 @@ SELECT * FROM control.ledger_actions_v1(%(intent)s::text);
 -- name: ledger_requests
 -- Its requests for approval.
 SELECT * FROM control.ledger_requests_v1(%(intent)s::text);
+
+-- name: thread_runs
+-- The runs of one thread.
+SELECT run_id FROM control.thread_runs_v1(%(thread)s::text) AS t (run_id);
+
+-- name: checkpoint_threads
+-- The threads that have checkpoints, a page of them, and whether the run is known that each is called by.
+SELECT * FROM control.checkpoint_threads_v1(%(after)s::text, %(limit)s::integer);
+
 -- Where spans go.
 
 -- name: span_lease
