@@ -115,7 +115,8 @@ def test_a_second_answer_of_the_same_tool_is_named(desk: Desk) -> None:
     assert named(desk, graph) == []
     with psycopg.connect(desk.database.admin) as superuser:
         superuser.execute(
-            "UPDATE control.entry SET body = convert_to(replace(convert_from(body, 'UTF8'), '\"call_1\"', '\"call_7\"'), 'UTF8')"
+            "UPDATE control.entry SET body ="
+            " convert_to(replace(convert_from(body, 'UTF8'), '\"call_1\"', '\"call_7\"'), 'UTF8')"
         )
     (found,) = [one for one in named(desk, graph) if one.kind is Kind.CHECKPOINT_WITHOUT_ENTRY]
     assert (found.run_id, found.tool, "call_1" in found.what) == (run_id(run.id), "refund", True)

@@ -78,8 +78,9 @@ GIVEN = dict(pay=dict(amount="5"), lock=dict(pin="1234"))
 
 
 def does(name, *tools):
-    script = (calls(*(call(tool, order_id=name + tool, call_id=name + tool, **GIVEN.get(tool, {{}})) for tool in tools)), "over")
-    return control.bind(create_agent(ScriptedModel(script=script), control.govern([TOOLS[tool] for tool in tools])), name=name)
+    each = [call(tool, order_id=name + tool, call_id=name + tool, **GIVEN.get(tool, {{}})) for tool in tools]
+    model = ScriptedModel(script=(calls(*each), "over"))
+    return control.bind(create_agent(model, control.govern([TOOLS[tool] for tool in tools])), name=name)
 
 
 paying = does("paying", "pay")
