@@ -7,9 +7,11 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.graph import START, MessagesState, StateGraph
 
+from langgraph_control import ABSENT, writes
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.keeping import reconcile as reconciling
 from langgraph_control.audit.keeping.differences import Difference, Kind
@@ -17,12 +19,13 @@ from langgraph_control.audit.keeping.erasure import ErasureScope, Selection, era
 from langgraph_control.audit.keeping.reconcile import nothing_outside, reconcile, reconcile_rest
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.postgres.logins import add_login
+from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.graphs.control import ledger_of
 from langgraph_control.graphs.looking_up import Lookup
 from langgraph_control.guards.run_states import RunState
 from tests.support.desk import Desk, publish
 from tests.support.postgres import Database
-from tests.support.scripted_model import call, calls
+from tests.support.scripted_model import ScriptedModel, call, calls
 from tests.support.trails import TrailWriter
 
 
@@ -184,4 +187,24 @@ def test_what_code_wrote_is_known_by_its_tool_alone(desk: Desk) -> None:
     builder.add_edge(START, "by_hand")
     graph = desk.control.bind(builder.compile(), name="code")
     desk.run(graph, trigger="ticket/1", given={"messages": []})
+    assert named(desk, graph) == []
+
+
+def test_what_was_found_by_reading_back_says_for_which_call(desk: Desk) -> None:
+    """Whoever reads a lost answer back is told the result, and the entry says under which call."""
+    sent: list[str] = []
+
+    @writes(key="order_id", impact="record", find=lambda action: "sent" if action.args["order_id"] in sent else ABSENT)
+    def send(order_id: str) -> str:
+        """Send."""
+        sent.append(order_id)
+        raise TimeoutError("no answer")
+
+    model = ScriptedModel(script=(calls(call("send", order_id="o1", call_id="a")), "sent"))
+    graph = desk.control.bind(create_agent(model, desk.control.govern([send])), name="sending")
+    run = desk.run(graph, trigger="ticket/1")
+    assert (run.state, sent) == (RunState.DONE, ["o1"])
+    with LedgerConnection(desk.database.auditor) as auditor:
+        entries = [Entry.of(row) for row in auditor.entries(run_id(run.id))]
+    assert [one.said("call_id") for one in entries if one.fact("outcome") == "found"] == ["a"]
     assert named(desk, graph) == []
