@@ -13,7 +13,7 @@ from langgraph_control.audit.keeping.outside import Seen, Thread
 from langgraph_control.audit.keeping.requests import Dropped
 from langgraph_control.audit.keeping.thread_calls import Calls
 from langgraph_control.audit.trail.entries import ENDED_EARLY, Entry
-from langgraph_control.audit.trail.follows import possible_states
+from langgraph_control.audit.trail.follows import keys_of, possible_states
 from langgraph_control.audit.trail.rebuild import rebuild
 from langgraph_control.audit.trail.rebuilt import Asked, Rebuilt
 from langgraph_control.audit.trail.verify import verify_chain
@@ -182,7 +182,7 @@ def _actions(
     about: dict[str, dict[UUID, list[Entry]]] = {key: {} for key in known}
     for run_id, chain in entries.items():
         for entry in chain:
-            for key in _keys(entry):
+            for key in keys_of(entry):
                 if key not in about:
                     about[key] = {}
                     yield Difference(
@@ -196,15 +196,6 @@ def _actions(
     kept_since = max((cut.until for cut in cuts.values()), default=None)
     for key, action in known.items():
         yield from _action(action, about[key], cut=action.run_id in cuts, kept_since=kept_since)
-
-
-def _keys(entry: Entry) -> Iterable[str]:
-    key = entry.fact("key")
-    if key is not None:
-        yield key
-    denied = entry.facts.get("denied")
-    if ENDED_EARLY & set(entry.events) and isinstance(denied, list):
-        yield from (str(one) for one in denied if one != key)
 
 
 def _action(

@@ -455,10 +455,9 @@ SELECT control.reconciled_v1(%(restore)s::bigint, %(outside)s::boolean, %(reques
 SELECT * FROM control.search_v1(%(actor)s::text, %(record)s::text, %(tool)s::text, %(approver)s::text, %(state)s::text,
     %(since)s::timestamptz, %(until)s::timestamptz, %(before)s::timestamptz, %(before_key)s::bytea, %(limit)s::integer);
 
--- name: entries_of
--- Entries that carry one of some events, in the order of their time, a page of them.
-SELECT * FROM control.entries_of_v1(%(events)s::text[], %(since)s::timestamptz, %(until)s::timestamptz, %(after)s::timestamptz,
-    %(after_run)s::uuid, %(after_seq)s::bigint, %(limit)s::integer);
+-- name: chains_between
+-- Chains with an entry in a period, a page of them.
+SELECT * FROM control.chains_between_v1(%(since)s::timestamptz, %(until)s::timestamptz, %(after)s::uuid, %(limit)s::integer);
 
 -- name: policies
 -- The texts of policies by their hashes.

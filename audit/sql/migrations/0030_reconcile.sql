@@ -1,5 +1,5 @@
 -- What the ledger says of the runs of one business request, to be held against their entries. Actions are named under the request, so
--- whatever concerns one of them is in the chains of these runs. Only who may read everything asks.
+-- whatever concerns one of them is in the chains of these runs. Never asked on the agent's login.
 
 -- Business requests and their runs, a page of them: all, those with a run since a time, or that of one run.
 CREATE FUNCTION control.ledger_intents_v1(p_run uuid, p_since timestamptz, p_after text, p_limit integer) RETURNS SETOF text
@@ -16,7 +16,7 @@ CREATE FUNCTION control.ledger_runs_v1(p_intent text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 SELECT r.run_id, r.trigger, r.intent, r.graph, r.thread_id, r.actor, r.on_behalf_of, r.deadline, s.state, s.reason, s.seq, s.head
 FROM control.run r LEFT JOIN control.run_state s ON s.run_id = r.run_id
-WHERE r.tenant = (control.caller('admin', 'auditor')).tenant AND r.intent = p_intent ORDER BY r.started_at, r.run_id
+WHERE r.tenant = (control.caller('approver', 'admin', 'auditor')).tenant AND r.intent = p_intent ORDER BY r.started_at, r.run_id
 $$;
 
 CREATE FUNCTION control.ledger_actions_v1(p_intent text)
@@ -24,7 +24,7 @@ CREATE FUNCTION control.ledger_actions_v1(p_intent text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 SELECT a.key, a.run_id, a.tool, a.kind, a.state, a.attempts, a.execution_id, a.undoes
 FROM control.run r JOIN control.action a ON a.tenant = r.tenant AND a.run_id = r.run_id
-WHERE r.tenant = (control.caller('admin', 'auditor')).tenant AND r.intent = p_intent ORDER BY a.key
+WHERE r.tenant = (control.caller('approver', 'admin', 'auditor')).tenant AND r.intent = p_intent ORDER BY a.key
 $$;
 
 CREATE FUNCTION control.ledger_requests_v1(p_intent text)
@@ -35,7 +35,7 @@ SELECT a.approval_id, a.run_id, a.key, a.tool, a.state,
        ARRAY(SELECT v.person FROM control.vote v WHERE v.approval_id = a.approval_id AND v.decision <> 'reject' ORDER BY 1),
        ARRAY(SELECT v.person FROM control.vote v WHERE v.approval_id = a.approval_id AND v.decision = 'reject' ORDER BY 1)
 FROM control.run r JOIN control.approval a ON a.run_id = r.run_id
-WHERE r.tenant = (control.caller('admin', 'auditor')).tenant AND a.tenant = r.tenant AND r.intent = p_intent ORDER BY a.requested_at, a.approval_id
+WHERE r.tenant = (control.caller('approver', 'admin', 'auditor')).tenant AND a.tenant = r.tenant AND r.intent = p_intent ORDER BY a.requested_at, a.approval_id
 $$;
 
 -- Most runs have a thread of their own, which is called by them; the others are found by their thread.
@@ -115,3 +115,4 @@ REVOKE EXECUTE ON FUNCTION control.ledger_intents_v1, control.ledger_runs_v1, co
     control.thread_runs_v1, control.checkpoint_threads_v1, control.reconciled_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.ledger_intents_v1, control.ledger_runs_v1, control.ledger_actions_v1, control.ledger_requests_v1,
     control.thread_runs_v1, control.checkpoint_threads_v1, control.reconciled_v1 TO control_admin, control_auditor;
+GRANT EXECUTE ON FUNCTION control.ledger_runs_v1, control.ledger_actions_v1, control.ledger_requests_v1 TO control_approver;
