@@ -22,7 +22,7 @@ WRITES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
                 *("compensation.started", "compensation.succeeded"),
             }
         ),
-        "refused": frozenset({"action.failed"}),
+        "refused": frozenset({"action.failed", "approval.denied", "approval.expired"}),
         "open": frozenset({"action.unknown", "effect.mismatch", "compensation.failed"}),
     }
 )
