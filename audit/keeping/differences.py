@@ -1,6 +1,6 @@
 """The ledger against its entries, and both against what was found outside: every difference by name. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -12,7 +12,7 @@ from langgraph_control.audit.asking.rows import EntryRow
 from langgraph_control.audit.keeping.outside import Seen, Thread
 from langgraph_control.audit.keeping.requests import Dropped
 from langgraph_control.audit.keeping.thread_calls import Calls
-from langgraph_control.audit.trail.entries import ENDED_EARLY, Entry
+from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.follows import keys_of, possible_states
 from langgraph_control.audit.trail.rebuild import rebuild
 from langgraph_control.audit.trail.rebuilt import Asked, Rebuilt
@@ -33,6 +33,7 @@ class Kind(StrEnum):
     RUN_STATE_DIFFERS = "run_state_differs"  # the run stands elsewhere than its entries leave it
     ACTION_WITHOUT_ENTRY = "action_without_entry"  # no entry speaks of it
     ENTRY_WITHOUT_ACTION = "entry_without_action"  # entries speak of an action that the ledger does not have
+    ACTION_DIFFERS = "action_differs"  # its row names another tool than its entries
     ACTION_STATE_DIFFERS = "action_state_differs"  # it stands elsewhere than its entries leave it
     ATTEMPT_WITHOUT_ENTRY = "attempt_without_entry"  # a try that no entry began
     REQUEST_WITHOUT_ENTRY = "request_without_entry"  # a request that no entry opened
@@ -206,6 +207,8 @@ def _action(
         if not cut:  # the chain of the run that first asked for it begins with its start
             yield _concerning(action, Kind.ACTION_WITHOUT_ENTRY, f"it is {action.state}, and no entry speaks of it")
         return
+    if not {entry.fact("tool") for entry in entries} <= {action.tool, None}:
+        yield _concerning(action, Kind.ACTION_DIFFERS, "its row has another tool than its entries")
     begun = {entry.fact("attempt") for entry in entries if "action.attempt_started" in entry.events}
     # Any run of the request may have begun it, one that was cut as well.
     if kept_since is None and action.execution_id is not None and str(action.execution_id) not in begun:

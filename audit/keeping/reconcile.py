@@ -23,7 +23,7 @@ from langgraph_control.audit.trail.verify import verify_tenant
 if TYPE_CHECKING:
     from langgraph_control.audit.asking.rows import EntryRow
 
-__all__ = ["Outside", "Reconciled", "nothing_outside", "reconcile", "reconcile_rest"]
+__all__ = ["Outside", "Reconciled", "nothing_outside", "reconcile", "reconcile_request", "reconcile_rest"]
 
 PAGE: Final = 500
 READINGS: Final = 3
@@ -94,7 +94,7 @@ def reconcile(
     compared: set[str] = set()
     while page := connection.ask(asked):
         for intent in page:
-            yield _reconciled(connection, intent, outside, compared)
+            yield reconcile_request(connection, intent, outside=outside, compared=compared)
         if len(page) < PAGE:
             return
         asked = FindIntents(run_id=run_id, since=since, after=page[-1], limit=PAGE)
@@ -128,14 +128,27 @@ def reconcile_rest(connection: LedgerConnection, known: set[UUID]) -> Iterator[D
 _OPEN: Final = frozenset({"unknown", "needs_human", "verifying", "executing"})
 
 
-def _reconciled(connection: LedgerConnection, intent: str, outside: Outside, compared: set[str]) -> Reconciled:
+def reconcile_request(
+    connection: LedgerConnection, intent: str, *, outside: Outside = nothing_outside, compared: set[str] | None = None
+) -> Reconciled:
+    """Compare one business request.
+
+    Args:
+        connection: of the admin's, an auditor's or an approver's login.
+        intent: the request.
+        outside: asks systems of record and threads.
+        compared: threads that several requests share and whose answers were looked at; added to.
+
+    Raises:
+        TrailUnavailable: the server cannot be reached.
+    """
     for _ in range(READINGS):
         standing, chains, cuts = _read(connection, intent)
         if not differences(standing, chains, cuts=cuts):
             break
     told = {run_id: rebuild(map(Entry.of, rows)) for run_id, rows in chains.items()}
     answers = outside(standing, told)
-    threads = _threads(connection, standing, chains, answers, compared)
+    threads = _threads(connection, standing, chains, answers, set() if compared is None else compared)
     tools = {action.key.hex(): action.tool for action in standing.actions}
     return Reconciled(
         intent=intent,

@@ -200,6 +200,7 @@ BROKEN: dict[str, tuple[str, set[Kind]]] = {
     ),
     "an action that is gone": ("DELETE FROM control.action", {Kind.ENTRY_WITHOUT_ACTION}),
     "a success that was none": ("UPDATE control.action SET state = 'failed'", {Kind.ACTION_STATE_DIFFERS}),
+    "an action of another tool": ("UPDATE control.action SET tool = 'ship'", {Kind.ACTION_DIFFERS}),
     "another attempt": (
         "UPDATE control.action SET execution_id = gen_random_uuid()",
         {Kind.ATTEMPT_WITHOUT_ENTRY},
