@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from langgraph_control.audit.asking.ledger import Answer, Outcome
-from langgraph_control.audit.asking.requests import PublishPolicy
+from langgraph_control.audit.asking.requests import FindTenantChain, PublishPolicy
 from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.asking.searching import ChainsBetween
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.keeping.erasure import retain
 from langgraph_control.audit.keeping.restored import declare_restored
@@ -206,7 +207,7 @@ def test_a_report_says_what_its_entries_say(trail: TrailWriter, report: Reported
 def test_a_report_says_that_its_record_is_not_whole(
     trail: TrailWriter, report: Reported, command: Command, statement: str
 ) -> None:
-    """Entries that were changed, taken out or moved, and rows by which they are found: the first table names the chain."""
+    """Entries that were changed, taken out or moved, and rows that lead to them: the first table names the chain."""
     run = trail.refund()
     tamper(trail.database, statement)
     broken = report()["chains"]["broken"]
@@ -226,6 +227,19 @@ def test_a_report_beside_what_retention_dropped(trail: TrailWriter, report: Repo
     told = report()
     assert (told["chains"]["whole"], told["chains"]["dropped"]) == (True, 9)
     assert (told["approved"], told["open"]) == ([], [])
+
+
+def test_pages_of_chains_miss_nothing_and_repeat_nothing(trail: TrailWriter) -> None:
+    """However small they are: each run with its request, and the tenant's own chain with none."""
+    runs = {trail.open(f"ticket/{number}").run_id: f"ticket/{number}" for number in range(5)}
+    found: list[tuple[Any, str | None]] = []
+    with LedgerConnection(trail.database.auditor) as auditor:
+        own = auditor.ask(FindTenantChain()).run_id
+        request = ChainsBetween(since=NOW - timedelta(days=1), until=NOW + timedelta(days=1), limit=2)
+        while page := auditor.ask(request):
+            found += page
+            request = replace(request, after=page[-1][0])
+    assert sorted(found, key=str) == sorted([*runs.items(), (own, None)], key=str)
 
 
 def test_an_approver_may_have_a_report_and_an_agent_not(trail: TrailWriter, report: Reported, command: Command) -> None:

@@ -49,7 +49,7 @@ def test_the_map_of_controls_names_the_events_that_each_section_tells() -> None:
 
 
 def test_every_event_is_told_in_a_report_or_said_not_to_be() -> None:
-    """A new event has its section in ``audit report``, or its reason why none tells it, and docs/controls.md says so."""
+    """A new event has its section in ``audit report``, or its reason why none tells it, which docs/controls.md has."""
     told = REQUESTS.union(*WRITES.values(), *HAPPENINGS.values())
     assert told | set(UNTOLD) == set(EVENTS)
     assert told & set(UNTOLD) == set()

@@ -16,7 +16,7 @@ from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.cli.as_html import as_html
 from langgraph_control.cli.as_markdown import as_markdown
 from langgraph_control.cli.databases import Dsn, Local, database
-from langgraph_control.cli.dossier import Document, Pairs, Section, Table
+from langgraph_control.cli.dossier import Document, Pairs, Part, Section, Table, Verbatim
 from langgraph_control.cli.moments import moment_of
 from langgraph_control.cli.output import moment, print_json, some
 from langgraph_control.cli.record import Json
@@ -94,9 +94,13 @@ def report_document(found: Period, *, made_at: datetime) -> Document:
     nothing = (Section(title="", parts=(Pairs(rows=(("In this period", "nothing"),)),)),)
     sections: list[Section] = []
     for name, title in CONTROLS.items():
-        parts = [section for section in told[name] if any(part.rows for part in section.parts)]
+        parts = [section for section in told[name] if any(_says(part) for part in section.parts)]
         sections += (Section(title=title, parts=()), *(parts or nothing))
     return Document(title="What was done, and with which approvals", sections=tuple(sections))
+
+
+def _says(part: Part) -> bool:
+    return isinstance(part, Verbatim) or bool(part.rows)
 
 
 def _part(title: str, table: Table) -> Section:

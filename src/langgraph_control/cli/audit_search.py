@@ -122,7 +122,7 @@ def _print(hits: Hits) -> None:
         )
     if not hits:
         out.print(
-            "No row of the ledger is like that. Whether rows follow from what is on record: langgraph-control reconcile.",
+            "No row of the ledger is like that. Whether rows follow from the entries: langgraph-control reconcile.",
             soft_wrap=True,
         )
     elif any(differs for _, differs in hits):

@@ -19,7 +19,7 @@ from langgraph_control.audit.trail.timeline import duration_text
 from langgraph_control.audit.trail.verify import Verification
 from langgraph_control.guards.canonical import observed_bytes
 
-__all__ = ["Document", "Pairs", "Section", "Table", "Verbatim", "dossier"]
+__all__ = ["Document", "Pairs", "Part", "Section", "Table", "Verbatim", "dossier"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
