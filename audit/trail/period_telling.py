@@ -208,10 +208,9 @@ def _stood(about: Sequence[tuple[UUID, Entry]], key: str) -> tuple[str, datetime
     for run_id, entry in about:
         chains.setdefault(run_id, []).append(entry)
         before, place = place, next_state(place, entry, key)
-        if place[0] != before[0]:
-            since = entry.at
-            if "action.succeeded" in entry.events:
-                done_at = entry.at
+        since = entry.at if place[0] != before[0] else since
+        if "action.succeeded" in entry.events:  # no step leads there from being done already
+            done_at = entry.at
     state = place[0]
     if len(chains) > 1:
         state = " or ".join(sorted(possible_states(chains, key)))

@@ -85,6 +85,19 @@ def test_what_runs_did_at_one_instant_is_not_guessed() -> None:
     assert [one.state for one in telling.whole(NOTHING).open] == ["failed or unknown"]
 
 
+def test_a_repeat_at_the_very_instant_hides_nothing_that_was_done() -> None:
+    """Another run's stored answer bears the time of the success itself, and may be sorted before it."""
+    facts = {"tool": "refund", "key": KEY, "state": "succeeded"}
+    telling = Telling(since=BEGIN, until=END)
+    telling.take(
+        {
+            RUN: [entry(1, BEGIN, "action.duplicate", **facts, verb="allow", answer="stored")],
+            UUID(int=2): [entry(1, BEGIN, "action.succeeded", **facts, outcome="succeed")],
+        }
+    )
+    assert [one.done_at for one in telling.whole(NOTHING).unasked] == [BEGIN]
+
+
 def test_what_only_a_forged_resume_names_is_no_write() -> None:
     """It is noticed, and told as nothing that was asked for."""
     forged = entry(1, BEGIN, "resume.ignored", tool="refund", key=KEY, reason="forged")
