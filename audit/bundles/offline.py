@@ -89,6 +89,7 @@ NAMED_MAX: Final = 5  # so many chains are named where more have the same to be 
 INTEGER_MAX: Final = (1 << 63) - 1
 
 NO_HASH: Final = bytes(32)
+SALT_BYTES: Final = 16  # of every salt; the commitment is over salt and payload in one, and this says where one ends
 
 
 class Outcome(IntEnum):
@@ -140,7 +141,7 @@ def entry_hash(prefix: bytes, *, seq: int, previous: bytes, facts: bytes, commit
         seq: its place in the chain, from 1.
         previous: the hash of the entry before it, 32 zeros for the first.
         facts: what the database decided, as stored.
-        commitment: SHA-256 of salt and payload; empty where there was no payload.
+        commitment: SHA-256 of the salt, 16 bytes, and the payload behind it; empty where there was no payload.
         body: what the client said, as stored.
     """
     parts = (
@@ -961,6 +962,11 @@ class _Verification:
         if not commitment:
             raise self.tampered(f"{place}: it has a payload that was added later: the hash commits to none")
         payload, salt = _bytes(record["payload"]), _from_base64(_text(record["salt"]))
+        if len(salt) != SALT_BYTES:
+            raise self.tampered(
+                f"{place}: its salt has {len(salt)} bytes, and each has {SALT_BYTES}: a part of the payload may have been"
+                " moved into it, or out of it"
+            )
         if hashlib.sha256(salt + payload).digest() != commitment:
             raise self.tampered(f"{place}: its payload was changed: it does not match the commitment that was hashed")
         self.payloads += 1

@@ -1,6 +1,7 @@
 """What the offline verifier finds in a bundle, and that it stands alone."""
 
 import ast
+import base64
 import io
 import random
 import sys
@@ -45,6 +46,14 @@ PINS = list(LOG.notes.values())
 def pinned(bundle: bytes) -> offline.Report:
     """Verify with the log's key and all its checkpoints as pins."""
     return verified(bundle, LOG.key.vkey, PINS)
+
+
+def stored(value: bytes) -> object:
+    """Bytes as a bundle writes them."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
 
 
 def entries_of(records: Records, run: UUID) -> Iterator[int]:
@@ -493,7 +502,10 @@ def test_a_run_that_is_sealed_and_not_in_the_bundle_is_named() -> None:
 
 
 def test_a_payload_that_was_changed_or_added_is_found() -> None:
-    """A payload is held against the commitment; one where the hash commits to none was added later."""
+    """A payload is held against the commitment; one where the hash commits to none was added later.
+
+    The commitment is over salt and payload in one: bytes moved from one into the other are found by the salt's length.
+    """
     bundle = LOG.bundle(payloads=True)
 
     def change(records: Records) -> None:
@@ -502,6 +514,21 @@ def test_a_payload_that_was_changed_or_added_is_found() -> None:
     def add(records: Records) -> None:
         records[list(entries_of(records, FIRST))[4]]["entry"] |= {"payload": "{}", "salt": "AAAA"}
 
+    def move(records: Records) -> None:
+        entry = records[next(entries_of(records, FIRST))]["entry"]
+        both = base64.b64decode(entry["salt"]) + entry["payload"].encode()
+        entry |= {"payload": "", "salt": base64.b64encode(both).decode()}
+
+    def move_back(records: Records) -> None:
+        entry = records[next(entries_of(records, FIRST))]["entry"]
+        salt = base64.b64decode(entry["salt"])
+        text = salt[8:] + entry["payload"].encode()
+        entry |= {"payload": stored(text), "salt": base64.b64encode(salt[:8]).decode()}
+
+    for moved in (move, move_back):
+        report = pinned(rewritten(bundle, moved))
+        assert report.outcome is Outcome.TAMPERED
+        assert f"entry 1 of run_{FIRST.hex}: its salt has" in report.found[0]
     assert "payload was changed" in pinned(rewritten(bundle, change)).found[0]
     assert "added later" in pinned(rewritten(bundle, add)).found[0]
 
