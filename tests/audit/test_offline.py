@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import hashlib
 import io
 import random
 import sys
@@ -21,7 +22,7 @@ from langgraph_control.audit.bundles import offline
 from langgraph_control.audit.bundles.offline import Outcome
 from langgraph_control.audit.seals import tree
 from langgraph_control.audit.seals.checkpoints import VerifierKey, endorsement
-from tests.support.bundles import ORIGIN, POLICY, Log, SigningKey, rewritten, verified
+from tests.support.bundles import ORIGIN, POLICY, POLICY_HASH, Log, SigningKey, rewritten, verified
 
 VERIFIER = Path(offline.__file__)
 FIRST, SECOND, THIRD = (UUID(int=number) for number in (1, 2, 3))
@@ -196,6 +197,21 @@ def test_nothing_is_no_proof() -> None:
     report = pinned(LOG.bundle([], scope="run"))
     assert report.outcome is Outcome.INCOMPLETE
     assert "there is no entry in it" in report.found
+
+
+def test_only_policies_that_entries_name_are_counted() -> None:
+    """A policy whose text is here is one that an entry names: any other text, or one that is there twice, is found."""
+    other = "version: 1\n# nobody's\n"
+    line = {"policy": {"hash": hashlib.sha256(other.encode()).hexdigest(), "text": other}}
+    bundle = LOG.bundle()
+    assert any("1 policy text has the hash by which decisions name it" in what for what in pinned(bundle).proved)
+    for more in (line, {"policy": {"hash": POLICY_HASH, "text": POLICY}}):
+        report = pinned(rewritten(bundle, lambda records, more=more: records.append(more)))
+        assert report.outcome is Outcome.TAMPERED
+        assert f"no entry here names policy {more['policy']['hash']}, or its text is here twice" in report.found[0]
+    report = pinned(rewritten(bundle, lambda records: records.pop()))
+    assert report.outcome is Outcome.OK
+    assert any("what 1 policy said that entries name: no text is here" in what for what in report.not_proved)
 
 
 def test_the_report_names_what_was_verified() -> None:
@@ -417,6 +433,30 @@ def test_two_heads_of_one_length_are_found() -> None:
         report = verified(bundle, log.key.vkey, [*pins, log.notes[4]])
         assert report.outcome is Outcome.TAMPERED
         assert f"run_{FIRST.hex} was sealed twice at entry 5" in report.found[0]
+
+
+def test_a_run_that_was_sealed_shorter_is_found() -> None:
+    """A run that was cut after it was sealed, and sealed again, has a later leaf with fewer entries."""
+    log = log_of_three()
+    pins = list(log.notes.values())
+    del log.chains[FIRST][3:]
+    log.seal()
+    for bundle in (log.bundle(), log.bundle([FIRST], scope="run")):
+        report = verified(bundle, log.key.vkey, [*pins, log.notes[4]])
+        assert report.outcome is Outcome.TAMPERED
+        assert f"run_{FIRST.hex} was sealed with 5 entries, and then with 3: two versions" in report.found[0]
+
+
+def test_chains_stand_in_the_order_of_their_ids() -> None:
+    """Chains come in the order of their ids, by which one that is there twice is known; no exporter breaks it."""
+
+    def swap(records: Records) -> None:
+        begin = next(at for at, one in enumerate(records) if "run" in one)
+        records[begin : begin + 14] = records[begin + 7 : begin + 14] + records[begin : begin + 7]
+
+    report = pinned(rewritten(LOG.bundle(), swap))
+    assert report.outcome is Outcome.TAMPERED
+    assert "chains are ordered by id" in report.found[0]
 
 
 def test_two_versions_of_a_chain_are_found() -> None:

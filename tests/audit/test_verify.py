@@ -111,7 +111,7 @@ def test_tampering_is_found(database: Database, run_id: UUID, statement: str, en
     ids=["all of it", "its beginning", "the other way"],
 )
 def test_no_byte_moves_between_payload_and_salt(database: Database, run_id: UUID, moved: str) -> None:
-    """A commitment is over salt and payload in one; the table refuses other salts, and without it their length tells."""
+    """A commitment is over salt and payload in one; the table refuses other lengths of salt, and so does verifying."""
     move = f"UPDATE control.entry SET {moved} WHERE run_id = %s AND seq = 3"
     with pytest.raises(errors.CheckViolation):
         tamper(database, move, run_id)

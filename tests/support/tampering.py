@@ -126,9 +126,7 @@ def edit_payload(hand: Hand) -> None:
 def move_payload(hand: Hand) -> None:
     """Move the arguments into their salt, over which the same commitment goes, and leave nothing to read."""
     hand.sql("ALTER TABLE control.entry DROP CONSTRAINT entry_salt")
-    hand.sql(
-        "UPDATE control.entry SET salt = salt || payload, payload = '' WHERE run_id = %s AND seq = 3", hand.victim
-    )
+    hand.sql("UPDATE control.entry SET salt = salt || payload, payload = '' WHERE run_id = %s AND seq = 3", hand.victim)
 
 
 def delete(hand: Hand) -> None:
