@@ -16,7 +16,7 @@ from itertools import chain as one_after_the_other
 from typing import BinaryIO, Final
 from uuid import UUID
 
-from langgraph_control.audit.asking.requests import RunEntries
+from langgraph_control.audit.asking.requests import FindRun, RunEntries
 from langgraph_control.audit.asking.rows import EntryRow
 from langgraph_control.audit.bundles.bundle import BundleWriter, Scope
 from langgraph_control.audit.bundles.requests import ApprovalEntries, ChainsMoved, FindBundleTenant, PolicyTexts, Whose
@@ -30,7 +30,7 @@ from langgraph_control.audit.seals.verified import verified_checkpoints
 from langgraph_control.audit.trail.chain import ZERO
 from langgraph_control.errors import ControlError
 
-__all__ = ["Bundled", "approval_receipt", "chains_since", "export_bundle", "receipt"]
+__all__ = ["Bundled", "approval_receipt", "chains_since", "export_bundle", "receipt", "run_receipt"]
 
 PAGE: Final = 500
 LEAVES_PAGE: Final = 5000
@@ -233,6 +233,27 @@ def approval_receipt(ask: Ask, file: BinaryIO, approval: UUID, *, payloads: bool
         )
     chain, first, last = found
     return receipt(ask, file, chain, first, last=last, payloads=payloads)
+
+
+def run_receipt(ask: Ask, file: BinaryIO, run: UUID, *, payloads: bool = False) -> int:
+    """Write the receipt of a whole run: from its first entry that is there to a sealed head behind its newest.
+
+    Args:
+        ask: carries out requests.
+        file: where to; it is left open.
+        run: the run.
+        payloads: whether arguments and before-images go along.
+
+    Returns:
+        The place of the sealed head.
+
+    Raises:
+        ControlError: nothing of such a run is there (``entry_unknown``), no checkpoint covers its newest entry yet
+            (``receipt_unsealed``), or retention dropped some of it meanwhile (``export_overtaken``).
+        TrailUnavailable: the ledger cannot be read.
+    """
+    row, cut = ask(FindRun(run_id=run)), ask(FindDropped(run_id=run))
+    return receipt(ask, file, run, cut.seq + 1 if cut else 1, last=row.entries if row else None, payloads=payloads)
 
 
 def _places(ask: Ask, chains: list[UUID] | None) -> list[int]:

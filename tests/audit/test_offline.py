@@ -199,6 +199,11 @@ def test_nothing_is_no_proof() -> None:
     assert "there is no entry in it" in report.found
 
 
+def adding(record: dict[str, Any]) -> Callable[[Records], None]:
+    """A change that adds a line."""
+    return lambda records: records.append(record)
+
+
 def test_only_policies_that_entries_name_are_counted() -> None:
     """A policy whose text is here is one that an entry names: any other text, or one that is there twice, is found."""
     other = "version: 1\n# nobody's\n"
@@ -206,7 +211,7 @@ def test_only_policies_that_entries_name_are_counted() -> None:
     bundle = LOG.bundle()
     assert any("1 policy text has the hash by which decisions name it" in what for what in pinned(bundle).proved)
     for more in (line, {"policy": {"hash": POLICY_HASH, "text": POLICY}}):
-        report = pinned(rewritten(bundle, lambda records, more=more: records.append(more)))
+        report = pinned(rewritten(bundle, adding(more)))
         assert report.outcome is Outcome.TAMPERED
         assert f"no entry here names policy {more['policy']['hash']}, or its text is here twice" in report.found[0]
     report = pinned(rewritten(bundle, lambda records: records.pop()))
