@@ -1018,15 +1018,17 @@ class _Verification:
 
     def note_chain(self, chain: uuid.UUID) -> None:
         """Note which chains are here, each once."""
-        if self.own_read if chain == self.own else self.chains.find(chain.bytes):
+        own = chain == self.own
+        behind = own or not self.chains or chain.bytes > self.chains.last()
+        if self.own_read if own else not behind and self.chains.find(chain.bytes):
             raise self.tampered(f"{self.named(chain)} is there twice")
-        if chain == self.own:
-            self.own_read = True
-            return
-        if self.chains and chain.bytes < self.chains.last():
+        if not behind:
             raise ValueError("chains are ordered by id, but the tenant's own")
-        self.chains.put(chain.bytes)
-        self.limit(self.chains, CHAINS_MAX, "chains")
+        if own:
+            self.own_read = True
+        else:
+            self.chains.put(chain.bytes)
+            self.limit(self.chains, CHAINS_MAX, "chains")
 
     def note_gone(self, chain: uuid.UUID, after: int, previous: bytes) -> None:
         """A chain goes on from the head of entries that are not here. Retention does that; a hand can, too."""
