@@ -537,5 +537,13 @@ SELECT * FROM control.span_dead_v1(%(sink)s::text, %(limit)s::integer);
 SELECT * FROM control.gauges_v1();
 
 -- name: seal_lag
--- How old the oldest entry is that is not sealed.
-SELECT control.seal_lag_v1() AS lag_ms;
+-- How old the oldest entry is that a checkpoint of a size does not cover.
+SELECT control.seal_lag_v1(%(covered)s::bigint) AS lag_ms;
+
+-- name: add_verification
+-- Note what a verification found.
+SELECT control.verified_add_v1(%(every)s::boolean, %(chains)s::bigint, %(tampered)s::bigint, %(took_ms)s::bigint);
+
+-- name: find_verified
+-- What is known of verifications.
+SELECT * FROM control.verified_v1();
