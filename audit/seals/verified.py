@@ -63,10 +63,10 @@ class NewestNote:
 
 
 class CoveredSize:
-    """How many leaves the newest signed checkpoint covers; the last one is remembered. For whoever asks again and again.
+    """How many leaves the newest signed checkpoint covers, for whoever asks again and again.
 
-    However many others were handed in, each time only the newest few are looked at. Where none of these is signed, it
-    is the one that was known, or none: rather too few leaves are covered than too many.
+    The last one is remembered. However many others were handed in, each time only the newest few are looked at. Where
+    none of these is signed, it is the one that was known, or none: rather too few leaves are covered than too many.
 
     Args:
         ask: carries out requests.

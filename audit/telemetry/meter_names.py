@@ -60,7 +60,7 @@ EXPORT_LAG: Final = _gauge(
 )
 EXPORT_BEHIND: Final = _gauge("control.export.behind", "{entry}", "entries that a sink lacks")
 EXPORT_DEAD: Final = _gauge("control.export.dead", "{span}", "spans that a sink refused and that were given up")
-SEAL_LAG: Final = _gauge("control.seal.lag", "s", "age of the oldest entry that no signed checkpoint covers; none without a tree")
+SEAL_LAG: Final = _gauge("control.seal.lag", "s", "age of the oldest entry that no signed checkpoint covers")
 PIN_LAG: Final = _gauge(
     "control.pin.lag", "s", "for how long a pin has lacked a checkpoint; 0 where it lacks none", kind=Kind.OWN_GAUGE
 )

@@ -1,4 +1,4 @@
-"""What verifications found, as it is left for those who watch. It is no evidence: see ``sql/migrations/0031_sinks.sql``."""
+"""What verifying found, left for those who watch. It is no evidence: see ``sql/migrations/0031_sinks.sql``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -60,7 +60,7 @@ def test_gauges_say_how_the_ledger_stands(database: Database, login: str) -> Non
 
 
 def test_a_process_counts_what_it_does(database: Database) -> None:
-    """With a MeterProvider claims, outcomes and unknowns are counted, and what verify found is told; else nothing is."""
+    """With a MeterProvider claims, outcomes and unknowns are counted, and what verify found is told."""
     found = told(database, "on")
     tool = {"gen_ai.tool.name": "refund", "control.answer": "go"}
     assert found["control.claims"] == {json.dumps(tool, sort_keys=True): 2}

@@ -24,6 +24,7 @@ class Place:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.given: list[str] = []
         self.raises: Exception | None = None
 
     def __str__(self) -> str:
@@ -31,6 +32,7 @@ class Place:
 
     def pin(self, note: str) -> None:
         """Keep it, or fail."""
+        self.given.append(note)
         if self.raises is not None:
             raise self.raises
 
@@ -41,6 +43,7 @@ class Clock:
     now = 1000.0
 
     def __call__(self) -> float:
+        """Tell the time."""
         return self.now
 
 
@@ -74,6 +77,7 @@ def test_a_pin_that_keeps_others_waiting_lags_like_them() -> None:
 
     class Slow(Place):
         def pin(self, note: str) -> None:
+            super().pin(note)
             clock.now += 900
             seen.update(lags(pinning))
 
@@ -114,7 +118,7 @@ def test_a_pin_goes_on_lagging_while_nothing_can_be_signed(database: Database, t
 
 
 def test_a_sealer_tells_of_its_pins(database: Database, tmp_path: Path) -> None:
-    """A process that seals tells each pin's lag and failures, of every sealer in it, and a first failure is an increase."""
+    """A process that seals tells lag and failures of each pin of every sealer in it; a first failure is an increase."""
     told = metered_sealing(database, tmp_path)
     assert told["before"]["control.pin.failures"] == {"ill": 0, "well": 0}
     assert told["before"]["control.pin.lag"].keys() == {"ill", "well"}

@@ -178,9 +178,7 @@ def test_what_commits_late_is_not_covered(record: SealedRecord, trail: TrailWrit
 
 
 @pytest.mark.parametrize("changed", ["seen_before = seen_before + 1000000000", "system = system + 1"])
-def test_a_dump_read_into_another_server(
-    record: SealedRecord, trail: TrailWriter, store: Store, changed: str
-) -> None:
+def test_a_dump_read_into_another_server(record: SealedRecord, trail: TrailWriter, store: Store, changed: str) -> None:
     """What another server had looked through counts for nothing until all chains were looked through here."""
     trail.open("ticket/1")
     record.seal()
@@ -213,8 +211,8 @@ def test_of_a_long_backlog_only_the_beginning_is_read(record: SealedRecord, trai
 def pages_read(database: Database) -> int:
     """Return how many pages the question looks at, on the auditor's login."""
     with psycopg.connect(database.auditor, autocommit=True) as auditor:
-        for _ in range(2):
-            rows = auditor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT control.seal_lag_v1(2)").fetchone()
-    assert rows is not None
-    plan = rows[0][0]["Plan"]
+        auditor.execute("SELECT control.seal_lag_v1(2)")  # the catalogue is known from here on
+        row = auditor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT control.seal_lag_v1(2)").fetchone()
+    assert row is not None
+    plan = row[0][0]["Plan"]
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])

@@ -1,12 +1,16 @@
 """What ``verify`` leaves behind for those who watch: when all chains were verified last, and what was found."""
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 from psycopg import errors
 
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.telemetry import meter_names as metrics
 from langgraph_control.audit.telemetry.gauges import readings
+from langgraph_control.audit.trail.verify import verify_all
 from langgraph_control.cli import verify as verify_command
 from tests.cli.conftest import Command
 from tests.support.postgres import Database
@@ -78,10 +82,9 @@ def test_what_was_found_is_told_before_all_was_looked_through(
 ) -> None:
     """Broken off behind a chain that was tampered with, it is on record; and that is no verification of all."""
     break_chain(trail, "ticket/1")
-    every = verify_command.verify_all
 
-    def broken_off(connection: object) -> object:
-        for chain, found in every(connection):  # type: ignore[arg-type]
+    def broken_off(connection: LedgerConnection) -> Iterator[object]:
+        for chain, found in verify_all(connection):
             yield chain, found
             if not found.ok:
                 raise KeyboardInterrupt
@@ -96,10 +99,9 @@ def test_what_is_found_meanwhile_outlives_a_verification_of_all(
 ) -> None:
     """A chain found tampered with while all were gone through is not taken for whole because that began earlier."""
     trail.open("ticket/1")
-    every = verify_command.verify_all
 
-    def meanwhile(connection: object) -> object:
-        yield from every(connection)  # type: ignore[arg-type]
+    def meanwhile(connection: LedgerConnection) -> Iterator[object]:
+        yield from verify_all(connection)
         break_chain(trail, "ticket/2")
         assert command("verify", "ticket/2", "--dsn", trail.database.auditor).exit_code == 1
 
@@ -129,7 +131,9 @@ def test_an_agents_login_reports_nothing(command: Command, trail: TrailWriter) -
     assert told(database)["control.verified.tampered"] == 1
 
 
-@pytest.mark.parametrize("values", ["NULL, 1, 0, 0", "true, 0, 0, 0", "true, 2, 3, 0", "true, 2, -1, 0", "true, 2, 0, -1"])
+@pytest.mark.parametrize(
+    "values", ["NULL, 1, 0, 0", "true, 0, 0, 0", "true, 2, 3, 0", "true, 2, -1, 0", "true, 2, 0, -1"]
+)
 def test_a_report_that_cannot_be_one_is_refused(database: Database, values: str) -> None:
     """More chains tampered with than there were, or none at all, is nothing that was found."""
     with (

@@ -1,4 +1,4 @@
-"""A program that seals, with a pin that fails, and prints what was measured: ``python -m tests.support.metered_sealing``."""
+"""A program that seals, with a pin that fails, and prints what was measured: ``… metered_sealing DSN FOLDER``."""
 
 import json
 import sys
@@ -24,12 +24,14 @@ class Place:
 
     def __init__(self, name: str, *, fails: bool) -> None:
         self.name, self.fails, self.may = name, fails, threading.Event()
+        self.given: list[str] = []
 
     def __str__(self) -> str:
         return self.name
 
     def pin(self, note: str) -> None:
         """Keep it, or fail."""
+        self.given.append(note)
         self.may.wait()
         if self.fails:
             raise OSError
