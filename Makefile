@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo console backend-demo test check simulate frontends instrumentation chaos loss bench clean
+.PHONY: help install demo console backend-demo test check simulate frontends chaos loss bench clean
 
 VENV    := .venv
 PYTHON  := $(VENV)/bin/python
@@ -54,12 +54,6 @@ frontends: $(STAMP) ## LangGraph's own server with served graphs, in a .venv-ser
 	  -e '.[local]' --group dev --group server; }
 	@.venv-server/bin/python -m pytest tests/frontends $(ARGS)
 
-instrumentation: $(STAMP) ## real instrumentation of httpx, psycopg and LangChain in a run's trace, in a .venv-instrumentors of its own
-	@test -f .venv-instrumentors/installed || { $(PYTHON) -m venv .venv-instrumentors && .venv-instrumentors/bin/python -m pip install --quiet \
-	  --disable-pip-version-check 'pip>=25.1' && .venv-instrumentors/bin/python -m pip install --quiet --disable-pip-version-check \
-	  -e '.[local]' --group dev --group instrumentors && touch .venv-instrumentors/installed; }
-	@.venv-instrumentors/bin/python -m pytest tests/instrumentation $(ARGS)
-
 chaos: $(STAMP) ## real processes, kill -9, restarts; the billing service's log judges (KILLS=500)
 	@$(PYTHON) -m tests.chaos --kills $(KILLS) $(ARGS)
 
@@ -70,7 +64,7 @@ bench: $(STAMP) ## cost against the hand-written floor
 	@$(PYTHON) -m bench $(ARGS)
 
 clean: ## remove .venv and what tools left behind
-	@rm -rf $(VENV) .venv-server .venv-backends .venv-instrumentors dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	@rm -rf $(VENV) .venv-server .venv-backends dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first Python that really runs and brings venv: version managers leave commands on the PATH that only print an error.

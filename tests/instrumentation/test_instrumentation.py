@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import import_module
 from pathlib import Path
 
 import httpx
@@ -21,16 +20,6 @@ from tests.support.instrumented import INSTRUMENTORS, QUERY, STEP, Made, agent, 
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = list(INSTRUMENTORS)
-
-
-@pytest.fixture(autouse=True)
-def installed() -> None:
-    """Each release of theirs asks for one exact release of OpenTelemetry, which need not be the one pinned here."""
-    for module, _ in INSTRUMENTORS.values():
-        try:
-            import_module(module)
-        except ModuleNotFoundError:
-            pytest.skip(f"{module} is not installed: make instrumentation")
 
 
 @pytest.fixture
