@@ -264,3 +264,37 @@ def test_explain_names_the_condition_that_was_missed() -> None:
     failing = [condition.field for condition, truth in explained.nearest.answers if truth.value != "holds"]
     assert failing == ["record.flagged"]
     assert [judgement.fit for judgement in explained.rules] == [Fit.MISSED, Fit.MISSED, Fit.MISSED, Fit.ELSEWHERE]
+
+
+TIERS = """
+version: 1
+roles: {finance: [ana]}
+rules:
+  - {tool: refund, when: {amount: {gte: 0, lte: 10}, currency: {eq: EUR}}, then: allow}
+  - {tool: refund, when: {amount: {gte: 0, lte: 100}, currency: {eq: EUR}}, then: approve, by: finance}
+  - {tool: refund, when: {amount: {gte: 2000, lte: 5000}}, then: deny}
+"""
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "nearest"),
+    [
+        (101, "EUR", "rules[1]"),
+        (Decimal("1999.99"), "EUR", "rules[2]"),
+        (50, "USD", "rules[1]"),
+        (5001, "USD", "rules[2]"),
+        (-1, "EUR", "rules[0]"),
+        ("101", "EUR", "rules[0]"),
+        (True, "EUR", "rules[0]"),
+        (None, "EUR", "rules[0]"),
+        (Decimal("9e999999"), "EUR", "rules[0]"),
+    ],
+)
+def test_of_rules_that_miss_by_as_many_conditions_the_nearest_misses_by_least(
+    amount: Any, currency: str, nearest: str
+) -> None:
+    """How far a number lies from the bound it misses, for its size, decides between tiers; then the file's order."""
+    policy = Policy.parse(TIERS, source="policy.yaml")
+    explained = explain(signals(arguments={"amount": amount, "currency": currency}), policy)
+    assert explained.nearest is not None
+    assert explained.nearest.rule.place.startswith(nearest)
