@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from langgraph_control.guards.approvals import Requirement
 from langgraph_control.guards.conditions import ENVIRONMENT, Condition, Operator
-from langgraph_control.guards.policy_conditions import field_problem
+from langgraph_control.guards.policy_conditions import stated_problem
 from langgraph_control.guards.policy_reading import Reading
 from langgraph_control.guards.policy_shape import DecidingShape, OtherwiseShape, RuleShape, TestShape
 from langgraph_control.guards.policy_text import Path
 from langgraph_control.guards.rules import PolicyTest, Rule, Then
-from langgraph_control.guards.signal_fields import gathered_head, value_problem
+from langgraph_control.guards.signal_fields import gathered_head
 from langgraph_control.guards.signals import Impact
 
 __all__ = ["MONEY_NEEDS_BOUNDS", "read_otherwise", "read_rule", "read_test"]
@@ -92,7 +92,7 @@ def read_test(reading: Reading, item: TestShape, path: Path) -> PolicyTest:
         reading.problem((*path, "with", name), "policy_field", what)
     known = {name: value for name, value in item.arguments.items() if gathered_head(name) is not None}
     for name, value in known.items():
-        wrong = field_problem(name) or value_problem(name, value)
+        wrong = stated_problem(name, value)
         if wrong is not None:
             reading.problem((*path, "with", name), "policy_field", wrong)
         elif item.system is None and gathered_head(name) == "system":
