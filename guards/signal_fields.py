@@ -133,10 +133,17 @@ def value_problem(field: str, value: object) -> str | None:
         return None if is_word else f"{field} is one of: {', '.join(known.words)}"
     if known.flag:
         return None if isinstance(value, bool) else f"{field} is true or false"
-    is_number = isinstance(value, int | Decimal) and not isinstance(value, bool) and 0 <= value <= known.most
-    if is_number and not (known.whole and value % 1):
-        return None
-    return f"{field} is a {'whole ' if known.whole else ''}number from 0 to {known.most}"
+    return None if _is_number(value, known) else f"{field} is a {_number_of(known)} from 0 to {known.most}"
+
+
+def _is_number(value: object, known: SignalField) -> bool:
+    if not isinstance(value, int | Decimal) or isinstance(value, bool) or not 0 <= value <= known.most:
+        return False
+    return not known.whole or value == int(value)
+
+
+def _number_of(known: SignalField) -> str:
+    return "whole number" if known.whole else "number"
 
 
 def given(signals: Signals, values: Mapping[str, Any]) -> Signals:

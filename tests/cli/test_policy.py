@@ -172,7 +172,7 @@ def test_explain_takes_what_tests_of_the_file_take(command: Command, tmp_path: P
     ],
 )
 def test_explain_refuses_what_tests_of_the_file_refuse(command: Command, file: str, stated: str, said: str) -> None:
-    """A name there is not, a value it cannot have and what is said elsewhere are usage errors that say what to write."""
+    """A name there is not, a value it cannot have, what is said elsewhere: usage errors that say what to write."""
     refused = command("policy", "explain", file, "--tool", "refund", "--signal", stated)
     assert refused.exit_code == 2
     assert said in " ".join(refused.stderr.replace("│", " ").split())
