@@ -59,12 +59,23 @@ def test_a_further_rule_that_allows_nothing_never_loosens_what_rules_decide(
 ) -> None:
     """Where some rule matches already, adding any but an allow rule makes the decision no looser.
 
-    (Where none matches, it takes the place of `otherwise`, as the file's author asks for.)
+    (Where none matches, it takes the place of `otherwise`, as the file's author asks for: the next test.)
     """
     if any(
         judgement.fit is Fit.MATCHED for judgement in explain(call, policy_of(policy.rules, risk=policy.risk)).rules
     ):
         assert as_strict(route(call, like(policy, [*policy.rules, rule])), route(call, policy))
+
+
+@given(enforced, calls(), rules().filter(lambda rule: rule.then is not Then.ALLOW))
+def test_a_further_rule_decides_no_looser_than_it_says_itself(policy: Policy, call: Signals, rule: Rule) -> None:
+    """Where it takes part, also where no rule matched before, its own decision is the least there is; never allow."""
+    before, after = route(call, policy), route(call, like(policy, [*policy.rules, rule]))
+    if explain(call, policy_of([rule], risk=policy.risk)).rules[0].counts:
+        assert after.verb is not Verb.ALLOW
+        assert as_strict(after, replace(after, verb=Verb(rule.then), requirement=rule.requirement))
+    else:
+        assert (after.verb, after.requirement) == (before.verb, before.requirement)
 
 
 @given(enforced, calls(), rules().filter(lambda rule: rule.then is not Then.ALLOW))
