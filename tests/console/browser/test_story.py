@@ -126,7 +126,7 @@ def test_a_changed_request_by_keyboard_alone(chromium: Browser, site: Served, sh
         assert shop.control.run(graph, GO, trigger=run.trigger, actor="support-bot").state == "done"
         bo.goto(f"/runs/{run.id}")
         story = bo.get_by_role("region", name="The story")
-        expect(story.get_by_text("its arguments were changed by a person")).to_be_visible()
+        expect(story.get_by_text("a person asked for other arguments")).to_be_visible()
         expect(story.get_by_text("approved, and that is enough")).to_be_visible()
         expect(story.get_by_text("the run is done")).to_be_visible()
         check_access(bo)
