@@ -77,6 +77,9 @@ def test_an_emergency_and_its_review_as_json(command: Command, database: Databas
     bo, ana = database.approver("bo"), database.approver("ana")
     broken = json.loads(command("break-glass", name, "--comment", "outage", "--json", "--dsn", bo).stdout)
     assert (broken["approval"], broken["answer"]) == (name, "granted")
+    (row,) = json.loads(command("reviews", "--json", "--dsn", ana).stdout)
+    assert (row["approval"], row["tool"], row["in_review"]) == (name, "refund", True)
+    assert row["card"]["what"]["arguments"]["amount"] == "500"
     reviewed = json.loads(command("review", name, "--json", "--dsn", ana).stdout)
     assert reviewed == {"approval": name, "finding": "accepted"}
     assert json.loads(command("reviews", "--json", "--dsn", ana).stdout) == []

@@ -14,7 +14,7 @@ from langgraph_control.audit.asking.evidence import FindEvidence
 from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.rows import ApprovalRow
 from langgraph_control.audit.names import approval_id, approval_name
-from langgraph_control.console.changing import edits_of
+from langgraph_control.audit.people.words import edits_of
 from tests.console.conftest import Served, cast, hidden, sign_in
 from tests.console.test_security import EVIL, MARKUP, dangers, explained
 from tests.support.desk import Desk, new_trigger, told
@@ -265,7 +265,7 @@ def test_forged_words_do_nothing(desk: Desk, site: Served, word: str) -> None:
     with site.browser() as stranger:
         assert stranger.post(path, data=form).status_code == 401
     assert row(site, name) == before
-    assert edits_of(site.console, before) == []
+    assert edits_of(site.console.ask, before) == ()
 
 
 # --- standing in ---

@@ -11,8 +11,9 @@ from starlette.responses import Response
 
 from langgraph_control.audit.asking.rows import ApprovalRow, Voted, Voting
 from langgraph_control.audit.asking.waiting import Refused, groups_of
+from langgraph_control.audit.people.words import yes_counted
 from langgraph_control.console.cards import Card, card_of, why_not
-from langgraph_control.console.pages import found_request, yes_counted
+from langgraph_control.console.pages import found_request
 from langgraph_control.console.visiting import Visit, acting, page
 from langgraph_control.console.words import comment_of, shown_request
 from langgraph_control.errors import ApprovalRefused, ControlError, TrailUnavailable
@@ -96,7 +97,7 @@ def _chosen(visit: Visit, name: str) -> Chosen:
         row = found_request(visit.console, name)
     except ApprovalRefused as error:
         return Chosen(name=name, card=None, singly=str(error.what))
-    card = card_of(row, counted=yes_counted(visit.console, [row]))
+    card = card_of(row, counted=yes_counted(visit.console.ask, [row]))
     groups = groups_of(visit.session.identity)
     refused = visit.console.ask(Refused(approval_id=row.approval_id, person=visit.person, groups=groups))
     # A comment is what the form asks for.
