@@ -603,9 +603,7 @@ def test_strangers_take_no_page_away(site: Served, monkeypatch: pytest.MonkeyPat
     assert most == SIGN_INS_AT_ONCE
 
 
-def test_a_check_of_the_record_takes_no_page_away(
-    desk: Desk, site: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_check_of_the_record_takes_no_page_away(desk: Desk, site: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the record is checked, further checks are refused at once, however many, and pages go on; then one may."""
     began, over = threading.Event(), threading.Event()
 
