@@ -6,11 +6,20 @@ from typing import Any
 import orjson
 import pytest
 
+from langgraph_control import Control, Policy
+from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.names import approval_name
 from tests.cli.conftest import Command
-from tests.support.desk import Desk
+from tests.support.desk import Desk, new_trigger
+from tests.support.postgres import Database
 from tests.support.trails import FINANCE, OpenRun, TrailWriter
 
+TWO = """\
+version: 1
+roles: {finance: [ana@acme.example, bo@acme.example]}
+rules:
+  - {tool: refund, when: {amount: {gt: 0, lte: 1000}}, then: approve, by: {finance: 2}}
+"""
 HOSTILE = "\x1b[2Jinvoice\u202e 17"
 
 
@@ -148,6 +157,23 @@ def test_votes_are_shown_with_their_comments_and_whether_they_count(command: Com
     assert "0 yes (1 more no longer counts): cy@acme.example for" in shown
     told = json.loads(command("card", name, "--json", "--dsn", bo).stdout)
     assert (told["yes"], told["lapsed"]) == (0, 1)
+
+
+def test_the_inbox_counts_as_the_ledger_does(command: Command, database: Database) -> None:
+    """One of two yes was given for somebody whose leave was taken back: the list says so, in words and as data."""
+    policy = Policy.parse(TWO, source="two.yaml")
+    publish_policy(database.admin, policy)
+    ana, bo, cy = (database.approver(name) for name in ("ana", "bo", "cy"))
+    with Control(policy, dsn=database.agent) as control:
+        desk = Desk(database=database, control=control)
+        (name,) = desk.run(desk.refunding(500), trigger=new_trigger()).approvals
+    given = json.loads(command("delegate", "cy@acme.example", "--for", "1d", "--json", "--dsn", ana).stdout)
+    assert command("approve", name, "--dsn", cy).exit_code == 0
+    assert "1 yes: cy@acme.example for" in command("inbox", "--dsn", bo).stdout
+    command("revoke", given["delegation"], "--dsn", ana)
+    assert "0 yes (1 more no longer counts)" in command("inbox", "--dsn", bo).stdout
+    (row,) = json.loads(command("inbox", "--json", "--dsn", bo).stdout)
+    assert (row["yes"], row["lapsed"]) == (0, 1)
 
 
 def test_nothing_of_a_card_is_cut(command: Command, trail: TrailWriter) -> None:

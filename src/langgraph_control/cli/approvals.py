@@ -86,7 +86,7 @@ def inbox(
         rows = approvals.inbox(limit, mine=mine, tool=tool, actor=actor, as_=as_person, credential=signed.credential)
         counted = approvals.yes_counted(rows)
     if as_json:
-        print_json([request_json(row) for row in rows])
+        print_json([request_json(row, counted=counted) for row in rows])
         return
     out = console()
     for row in rows:
@@ -135,12 +135,13 @@ def _vote(approvals: Approvals, names: Iterable[str], vote: Callable[[str], Vote
     for name in names:
         try:
             row = approvals.get(name)
+            counted = approvals.yes_counted([row])
             if not as_json:
-                print_request(out, row, counted=approvals.yes_counted([row]))
+                print_request(out, row, counted=counted)
             voted = vote(name)
             if not as_json:
                 _print_vote(out, voted)
-            told.append({**voted_json(voted), "request": request_json(row)})
+            told.append({**voted_json(voted), "request": request_json(row, counted=counted)})
         except ApprovalRefused as error:  # one request's rule says nothing about the next one
             print_error(error)
             told.append({"approval": name, "answer": Voting.REFUSED, "reason": error.code})
@@ -250,10 +251,16 @@ def _changes(diff: Mapping[str, Any]) -> Iterator[str]:
 def _votes(row: ApprovalRow, counted: Mapping[UUID, int]) -> str | None:
     if not row.voters:
         return None
+    yes, lapsed = _yes(row, counted)
+    more = f" ({lapsed} more no longer count{'s' if lapsed == 1 else ''})" if lapsed else ""
+    return f"{yes} yes{more}: {', '.join(row.voters)}"
+
+
+def _yes(row: ApprovalRow, counted: Mapping[UUID, int]) -> tuple[int, int]:
+    """How many of the yes count now, and how many do not any more."""
     given = said_yes(row)
     yes = counted.get(row.approval_id, given)
-    lapsed = f" ({given - yes} more no longer count{'s' if given - yes == 1 else ''})" if given > yes else ""
-    return f"{yes} yes{lapsed}: {', '.join(row.voters)}"
+    return yes, given - yes
 
 
 def _needs(requirement: Mapping[str, Any]) -> str:
@@ -309,12 +316,14 @@ def voted_json(voted: Voted) -> dict[str, Any]:
     }
 
 
-def request_json(row: ApprovalRow) -> dict[str, Any]:
+def request_json(row: ApprovalRow, *, counted: Mapping[UUID, int] = NOTHING) -> dict[str, Any]:
     """Return a request as data.
 
     Args:
         row: the request.
+        counted: by request, how many of the yes count now; of one that is not in it, all that were given do.
     """
+    yes, lapsed = _yes(row, counted)
     return {
         "approval": approval_name(row.approval_id),
         "run": run_name(row.run_id),
@@ -325,6 +334,8 @@ def request_json(row: ApprovalRow) -> dict[str, Any]:
         "on_behalf_of": row.on_behalf_of,
         "requirement": row.requirement,
         "voters": row.voters,
+        "yes": yes,
+        "lapsed": lapsed,
         "code": row.code,
         "supersedes": None if row.supersedes is None else approval_name(row.supersedes),
         "edited_by": row.edited_by,

@@ -89,6 +89,9 @@ def break_glass(
 ) -> None:
     """Approve alone in an emergency, where the policy lets you. It is on record as that, and others review it."""
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, who):
+        if not as_json:
+            row = approvals.get(name)
+            print_request(console(), row, counted=approvals.yes_counted([row]))
         voted = approvals.break_glass(name, comment=comment, **who)
     if as_json:
         print_json(voted_json(voted))

@@ -42,14 +42,15 @@ def card(
         words = approvals.words(row.approval_id)
         evidence = approvals.evidence(row.approval_id)
         earlier = None if row.supersedes is None else approvals.get(row.supersedes)
-    shown = request_json(row)
+    counted = {row.approval_id: words.yes}
+    shown = request_json(row, counted=counted)
     since = () if earlier is None else card_changes(request_json(earlier)["card"], shown["card"])
     if as_json:
         changes = [{"what": one.what, "before": one.before, "after": one.after} for one in since]
         print_json({**shown, **_said_json(words), "changed_since": changes, "evidence": _json(evidence)})
         return
     out = console()
-    print_request(out, row, counted={row.approval_id: words.yes})
+    print_request(out, row, counted=counted)
     if earlier is not None:
         said = ((one.what, f"{_value(one.before)} -> {_value(one.after)}") for one in since)
         _print_list(out, "Changed since the request before it", said)
@@ -115,8 +116,6 @@ def _vote(vote: VoteRow) -> str:
 
 def _said_json(words: Words) -> dict[str, Any]:
     return {
-        "yes": words.yes,
-        "lapsed": words.lapsed,
         "votes": [asdict(vote) for vote in words.votes],
         "edits": [
             {
