@@ -117,7 +117,7 @@ def _singly(visit: Visit, row: ApprovalRow, card: Card) -> str | None:
     """Why a request is not voted on among others: it cannot be, or there is more to it than is shown here."""
     groups = groups_of(visit.session.identity)
     refused = visit.console.ask(Refused(approval_id=row.approval_id, person=visit.person, groups=groups))
-    if refused not in {None, "comment_missing"}:  # a comment is what the form asks for
+    if refused is not None and refused != "comment_missing":  # a comment is what the form asks for
         return why_not(refused)
     if not card.readable:
         return "Its card cannot be read, so what would change cannot be shown."
