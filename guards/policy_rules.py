@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from langgraph_control.guards.approvals import Requirement
+from langgraph_control.guards.approvals import REQUESTER, Escalation, Requirement
 from langgraph_control.guards.conditions import ENVIRONMENT, Condition, Operator
 from langgraph_control.guards.policy_conditions import stated_problem
 from langgraph_control.guards.policy_reading import Reading
@@ -52,6 +52,7 @@ def read_rule(reading: Reading, item: RuleShape, path: Path) -> Rule:
     if not any(getattr(item, key) for key in _SCOPES):
         reading.problem(path, "policy_rule_about_nothing", f"say what the rule is about: {', '.join(_SCOPES)}")
     _check(reading, item, path)
+    _check_actors(reading, rule, path)
     if rule.allows_unbounded(Impact.MONEY) and rule.impacts:
         reading.problem((*path, "then"), "policy_money_unbounded", MONEY_NEEDS_BOUNDS)
     return rule
@@ -156,6 +157,16 @@ def _check(reading: Reading, item: DecidingShape, path: Path) -> None:
     reading.check_role(item.to, (*path, "to"))
     for role in item.break_glass:
         reading.check_role(role, (*path, "break_glass"))
+
+
+def _check_actors(reading: Reading, rule: Rule, path: Path) -> None:
+    asked = rule.requirement
+    if asked is None or REQUESTER not in asked.not_by:
+        return
+    for actor in rule.actors:
+        reading.check_requester(actor, asked.quorum, (*path, "by"))
+        if isinstance(asked.on_expiry, Escalation):
+            reading.check_requester(actor, asked.on_expiry.quorum, (*path, "on_expiry"))
 
 
 def _unplaceable(given: Mapping[str, Any]) -> list[str]:
