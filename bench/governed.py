@@ -93,7 +93,7 @@ def governed_runs(store: Store, number: int) -> list[GovernedRun]:
 def _opened(store: Store) -> RunContext:
     session = store.session()
     run_id = uuid7()
-    name = run_id.hex[:8]  # as long as what a ticket system gives
+    name = run_id.hex[-8:]  # as long as what a ticket system gives
     opened = store.call(
         RunOpen(
             run_id=run_id,
