@@ -9,9 +9,11 @@ from langchain.agents import create_agent
 
 from langgraph_control import writes
 from langgraph_control.audit.asking.operator_requests import Resolution, Scope
+from langgraph_control.audit.names import run_id
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.errors import OperationRefused
 from langgraph_control.guards.run_states import RunState
+from langgraph_control.nodes.contracts import Done, NotDone
 from langgraph_control.nodes.results import encode
 from tests.support.desk import Desk, How, told
 from tests.support.scripted_model import ScriptedModel, call, calls
@@ -211,6 +213,46 @@ def test_a_freeze_says_what_is_under_way(desk: Desk, operators: Operators, trigg
         operators.unfreeze(Scope.SYSTEM, "bank", comment="go")
     assert [(one.tool, one.state) for one in seen] == [("pay", "executing")]
     assert told(run) == ["paid o1"]
+
+
+@pytest.mark.parametrize(
+    "stopped",
+    [(Scope.TENANT, ""), (Scope.AGENT, "bot2"), (Scope.TOOL, "pay"), (Scope.SYSTEM, "bank"), (Scope.AGENT, "bot1")],
+)
+def test_a_freeze_lists_an_attempt_under_the_run_that_makes_it(
+    desk: Desk, operators: Operators, trigger: str, stopped: tuple[Scope, str]
+) -> None:
+    """What a run that is over had asked for first and another tries again is under way for that other's agent."""
+    outcomes = iter([NotDone(reason="no such order", transient=False)])
+    seen: list[Any] = []
+
+    @writes(key="order_id", impact="record", system="bank", outcome=lambda _: next(outcomes, Done()))
+    def pay(order_id: str) -> str:
+        """Pay."""
+        if over:
+            seen.extend(operators.freeze(*stopped, comment="stop"))
+        return f"paid {order_id}"
+
+    over: list[Any] = []
+    agents = [
+        desk.control.bind(
+            create_agent(
+                ScriptedModel(script=(calls(call("pay", order_id="o1", call_id=f"call_{name}")), "over")),
+                desk.control.govern([pay]),
+            ),
+            name=name,
+        )
+        for name in ("first", "second")
+    ]
+    over.append(desk.run(agents[0], trigger=trigger, actor="bot1"))
+    assert over[0].state is RunState.DONE
+    try:
+        run = desk.run(agents[1], trigger=f"{trigger}/again", intent=trigger, actor="bot2")
+    finally:
+        operators.unfreeze(*stopped, comment="go")
+    assert told(run) == ["paid o1"]
+    makes_it = [(run_id(run.id), "pay", "executing")]
+    assert [(one.run_id, one.tool, one.state) for one in seen] == ([] if stopped[1] == "bot1" else makes_it)
 
 
 def test_the_agents_login_settles_and_stops_nothing(desk: Desk, trigger: str) -> None:

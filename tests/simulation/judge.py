@@ -141,7 +141,7 @@ class Judge:
             f"{row['tool']} is {row['state']}"
             for row in self.simulation.database.rows(
                 "SELECT a.tool, a.state FROM control.action a LEFT JOIN control.approval ap USING (approval_id)"
-                " WHERE %s IN (a.run_id, a.payload_run)"
+                " WHERE %s IN (a.run_id, a.payload_run, a.execution_run)"
                 " AND (a.state IN ('executing', 'unknown', 'verifying', 'needs_human')"
                 " OR a.state = 'ready' AND ap.state = 'granted')"
                 " UNION ALL SELECT a.tool, a.state FROM control.saga_step t JOIN control.action a USING (key)"

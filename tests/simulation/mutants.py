@@ -154,7 +154,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="end a run though it has begun what an ended one asked for",
         layer="SQL",
-        sql={"open_outcomes": (("(run_id = p_run OR payload_run = p_run)", "run_id = p_run"),)},
+        sql={"open_outcomes": (("p_run IN (run_id, payload_run, execution_run)", "run_id = p_run"),)},
     ),
     Mutant(
         name="leave people a request of a run that was ended",

@@ -186,6 +186,8 @@ CREATE TABLE control.action (
     same_failures integer NOT NULL DEFAULT 0,
     charged boolean NOT NULL DEFAULT false,  -- it holds a part of some budget
     undoes bytea,                        -- the action that this one takes back; NULL for what takes nothing back
+    execution_run uuid,                  -- whose execution_id and attempt_id are; NULL: those of the run that first asked
+    attempt_run uuid,
     -- From here on what a settle changes, so that its log record is short.
     sent_by timestamptz,                 -- the last instant at which the newest attempt can have been sent
     lease_until timestamptz,

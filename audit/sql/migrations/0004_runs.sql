@@ -299,7 +299,13 @@ DECLARE
     v_state text;
 BEGIN
     FOR a IN SELECT * FROM control.action
-        WHERE tenant = p_tenant AND run_id = p_run AND (state = 'unknown' OR state IN ('executing', 'verifying') AND lease_until <= p_now)
+        WHERE tenant = p_tenant AND (run_id = p_run OR key IN (
+                -- What it had taken up from a run that is over is left to nobody else, either.
+                SELECT w.key FROM control.waiter w JOIN control.action taken USING (tenant, key)
+                WHERE w.tenant = p_tenant AND w.run_id = p_run AND taken.execution_run = p_run
+                  AND NOT EXISTS (SELECT FROM control.open_run o WHERE o.run_id = taken.run_id)
+                  AND NOT EXISTS (SELECT FROM control.waiter x WHERE x.tenant = p_tenant AND x.key = w.key AND x.run_id <> p_run)))
+            AND (state = 'unknown' OR state IN ('executing', 'verifying') AND lease_until <= p_now)
         ORDER BY key FOR UPDATE
     LOOP
         v_state := CASE a.state

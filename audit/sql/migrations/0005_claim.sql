@@ -558,6 +558,7 @@ BEGIN
             ELSE
                 a.state := control.must_step('unknown', 'verify', v_kind);
                 a.attempt_id := p_attempt;
+                a.attempt_run := nullif(p_run, a.run_id);
                 a.fence := a.fence + 1;
                 a.lease_until := v_now + make_interval(secs => p_lease_ms / 1000.0);
                 -- Absence is believed only by a reader that began after the last possible send has had time to show.
@@ -784,6 +785,8 @@ BEGIN
             a.attempts := a.attempts + 1;
             a.attempt_id := p_attempt;
             a.execution_id := p_attempt;
+            a.attempt_run := nullif(p_run, a.run_id);
+            a.execution_run := a.attempt_run;
             a.fence := a.fence + 1;
             a.lease_until := v_now + make_interval(secs => p_lease_ms / 1000.0);
             a.sent_by := a.lease_until;
@@ -852,7 +855,8 @@ BEGIN
                     attempt_id = a.attempt_id, lease_until = a.lease_until, fence = a.fence, sent_by = a.sent_by,
                     first_sent = a.first_sent, absence_counts = a.absence_counts, approval_id = a.approval_id, waited = a.waited,
                     payload_run = a.payload_run, payload_seq = a.payload_seq, call_id = a.call_id, last_answer = a.last_answer,
-                    first_at = a.first_at, same_failures = a.same_failures, charged = a.charged, erased_at = a.erased_at
+                    first_at = a.first_at, same_failures = a.same_failures, charged = a.charged, erased_at = a.erased_at,
+                    execution_run = a.execution_run, attempt_run = a.attempt_run
                 WHERE tenant = v_tenant AND key = p_key AND v_out.reason <> 'resent';
         END IF;
         EXIT;

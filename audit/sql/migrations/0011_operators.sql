@@ -161,11 +161,11 @@ CREATE FUNCTION control.lock_actions(p_tenant text, p_run uuid) RETURNS void
 SELECT 1 FROM control.action WHERE tenant = p_tenant AND key IN (SELECT control.concerning(p_tenant, p_run)) ORDER BY key FOR UPDATE
 $$;
 
--- What a run has begun, for itself or in the place of one that was ended, and of which nobody knows the outcome.
+-- What a run has begun, for itself or in the place of another, and of which nobody knows the outcome.
 CREATE FUNCTION control.open_outcomes(p_tenant text, p_run uuid) RETURNS SETOF control.action
     LANGUAGE sql STABLE AS $$
 SELECT * FROM control.action WHERE tenant = p_tenant AND key IN (SELECT control.concerning(p_tenant, p_run))
-    AND (run_id = p_run OR payload_run = p_run) AND state IN ('executing', 'unknown', 'verifying', 'needs_human')
+    AND p_run IN (run_id, payload_run, execution_run) AND state IN ('executing', 'unknown', 'verifying', 'needs_human')
 $$;
 
 -- End a run whose state row and actions are locked here, and of which nothing is under way: what it asked for is withdrawn, and what it
@@ -312,12 +312,17 @@ BEGIN
 END
 $$;
 
--- What may be having its effect at this moment under a scope: a freeze stops the next claim, not these.
+-- What may be having its effect at this moment under a scope: a freeze stops the next claim, not these. Each is its run's that makes
+-- the attempt, which need not be the one that first asked; whoever acts on another run's action is on the list of its waiters.
 CREATE FUNCTION control.in_flight(p_tenant text, p_scope text, p_name text, p_now timestamptz)
     RETURNS TABLE (run_id uuid, key bytea, tool text, state text, lease_until timestamptz)
     LANGUAGE sql STABLE AS $$
-SELECT a.run_id, a.key, a.tool, a.state, a.lease_until
-FROM control.open_run o JOIN control.run r ON r.run_id = o.run_id JOIN control.action a ON a.run_id = o.run_id
+SELECT o.run_id, a.key, a.tool, a.state, a.lease_until
+FROM control.open_run o JOIN control.run r ON r.run_id = o.run_id CROSS JOIN LATERAL (
+    SELECT * FROM control.action own WHERE own.run_id = o.run_id AND own.attempt_run IS NULL
+    UNION ALL
+    SELECT other.* FROM control.waiter w JOIN control.action other USING (tenant, key)
+        WHERE w.run_id = o.run_id AND w.tenant = p_tenant AND other.attempt_run = o.run_id) a
 WHERE o.tenant = p_tenant AND a.state IN ('executing', 'verifying') AND a.lease_until > p_now
   AND (p_scope = 'tenant' OR p_scope = 'tool' AND a.tool = p_name OR p_scope = 'agent' AND r.actor = p_name
        OR p_scope = 'system' AND a.system = p_name)
