@@ -96,6 +96,8 @@ def _next_step(row: RunRow, name: str, approvals: tuple[str, ...], questions: tu
             return f"langgraph-control show {name}"
         case RunState.NEEDS_HUMAN if explained(row.reason).state is not RunState.NEEDS_HUMAN:
             return row.next_step
+        case RunState.NEEDS_HUMAN if row.reason.startswith(RunReason.LEFT_TO_PEOPLE):
+            return row.next_step  # it names the tool
         case RunState.WAITING if row.reason == RunReason.QUESTION and not questions:
             return row.next_step  # from outside the graph only what was stored names the question
         case _:

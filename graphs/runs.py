@@ -30,6 +30,7 @@ from langgraph_control.graphs.trip import RUN_METADATA, Graph, Steps, Trip
 from langgraph_control.guards.checks import NamedCheck
 from langgraph_control.nodes.bubbles import RunTakenOver
 from langgraph_control.nodes.contexts import current_run, enter_run, leave_run, within
+from langgraph_control.nodes.in_hand import none_in_hand
 from langgraph_control.nodes.run_context import RunContext
 from langgraph_control.nodes.run_memory import RunMemory
 from langgraph_control.nodes.wakes import configurable
@@ -166,6 +167,7 @@ class Runs:
             trip.driven = _ended_with(error)
         else:
             trip.driven = Driven()
+        await none_in_hand(trip.lease.drive)
 
     def _answer(self, trip: Trip, request: Any, leaving: ExitStack) -> Any:
         match request:

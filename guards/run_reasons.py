@@ -42,6 +42,7 @@ class RunReason(StrEnum):
     LEDGER_AWAY = "the ledger could not be reached"  # in the middle of a drive
     RAISED = "the graph raised "  # an exception, named by its class
     UNDECIDED = "the graph ended while "  # a write of it is undecided
+    LEFT_TO_PEOPLE = "a person has to settle "  # a write that it does not wait for itself
     STEP_GONE = "the graph has no step "  # which the checkpoint names as the next one
     NO_WORKER = "no worker has graph "  # it is due, and no worker that has its graph has asked lately
     CANCELLED = "cancelled"  # a person ended it
@@ -201,6 +202,11 @@ REASONS: Final[Mapping[str, Explained]] = MappingProxyType(
             "The graph ended although a write of it is undecided; it is not repeated; mend the code that swallowed what"
             " its call raised or lost its tool, then cancel the run and start it anew.",
             step=f"{_SHOW}, then langgraph-control cancel {{run}}",
+        ),
+        RunReason.LEFT_TO_PEOPLE: _people(
+            "A write was broken off and its outcome is unknown, as beside a call that waits; it is not repeated; look"
+            " into the system of record and say what you found, and answer what else the run waits for.",
+            step=f"{_SHOW}, then langgraph-control resolve {{run}}",
         ),
         RunReason.STEP_GONE: _blocked(
             "The graph was changed and lacks the step the run would go on with; what is done is on record and not"

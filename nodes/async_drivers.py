@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Final, TypeVar
 
-from langgraph_control.audit.asking.ledger import Settle
+from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Settle
 from langgraph_control.audit.connecting import transactions
 from langgraph_control.audit.connecting.failures import LedgerRefused
 from langgraph_control.audit.connecting.transaction_ends import aundo, awas_committed, has_failed
@@ -17,6 +17,7 @@ from langgraph_control.guards.signals import SystemState
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.bubbles import TrailLost
 from langgraph_control.nodes.contexts import within
+from langgraph_control.nodes.in_hand import CallInHand
 from langgraph_control.nodes.reading import Consult, Looked
 from langgraph_control.nodes.surroundings import (
     CHECK_SECONDS_MAX,
@@ -79,11 +80,12 @@ async def adrive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
 class _AsyncDriver:
     """The state of one asynchronous drive."""
 
-    __slots__ = ("_at", "_in_hand", "_stop", "_took_seconds", "_transaction")
+    __slots__ = ("_at", "_call", "_in_hand", "_stop", "_took_seconds", "_transaction")
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._at = surroundings
         self._stop: asyncio.CancelledError | None = None
+        self._call: CallInHand | None = None  # what the end of the run's drive waits for
         self._in_hand = False  # a tool may have been called, and no settle was answered yet
         self._took_seconds = 0.0  # the last call of the tool
         self._transaction: transactions.AsyncTransaction | None = None
@@ -112,7 +114,7 @@ class _AsyncDriver:
             case ask.HowIs() | ask.Noted():
                 return await self._about_a_system(request)
             case _:
-                return await self._tell(request)
+                return await self._heed(request)
 
     def stand_back(self) -> None:
         """Raise what stopped the caller, if anything did."""
@@ -120,6 +122,7 @@ class _AsyncDriver:
             raise self._stop
 
     async def close(self) -> None:
+        self._let_go()
         if self._transaction is not None:
             await self._transaction.rollback()
 
@@ -151,6 +154,21 @@ class _AsyncDriver:
             return await self._finish_again(lambda: self._at.store.acall(request))
         except LOST as error:
             raise TrailLost.during(self._at.tool, error) from error
+
+    async def _heed(self, request: Any) -> Any:
+        """Tell the ledger. A claim is in hand from before it is sent: it may be let go the moment the drive ends."""
+        if not isinstance(request, Claim):
+            return await self._tell(request)
+        self._let_go()
+        self._call = CallInHand.of(self._at.drive, request)
+        claimed: Claimed = await self._tell(request)
+        if claimed.answer not in {Answer.GO, Answer.VERIFY}:
+            self._let_go()
+        return claimed
+
+    def _let_go(self) -> None:
+        if self._call is not None:
+            self._call.end()
 
     async def _ask(self, request: ask.Ask) -> ask.Heard | ask.AskFailed:
         answering = self._heard(request)
@@ -281,6 +299,7 @@ class _AsyncDriver:
             return ask.RolledBack(why="ended")
         settled = await self._tell(request)
         self._in_hand = False
+        self._let_go()
         return settled
 
     async def _settle_inside(self, request: Settle) -> Any:
@@ -298,6 +317,8 @@ class _AsyncDriver:
             await transaction.rollback()
             self._stop, answer = stop, ask.RolledBack(why="unsure")
         self._in_hand = must_settle_again(answer)
+        if not self._in_hand:
+            self._let_go()
         return answer
 
     def _refused(self, error: LedgerRefused) -> ask.RolledBack:

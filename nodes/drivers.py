@@ -15,7 +15,7 @@ from contextvars import copy_context
 from threading import Thread
 from typing import Any, TypeVar
 
-from langgraph_control.audit.asking.ledger import Settle
+from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Settle
 from langgraph_control.audit.connecting import transactions
 from langgraph_control.audit.connecting.failures import LedgerRefused
 from langgraph_control.audit.connecting.transaction_ends import has_failed, undo, was_committed
@@ -25,6 +25,7 @@ from langgraph_control.guards.signals import SystemState
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.bubbles import TrailLost
 from langgraph_control.nodes.contexts import within
+from langgraph_control.nodes.in_hand import CallInHand
 from langgraph_control.nodes.reading import Consult, Looked
 from langgraph_control.nodes.surroundings import (
     CHECK_SECONDS_MAX,
@@ -84,11 +85,12 @@ def drive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
 class _Driver:
     """The state of one synchronous drive."""
 
-    __slots__ = ("_at", "_in_hand", "_stop", "_took_seconds", "_transaction")
+    __slots__ = ("_at", "_call", "_in_hand", "_stop", "_took_seconds", "_transaction")
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._at = surroundings
         self._stop: BaseException | None = None
+        self._call: CallInHand | None = None  # what the end of the run's drive waits for
         self._in_hand = False  # a tool may have been called, and no settle was answered yet
         self._took_seconds = 0.0  # the last call of the tool
         self._transaction: transactions.Transaction | None = None
@@ -117,7 +119,7 @@ class _Driver:
             case ask.HowIs() | ask.Noted():
                 return self._about_a_system(request)
             case _:
-                return self._tell(request)
+                return self._heed(request)
 
     def stand_back(self) -> None:
         """Raise what stopped the caller, if anything did."""
@@ -125,6 +127,7 @@ class _Driver:
             raise self._stop
 
     def close(self) -> None:
+        self._let_go()
         if self._transaction is not None:
             self._transaction.rollback()
 
@@ -139,6 +142,21 @@ class _Driver:
                 return self._at.store.call(request)  # sent again: the ledger knows the attempt
         except LOST as error:
             raise TrailLost.during(self._at.tool, error) from error
+
+    def _heed(self, request: Any) -> Any:
+        """Tell the ledger. A claim is in hand from before it is sent: it may be let go the moment the drive ends."""
+        if not isinstance(request, Claim):
+            return self._tell(request)
+        self._let_go()
+        self._call = CallInHand.of(self._at.drive, request)
+        claimed: Claimed = self._tell(request)
+        if claimed.answer not in {Answer.GO, Answer.VERIFY}:
+            self._let_go()
+        return claimed
+
+    def _let_go(self) -> None:
+        if self._call is not None:
+            self._call.end()
 
     def _ask(self, request: ask.Ask) -> ask.Heard | ask.AskFailed:
         try:
@@ -245,6 +263,7 @@ class _Driver:
             return ask.RolledBack(why="ended")
         settled = self._tell(request)
         self._in_hand = False
+        self._let_go()
         return settled
 
     def _settle_inside(self, request: Settle) -> Any:
@@ -263,6 +282,8 @@ class _Driver:
             transaction.rollback()
             self._stop, answer = stop, ask.RolledBack(why="unsure")
         self._in_hand = must_settle_again(answer)
+        if not self._in_hand:
+            self._let_go()
         return answer
 
     def _refused(self, error: LedgerRefused) -> ask.RolledBack:

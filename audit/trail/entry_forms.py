@@ -206,9 +206,9 @@ FORMS: Final[tuple[Form, ...]] = (
     ),
     Form(
         name="left_open",
-        about="The graph ended while an outcome was unknown; it is a person's now.",
+        about="The graph ended, or its run stopped, while an outcome was unknown; it is a person's now.",
         events=("action.unknown",),
-        facts={"tool": TEXT, "key": HEX32, "state": STATE, "reason": one_of("graph_ended")},
+        facts={"tool": TEXT, "key": HEX32, "state": STATE, "reason": one_of("graph_ended", "broken_off")},
         body=ENDING_BODY,
     ),
     Form(

@@ -9,15 +9,16 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from langgraph_control.audit.asking.ledger import Answer
+from langgraph_control.audit.asking.ledger import Answer, Outcome
 from langgraph_control.audit.asking.publishing import publish_policy
-from langgraph_control.audit.asking.requests import FindRun, NewestRuns, RunRelease
+from langgraph_control.audit.asking.requests import FindRun, NewestRuns, RunAcquire, RunRelease
 from langgraph_control.audit.asking.rows import Release, RunAnswer, RunRow, RunState
 from langgraph_control.audit.asking.wakes import FindDue, RunSubmit, RunWake, Wake
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import DatabaseRefused
+from langgraph_control.guards.run_reasons import RunReason
 from tests.support.desk import POLICY
-from tests.support.ledger_requests import claim, run_open
+from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database
 
 MINUTE = timedelta(seconds=61)
@@ -182,3 +183,51 @@ def test_what_cannot_be_woken(store: Store, database: Database) -> None:
     with pytest.raises(DatabaseRefused):
         auditor.call(RunWake(run_id=run.run_id))
     auditor.close()
+
+
+def test_what_is_under_way_when_a_run_stops_is_looked_at_in_time(store: Store, database: Database) -> None:
+    """A run that waits for people is due when the lease of its blind write is over, and is then a person's first."""
+    run = driven(store)
+    assert run.run_id is not None
+    lost = replace(claim(run.run_id, run.token or 0, kind="blind"), lease_ms=30_000)
+    assert store.call(lost).answer is Answer.GO
+    park(store, run, state=RunState.NEEDS_APPROVAL, owner="finance")
+    waits = row(store, run.run_id)
+    assert waits.state is RunState.NEEDS_APPROVAL
+    assert waits.wake_at is not None
+    later(database, MINUTE)
+    again = store.call(RunAcquire(run_id=run.run_id, holder="other", lease_ms=15_000, body=b"{}"))
+    park(store, again, state=RunState.NEEDS_APPROVAL, owner="support")
+    found = row(store, run.run_id)
+    assert (found.state, found.reason) == (RunState.NEEDS_HUMAN, f"{RunReason.LEFT_TO_PEOPLE}{lost.tool}")
+    assert (found.owner, found.tools, found.wake_at) == ("finance", (lost.tool,), None)
+
+
+def test_a_release_that_is_sent_again_is_known_by_what_was_made_of_it(store: Store) -> None:
+    """Whoever lost the answer to such a release is told that it landed, and not that the run is another worker's."""
+    run = driven(store)
+    assert run.run_id is not None
+    lost = claim(run.run_id, run.token or 0, kind="blind")
+    store.call(lost)
+    store.call(settle(lost, outcome=Outcome.LOSE))
+    park(store, run, state=RunState.NEEDS_APPROVAL)
+    park(store, run, state=RunState.NEEDS_APPROVAL)
+    assert row(store, run.run_id).state is RunState.NEEDS_HUMAN
+
+
+def test_what_is_driven_on_at_once_is_left_to_nobody_yet(store: Store) -> None:
+    """A run that a worker was made to leave says where it stands when it is driven on, which is now."""
+    run = driven(store)
+    assert run.run_id is not None
+    lost = claim(run.run_id, run.token or 0, kind="blind")
+    store.call(lost)
+    store.call(settle(lost, outcome=Outcome.LOSE))
+    park(store, run, wake_ms=0)
+    assert row(store, run.run_id).state is RunState.WAITING
+
+
+def test_sql_gives_the_same_reason(store: Store, database: Database) -> None:
+    """What the ledger says of a run with something left to people is what guards/run_reasons.py explains."""
+    with psycopg.connect(database.admin) as admin:
+        said = admin.execute("SELECT control.left_to_people_reason()").fetchone()
+    assert said == (RunReason.LEFT_TO_PEOPLE.value,)

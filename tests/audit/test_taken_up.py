@@ -1,4 +1,4 @@
-"""Actions that another run has taken up than the one that first asked: whose an attempt is follows from who makes it."""
+"""Actions that another run has taken up than the one that first asked: an attempt is whose that makes it."""
 
 from collections.abc import Iterator
 from dataclasses import replace

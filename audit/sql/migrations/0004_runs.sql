@@ -291,21 +291,29 @@ SELECT a.tool, a.state, a.attempts, a.last_answer FROM control.waiter w JOIN con
       AND NOT (w.note = 'ended' AND a.state = 'ready')
 $$;
 
+-- The actions that a run asked for or whose list it is on, of those whose outcome may have to be found out.
+CREATE FUNCTION control.begun(p_tenant text, p_run uuid) RETURNS bytea[]
+    LANGUAGE sql STABLE AS $$
+SELECT ARRAY(SELECT key FROM control.action WHERE tenant = p_tenant AND run_id = p_run
+                 AND state IN ('executing', 'unknown', 'verifying', 'needs_human')
+             UNION SELECT key FROM control.waiter WHERE tenant = p_tenant AND run_id = p_run)
+$$;
+
 -- A graph has ended, and nobody will come back to an attempt whose outcome is open: a person must find out.
 CREATE FUNCTION control.hand_over(p_tenant text, p_run uuid, p_now timestamptz, p_body bytea) RETURNS void
     LANGUAGE plpgsql AS $$
 DECLARE
     a control.action;
+    v_keys bytea[] := control.begun(p_tenant, p_run);
     v_state text;
 BEGIN
-    FOR a IN SELECT * FROM control.action
-        WHERE tenant = p_tenant AND (run_id = p_run OR key IN (
-                -- What it had taken up from a run that is over is left to nobody else, either.
-                SELECT w.key FROM control.waiter w JOIN control.action taken USING (tenant, key)
-                WHERE w.tenant = p_tenant AND w.run_id = p_run AND taken.execution_run = p_run
-                  AND NOT EXISTS (SELECT FROM control.open_run o WHERE o.run_id = taken.run_id)
-                  AND NOT EXISTS (SELECT FROM control.waiter x WHERE x.tenant = p_tenant AND x.key = w.key AND x.run_id <> p_run)))
+    FOR a IN SELECT * FROM control.action x
+        WHERE tenant = p_tenant AND key = ANY (v_keys)
             AND (state = 'unknown' OR state IN ('executing', 'verifying') AND lease_until <= p_now)
+            -- What it had taken up from a run that is over is left to nobody else, either.
+            AND (run_id = p_run OR execution_run = p_run
+                AND NOT EXISTS (SELECT FROM control.open_run o WHERE o.run_id = x.run_id)
+                AND NOT EXISTS (SELECT FROM control.waiter w WHERE w.tenant = p_tenant AND w.key = x.key AND w.run_id <> p_run))
         ORDER BY key FOR UPDATE
     LOOP
         v_state := CASE a.state
@@ -321,6 +329,35 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- What is left to people of a run that stops, whatever else it waits for: such as a write that was broken off in the middle because a
+-- call beside it parked, to which the run comes back no sooner than to that one. The run is put on its list, so that a person's word
+-- wakes it.
+CREATE FUNCTION control.left_to_people(p_tenant text, p_run uuid, p_now timestamptz, p_body bytea) RETURNS SETOF control.action
+    LANGUAGE plpgsql AS $$
+DECLARE
+    a control.action;
+    v_keys bytea[] := control.begun(p_tenant, p_run);
+BEGIN
+    FOR a IN SELECT * FROM control.action
+        WHERE tenant = p_tenant AND key = ANY (v_keys)
+            AND (state = 'needs_human' OR state = 'executing' AND kind = 'blind' AND lease_until <= p_now AND p_run = coalesce(attempt_run, run_id))
+        ORDER BY key FOR UPDATE
+    LOOP
+        IF a.state = 'executing' THEN
+            a.state := control.must_step('executing', 'lose', a.kind);
+            PERFORM control.append(p_tenant, p_run, p_now, ARRAY['action.unknown'],
+                jsonb_build_object('tool', a.tool, 'key', encode(a.key, 'hex'), 'state', a.state, 'reason', 'broken_off'), p_body, NULL);
+        END IF;
+        UPDATE control.action SET state = a.state, waited = true WHERE tenant = p_tenant AND key = a.key;
+        INSERT INTO control.waiter (tenant, key, run_id, note) VALUES (p_tenant, a.key, p_run, 'ended') ON CONFLICT DO NOTHING;
+        RETURN NEXT a;
+    END LOOP;
+END
+$$;
+
+-- Why such a run needs a person, before the names of the tools; a test holds it equal to guards/run_reasons.py.
+CREATE FUNCTION control.left_to_people_reason() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$SELECT 'a person has to settle '$$;
 
 -- Give up a run's lease: done, or parked with a reason, an owner and the next step. Refused while something happened that the run has
 -- not seen. Whatever it waits for, it is driven again at its deadline: calls are then told that it is over, and a question that nobody
@@ -341,6 +378,7 @@ DECLARE
     v_reason text := p_reason;
     v_owner text := p_owner;
     v_next text := p_next_step;
+    v_left control.action[];
     v_out control.release_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
@@ -355,7 +393,8 @@ BEGIN
     v_out.generation := control.generation(p_run);
     v_out.entries := s.seq;
     IF s.token = p_token + 1 AND s.holder = '' AND (s.state = p_state AND s.reason = p_reason
-        OR s.state = 'needs_human' AND s.reason = 'deadline_passed' AND p_reason = 'question') THEN
+        OR s.state = 'needs_human' AND (s.reason = 'deadline_passed' AND p_reason = 'question'
+            OR starts_with(s.reason, control.left_to_people_reason()))) THEN
         v_out.answer := 'released';  -- a re-sent release whose first send landed
         v_out.state := s.state;
         v_out.reason := s.reason;
@@ -388,6 +427,8 @@ BEGIN
             v_out.answer := 'unsettled';
             RETURN v_out;
         END IF;
+    ELSE
+        v_left := ARRAY(SELECT l FROM control.left_to_people(v_tenant, p_run, v_now, p_body) l);
     END IF;
     v_wake := v_now + make_interval(secs => p_wake_ms / 1000.0);
     v_late := coalesce(s.deadline <= v_now, false);
@@ -399,6 +440,22 @@ BEGIN
         v_owner := control.owner_of_all(v_tenant);
     ELSIF (v_crossed OR NOT v_late) AND (p_state IN ('waiting', 'retrying', 'needs_approval') OR p_reason = 'frozen') THEN
         v_wake := least(v_wake, s.deadline);
+    END IF;
+    -- What was broken off while it was waited for is looked at once its lease is over, and not only when people have answered.
+    IF p_state = 'needs_approval' OR p_reason IN ('question', 'ask') THEN
+        v_wake := least(v_wake, (SELECT min(lease_until) FROM control.action
+            WHERE tenant = v_tenant AND key = ANY (control.begun(v_tenant, p_run)) AND p_run = coalesce(attempt_run, run_id)
+              AND state IN ('executing', 'verifying') AND lease_until > v_now));
+    END IF;
+    -- What only a person can settle comes before all else; what is driven on at once says itself where it stands then.
+    IF v_state <> 'needs_human' AND cardinality(v_left) > 0 AND p_wake_ms IS DISTINCT FROM 0 THEN
+        v_state := 'needs_human';
+        v_reason := left(control.left_to_people_reason()
+            || (SELECT string_agg(DISTINCT l.tool, ', ' ORDER BY l.tool) FROM unnest(v_left) l), 2000);
+        v_owner := left((SELECT string_agg(DISTINCT o.role, ', ' ORDER BY o.role) FROM (
+            SELECT coalesce(control.owner_of(l), control.owner_of_all(v_tenant)) AS role FROM unnest(v_left) l) o), 600);
+        v_next := format('langgraph-control show %1$s, then langgraph-control resolve %1$s', 'run_' || replace(p_run::text, '-', ''))
+            || CASE WHEN cardinality(v_left) = 1 AND v_left[1].tool ~ '^\w[\w.-]*$' THEN ' --tool ' || v_left[1].tool ELSE '' END;
     END IF;
     SELECT seq INTO v_out.entries FROM control.run_state WHERE run_id = p_run;
     v_out.entries := control.append(v_tenant, p_run, v_now,
