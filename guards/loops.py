@@ -1,9 +1,9 @@
 """Does a run go in circles? The same call with the same answer, and to and fro between two calls.
 
 What counts is what one conversation of a run did since the run last changed something: reads, and writes that were
-refused. A call whose answer differs from the last time, or that comes long after it, is no loop: somebody waits for
-something, as they may. A call that runs again in the task it was made in (after a crash, or because another call of
-that task parked) is the same call, not another one.
+refused, or had been done before and were told from what is stored. A call whose answer differs from the last time, or
+that comes long after it, is no loop: somebody waits for something, as they may. A call that runs again in the task it
+was made in (after a crash, or because another call of that task parked) is the same call, not another one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class LoopRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One call of a model that changed nothing: a read, or a write that was refused.
+    """One call of a model that changed nothing: a read, or a write that was refused or done before.
 
     Args:
         origin: which call of which task; the same where that task runs again.

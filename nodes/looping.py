@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -10,7 +10,8 @@ from typing import Any, Final
 from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
-from langgraph_control.audit.asking.observing import KeepStep
+from langgraph_control.audit.asking.ledger import Reason
+from langgraph_control.audit.asking.observing import KeepStep, Kept, KeptAs
 from langgraph_control.guards.loops import Loop, LoopRules, Step
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.call import GovernedCall
@@ -67,7 +68,10 @@ def turn_of(messages: object, task: str) -> Turn:
 
 
 def watched(call: GovernedCall, turn: Turn) -> Gate:
-    """Carry a write through its gate, and notice where a model asks for what is refused again and again.
+    """Carry a write through its gate, and notice where a model asks for what changes nothing again and again.
+
+    That is a write which is refused, or one that was done before and is told from what is stored. Such a repeat counts
+    among the run's tool calls; a call whose task runs again is no repeat.
 
     Args:
         call: the write.
@@ -76,41 +80,73 @@ def watched(call: GovernedCall, turn: Turn) -> Gate:
     memory = call.run.memory
     while True:
         ended = yield from perform(call)
-        if isinstance(ended, Delivered) and not ended.replayed:
-            memory.changed_something()
-        if not isinstance(ended, Refused) or call.call_id is None:
+        if not isinstance(ended, (Delivered, Refused)):
+            return ended
+        did_it = isinstance(ended, Delivered) and not ended.replayed
+        if call.call_id is None:
+            if did_it:
+                memory.changed_something(None)
             return ended
         ticket = yield ask.NewTicket()
-        rules = call.run.policy.caps.loops
-        step = _refused_step(call, ended, turn, ticket.now)
-        loop = memory.judge(step, rules)
-        # A refusal is not called off: it costs nothing and changes nothing.
-        loop = Loop.NONE if loop is Loop.STOPPED else loop
-        writes = yield _kept(call, step, loop)
-        if writes is None:
-            return TakenOver()
-        memory.keep(step, writes=writes)
-        if loop is not Loop.PARKED:
-            return replace(ended, text=f"{ended.text}{told(loop, call.tool, rules, refused=True)}")
-        yield ask.Park(card=_card(call))
+        step = _step(call, ended, turn, ticket.now)
+        if did_it:
+            memory.changed_something(step)
+            return ended
+        told_so = yield from _judged(call, ended, step)
+        if told_so is not None:
+            return told_so
 
 
-def told(loop: Loop, tool: str, rules: LoopRules, *, refused: bool = False) -> str:
+def _judged(
+    call: GovernedCall, ended: Delivered | Refused, step: Step
+) -> Generator[Any, Any, Delivered | Refused | TakenOver | None]:
+    """What the model is told of a write that changed nothing; None where its run waits for a person first."""
+    memory, rules = call.run.memory, call.run.policy.caps.loops
+    if isinstance(ended, Delivered) and memory.runs_again(step, rules):
+        return ended
+    loop = memory.judge(step, rules)
+    # Nothing is called off: what is refused or done already costs nothing and changes nothing.
+    loop = Loop.NONE if loop is Loop.STOPPED else loop
+    kept: Kept = yield _kept(call, step, loop, done=isinstance(ended, Delivered))
+    if kept.answer is KeptAs.STALE:
+        return TakenOver()
+    if kept.answer is KeptAs.CALLS_USED_UP:
+        yield ask.Park(card=_card(call, Reason.CALLS_USED_UP, "the run has made as many tool calls as it may"))
+        return None
+    memory.keep(step, writes=kept.writes)
+    if loop is Loop.PARKED:
+        what = "refused" if isinstance(ended, Refused) else "asked for after it was done"
+        yield ask.Park(card=_card(call, LOOPING, f"the run goes in circles: this was {what} again and again"))
+        return None
+    return _noted(ended, told(loop, call.tool, rules, write=ended))
+
+
+def _noted(ended: Delivered | Refused, note: str) -> Delivered | Refused:
+    if not note:
+        return ended
+    if isinstance(ended, Refused):
+        return replace(ended, text=f"{ended.text}{note}")
+    return replace(ended, note="\n".join(filter(None, (ended.note, note.strip()))))
+
+
+def told(loop: Loop, tool: str, rules: LoopRules, *, write: Delivered | Refused | None = None) -> str:
     """Return what the model is told of its going in circles, to be put behind an answer; "" where there is nothing.
 
     Args:
         loop: what the step says.
         tool: the tool.
         rules: how often is too often.
-        refused: it is a write that was refused, not a read.
+        write: what a write ended with that changed nothing; None for a read.
     """
     match loop:
         case Loop.SAME:
-            what = "refusal" if refused else "answer"
-            then = "a person has to look at this run" if refused else "it will not be made"
+            what = "refusal" if isinstance(write, Refused) else "answer"
+            then = "it will not be made" if write is None else "a person has to look at this run"
+            again = "Do not repeat the call"
+            again = f"It is done, and was not done again. {again}" if isinstance(write, Delivered) else again
             return (
                 f"\n\n[{tool} has had the same {what} to the same call {rules.same_answer} times, and nothing was "
-                f"changed in between. Do not repeat the call: if you go on, {then}. Go on with what you have, or tell "
+                f"changed in between. {again}: if you go on, {then}. Go on with what you have, or tell "
                 "the user what is missing.]"
             )
         case Loop.BOUNCING:
@@ -184,20 +220,22 @@ def _span(rules: LoopRules) -> str:
     return f"{seconds / 60:g} minutes" if seconds > 120 else f"{seconds:g} seconds"  # noqa: PLR2004 - reads better
 
 
-def _refused_step(call: GovernedCall, refused: Refused, turn: Turn, now: datetime) -> Step:
+def _step(call: GovernedCall, ended: Delivered | Refused, turn: Turn, now: datetime) -> Step:
     at = (call.where.get("task_id", ""), call.call_id or "")
+    # What is done has one answer, which is stored under its key.
+    answer = (ended.code, *ended.reasons) if isinstance(ended, Refused) else ("done",)
     return Step(
         origin=mark(_ORIGIN, call.key, *(part.encode("utf-8", "replace") for part in at)),
         scope=turn.scope,
         turn=turn.message,
         call=mark(_CALL, call.key, call.args_hash),
-        result=mark(_RESULT, *(part.encode("utf-8", "replace") for part in (refused.code, *refused.reasons))),
+        result=mark(_RESULT, *(part.encode("utf-8", "replace") for part in answer)),
         at=now,
         writes=0,
     )
 
 
-def _kept(call: GovernedCall, step: Step, loop: Loop) -> KeepStep:
+def _kept(call: GovernedCall, step: Step, loop: Loop, *, done: bool) -> KeepStep:
     return KeepStep(
         run_id=call.run.run_id,
         token=call.run.token,
@@ -209,15 +247,17 @@ def _kept(call: GovernedCall, step: Step, loop: Loop) -> KeepStep:
         call=step.call,
         result=step.result,
         at=step.at,
+        repeats=call.key if done else None,
+        calls_max=call.run.policy.caps.tool_calls,
         body=call.body(at=step.at.isoformat()),
     )
 
 
-def _card(call: GovernedCall) -> dict[str, Any]:
+def _card(call: GovernedCall, reason: str, why: str) -> dict[str, Any]:
     shown = {
         "what": {"tool": call.tool, "impact": call.impact.value},
         "where": {"system": call.contract.system, "target": call.contract.target_text(call.args)},
-        "why": {"intent": call.run.intent, "reasons": ["the run goes in circles: this was refused again and again"]},
+        "why": {"intent": call.run.intent, "reasons": [why]},
         "who": {"actor": call.run.actor, "on_behalf_of": call.run.on_behalf_of},
     }
-    return {"control": call.key.hex(), "reason": LOOPING, "wake_ms": 0, **shown}
+    return {"control": call.key.hex(), "reason": reason, "wake_ms": 0, **shown}

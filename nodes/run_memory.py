@@ -21,7 +21,7 @@ class RunMemory:
         recall: what earlier drives knew.
     """
 
-    __slots__ = ("_fallbacks", "_lock", "_steps", "_writes")
+    __slots__ = ("_fallbacks", "_lock", "_steps", "_told", "_writes")
 
     def __init__(self, recall: Recall | None = None) -> None:
         known = recall or Recall()
@@ -29,6 +29,7 @@ class RunMemory:
         self._steps = known.steps
         self._writes = known.writes
         self._fallbacks = known.fallbacks
+        self._told = frozenset(step.origin for step in known.steps)
 
     @property
     def fallbacks(self) -> tuple[Fallback, ...]:
@@ -75,7 +76,23 @@ class RunMemory:
             if fallbacks is not None:
                 self._fallbacks = tuple(fallbacks)
 
-    def changed_something(self) -> None:
-        """A write went through: what was done before it counts as no repetition any more."""
+    def changed_something(self, step: Step | None) -> None:
+        """A write went through: what was done before it counts as no repetition any more. Costs no statement.
+
+        Args:
+            step: as which the same write will be told if it is asked for again; None where no model made it.
+        """
         with self._lock:
             self._writes += 1
+            if step is not None:
+                self._steps = noted(self._steps, replace(step, writes=self._writes))
+                self._told |= {step.origin}
+
+    def runs_again(self, step: Step, rules: LoopRules) -> bool:
+        """Return whether a call is one that was told before, whose task runs again, and that says nothing of the run.
+
+        Args:
+            step: of a write that is told from what is stored.
+            rules: from where on it counts.
+        """
+        return step.origin in self._told and self.judge(step, rules) is Loop.NONE

@@ -14,7 +14,18 @@ from uuid import UUID
 from langgraph_control.audit.asking.requests import FieldsAreParameters
 from langgraph_control.guards.loops import Step
 
-__all__ = ["Fallback", "KeepStep", "Observe", "Observed", "ObservedAs", "Recall", "Seen", "fallback_texts"]
+__all__ = [
+    "Fallback",
+    "KeepStep",
+    "Kept",
+    "KeptAs",
+    "Observe",
+    "Observed",
+    "ObservedAs",
+    "Recall",
+    "Seen",
+    "fallback_texts",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -166,9 +177,30 @@ class Observe(FieldsAreParameters):
         )
 
 
+class KeptAs(StrEnum):
+    """How a step that is no read was taken."""
+
+    KEPT = "kept"  # it is among the run's steps
+    CALLS_USED_UP = "calls_used_up"  # the run has made as many tool calls as it may; nothing is kept
+    STALE = "stale"  # this worker no longer owns the run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The answer to :class:`KeepStep`.
+
+    Args:
+        answer: how it was taken.
+        writes: how many writes the run has begun.
+    """
+
+    answer: KeptAs
+    writes: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepStep(FieldsAreParameters):
-    """Keep a refused write among the run's steps. Answered with how many writes it has begun; None for a stale token.
+    """Keep a write that changed nothing among the run's steps: it was refused, or repeats one that was done.
 
     Args:
         run_id: the run.
@@ -181,6 +213,9 @@ class KeepStep(FieldsAreParameters):
         call: likewise.
         result: likewise.
         at: likewise.
+        repeats: the key of the write that was done before; None where it was refused. A repeat counts among the run's
+            tool calls, unless it is the very call that did the write.
+        calls_max: how many tool calls the run may make.
         body: the entry's body, canonical bytes; there is one only where ``loop`` says something.
     """
 
@@ -196,12 +231,14 @@ class KeepStep(FieldsAreParameters):
     call: bytes
     result: bytes
     at: datetime
+    repeats: bytes | None
+    calls_max: int
     body: bytes
 
-    def read(self, rows: Sequence[Mapping[str, Any]]) -> int | None:
+    def read(self, rows: Sequence[Mapping[str, Any]]) -> Kept:
         """Return the answer as a value."""
-        writes: int | None = rows[0]["writes"]
-        return writes
+        row = rows[0]
+        return Kept(answer=KeptAs(row["answer"]), writes=row["writes"] or 0)
 
 
 def fallback_texts(stored: object) -> Iterator[str]:

@@ -64,9 +64,10 @@ SELECT * FROM control.observe_v1(
     %(give_up_ms)s::bigint, %(retry_ms_max)s::bigint, %(wait_ms)s::bigint, %(body)s::bytea, %(payload)s::bytea);
 
 -- name: step
--- Keep a refused write among the run's steps.
-SELECT control.step_v1(%(run_id)s::uuid, %(token)s::bigint, %(tool)s::text, %(loop)s::text, %(origin)s::bytea, %(scope)s::bytea,
-    %(turn)s::bytea, %(call)s::bytea, %(result)s::bytea, %(at)s::timestamptz, %(body)s::bytea) AS writes;
+-- Keep a write that changed nothing among the run's steps.
+SELECT * FROM control.step_v1(%(run_id)s::uuid, %(token)s::bigint, %(tool)s::text, %(loop)s::text, %(origin)s::bytea, %(scope)s::bytea,
+    %(turn)s::bytea, %(call)s::bytea, %(result)s::bytea, %(at)s::timestamptz, %(repeats)s::bytea, %(calls_max)s::integer,
+    %(body)s::bytea);
 
 -- name: run_open
 -- Register a run for a trigger, or join the run the trigger has.

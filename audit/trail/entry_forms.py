@@ -313,10 +313,15 @@ FORMS: Final[tuple[Form, ...]] = (
         payload="the arguments",
     ),
     Form(
-        name="refused_again",
-        about="A write was refused once more, and the run goes in circles.",
+        name="asked_again",
+        about="A write that is refused, or done already, was asked for once more, and the run goes in circles.",
         events=("loop.noticed", "loop.parked"),
-        facts={"tool": TEXT, "kind": one_of("write"), "loop": one_of("same", "bouncing", "parked")},
+        facts={
+            "tool": TEXT,
+            "kind": one_of("write"),
+            "loop": one_of("same", "bouncing", "parked"),
+            "done?": YES_NO,
+        },
         body={
             "system?": TEXT,
             "impact": TEXT,

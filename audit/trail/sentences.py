@@ -116,7 +116,8 @@ def sentence(entry: Entry) -> tuple[str, Tone]:
     if entry.fact("kind") == "read":
         return _observed(entry)
     if entry.fact("loop") is not None:
-        return f"{_tool(entry)}: refused, {_LOOPS.get(entry.fact('loop') or '', 'once more')}", Tone.BAD
+        asked = "done already, and asked for" if entry.facts.get("done") is True else "refused,"
+        return f"{_tool(entry)}: {asked} {_LOOPS.get(entry.fact('loop') or '', 'once more')}", Tone.BAD
     return _ran(entry)
 
 

@@ -85,7 +85,7 @@ def waiting(desk_database: Database) -> Iterator[Run]:
 OBSERVE = """SELECT control.observe_v1(%(run)s, 1, 't', NULL, 'succeeded', NULL, sha256(''), NULL, NULL, NULL, NULL,
     NULL, 9, 5, 1000, 1000, 0, '{}', NULL)"""
 STEP = """SELECT control.step_v1(%(run)s, 1, 't', NULL, sha256(''), sha256(''), sha256(''), sha256(''), sha256(''),
-    now(), '{}')"""
+    now(), NULL, 9, '{}')"""
 
 
 def names(run: Run) -> dict[str, UUID]:
@@ -193,7 +193,7 @@ def test_another_tenants_login_cannot_act_on_a_run(desk_database: Database, wait
             == "stale"
         )
         assert answer(f"SELECT (r).answer FROM ({OBSERVE}) o (r)") == "stale"
-        assert answer(STEP) is None
+        assert answer(f"SELECT (s).answer FROM ({STEP}) o (s)") == "stale"
         assert answer("SELECT control.run_base_v1(%(run)s, 1, 'x')") is None
         assert answer("SELECT control.run_renew_v1(ARRAY[%(run)s::uuid], ARRAY[1::bigint], 1000)") is None
         with pytest.raises(psycopg.Error) as refused:

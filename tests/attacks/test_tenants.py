@@ -213,6 +213,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "problem": None,
     "public": bytes(32),
     "rate_limited_ms": 1000,
+    "repeats": None,
     "reason": "waits",
     "record": None,
     "remind_at": 0.5,
@@ -281,7 +282,7 @@ OWN_VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
     "run_submit_v1": {"actor": "bot"},
     "saga_v1": {"saga": bytes(32)},
     "span_entries_v1": {"after": [0]},
-    "step_v1": {"scope": bytes(32), "call": bytes(32), "result": bytes(32)},
+    "step_v1": {"scope": bytes(32), "call": bytes(32), "result": bytes(32), "repeats": bytes(32)},
     "wakes_v1": {"limit": 100},
 }
 

@@ -21,6 +21,7 @@ from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.reconstruct import reconstruct
+from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.cli import app
 from langgraph_control.contracts import WAIT
 from langgraph_control.guards.loops import STEPS_MAX
@@ -128,6 +129,7 @@ PEEK = [("peek", {"what": "o1"})]
 DENIED = [("pay", {"order_id": "o1", "amount": "900"})]
 ALSO_DENIED = [("pay", {"order_id": "o2", "amount": "900"})]
 PAID = [("pay", {"order_id": "o3", "amount": "5"})]
+ALSO_PAID = [("pay", {"order_id": "o4", "amount": "5"})]
 BIG = [("pay", {"order_id": "o1", "amount": "200"})]
 
 
@@ -291,6 +293,100 @@ def test_the_same_refusal_again_and_again_is_for_a_person(office: Callable[..., 
     messages = desk.messages(run)
     assert ["same refusal" in str(one.content) for one in messages] == [False, False, True, False, False]
     assert all("pay was not done" in str(one.content) for one in messages)
+
+
+def test_a_write_that_is_asked_for_again_and_again_is_told_once_then_parked(office: Callable[..., Office]) -> None:
+    """What is done is told as it is stored, with a note the third time; at the sixth the run is for a person."""
+    desk = office()
+    run = desk.run(*[PAID] * 14)
+    assert (run.state, run.reason) == (RunState.NEEDS_HUMAN, "looping")
+    messages = desk.messages(run)
+    assert ["same answer" in str(one.content) for one in messages] == [False, False, True, False, False]
+    assert all(str(one.content).endswith("paid o3") and one.status == "success" for one in messages)
+    assert "It is done, and was not done again" in str(messages[2].content)
+    assert [event for event in desk.events(run) if event.startswith("loop")] == ["loop.noticed", "loop.parked"]
+    assert "pay: done already, and asked for the same again, and the model was told so" in [
+        sentence(one)[0] for one in desk.story(run)
+    ]
+    assert desk.paid == ["o3"]
+    age(desk.database, 10)
+    desk.control.resume(run.id)
+    assert desk.messages(run)[5].content == "paid o3"
+
+
+def test_to_and_fro_between_writes_that_are_done_is_told_once_then_parked(office: Callable[..., Office]) -> None:
+    """A-B-A-B of writes that were done before is pointed out once; at the fourth round the run is for a person."""
+    desk = office("caps: {same_answer: 30}\n")
+    run = desk.run(*[PAID, ALSO_PAID] * 7)
+    assert (run.state, run.reason) == (RunState.NEEDS_HUMAN, "looping")
+    noted = [place for place, one in enumerate(desk.messages(run), start=1) if "to and fro" in str(one.content)]
+    assert noted == [5]  # the first of them came before the other one had changed something
+    assert desk.paid == ["o3", "o4"]
+
+
+def test_repeats_of_what_is_done_count_into_the_cap_of_tool_calls(office: Callable[..., Office]) -> None:
+    """A model that asks for two writes in turn has no more calls than any other; nothing is done twice."""
+    desk = office("caps: {tool_calls: 3}\n")
+    run = desk.run(*[PAID, ALSO_PAID] * 7)
+    assert (run.state, run.reason) == (RunState.NEEDS_HUMAN, "calls_used_up")
+    assert (len(desk.messages(run)), desk.paid) == (3, ["o3", "o4"])
+
+
+def test_another_process_knows_of_repeated_writes(office: Callable[..., Office]) -> None:
+    """Repeats that were told before a restart count after it."""
+    first, second = office(), office()
+    second.name = first.name
+    parked = first.run(PAID, PAID, PAID, PAID, BIG)
+    assert parked.state is RunState.NEEDS_APPROVAL
+    first.control.close()
+    with Approvals(first.database.approver("ana")) as approvals:
+        approvals.reject(parked.approvals[0])
+    second.agent(PAID, PAID, PAID, first=5)
+    run = second.control.resume(parked.id)
+    assert (run.state, run.reason) == (RunState.NEEDS_HUMAN, "looping")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_write_whose_task_runs_again_repeats_nothing(office: Callable[..., Office], processes: int) -> None:
+    """A write that is told again because a call beside it parked is one call, for the loop and for the cap."""
+    desks = [office("caps: {tool_calls: 2, same_answer: 2}\n") for _ in range(processes)]
+    name = f"node {new_trigger()}"
+    asked = calls(
+        call("pay", order_id="o3", amount="5", call_id="call_small"),
+        call("pay", order_id="o7", amount="200", call_id="call_big"),
+    )
+    bound = []
+    for desk in desks:
+        tools = desk.agent().nodes["tools"].bound.tools_by_name.values()
+        graph = StateGraph(MessagesState).add_node("tools", ToolNode(list(tools))).add_edge(START, "tools").compile()
+        bound.append(desk.control.bind(graph, name=name))
+    given = {"messages": [AIMessage(content="", tool_calls=asked.tool_calls)]}
+    run = desks[0].control.run(bound[0], given, trigger=new_trigger(), actor="bot")
+    for number in range(8):
+        run = desks[number % processes].control.resume(run.id)
+        assert run.state is RunState.NEEDS_APPROVAL
+    with Approvals(desks[0].database.approver("ana")) as approvals:
+        approvals.approve(run.approvals[0])
+    assert told(desks[-1].control.resume(run.id)) == ["paid o3", "paid o7"]
+
+
+def test_runs_of_one_intent_that_find_it_done_go_in_no_circles(office: Callable[..., Office]) -> None:
+    """Each delivery's run is told what is stored: that is its first answer, however many runs came before."""
+    desk = office()
+    intent = new_trigger()
+    for _ in range(7):
+        run = desk.control.run(desk.agent(PAID), GO, trigger=new_trigger(), intent=intent, actor="bot")
+        assert (run.state, told(run)) == (RunState.DONE, ["paid o3"])
+    assert desk.paid == ["o3"]
+
+
+def test_an_ordinary_write_keeps_no_step(office: Callable[..., Office]) -> None:
+    """What is done for the first time costs nothing beside its claim and its settle."""
+    desk = office()
+    run = desk.run(PAID, ALSO_PAID, BIG)
+    with psycopg.connect(desk.database.admin) as admin:
+        kept = admin.execute("SELECT count(*) FROM control.step WHERE run_id = %s", (run_id(run.id),)).fetchone()
+    assert kept == (0,)
 
 
 def test_calls_that_code_makes_are_not_judged(office: Callable[..., Office]) -> None:

@@ -1,11 +1,12 @@
 -- Reads: on record before anyone sees what they gave. And what a run does again and again, kept for as long as the run is open, so
 -- that a worker that takes it over knows what its predecessor knew.
 
--- Reads among the tool calls of a run. What is left of its calls were begun writes: after one of them nothing counts as repeated.
+-- Reads among the tool calls of a run, and repeats of writes that were done. What is left of its calls were begun writes: after one of
+-- them nothing counts as repeated.
 ALTER TABLE control.run_state ADD COLUMN reads integer NOT NULL DEFAULT 0;
 
--- The newest steps of an open run that changed nothing: reads, and writes that were refused. What they mean is decided in
--- guards/loops.py; here they are only kept.
+-- The newest steps of an open run that changed nothing: reads, and writes that were refused or had been done before. What they mean is
+-- decided in guards/loops.py; here they are only kept.
 CREATE TABLE control.step (
     run_id uuid NOT NULL,
     origin bytea NOT NULL,       -- which call of which task: the same when that task runs again
@@ -158,36 +159,71 @@ BEGIN
 END
 $$;
 
--- Keep a write that was refused among the run's steps; an entry only where the run goes in circles. Returns how many writes the run
--- has begun, NULL for a stale token.
+-- Did this very call of a run do the write that it is now told of? Its task runs again then.
+CREATE FUNCTION control.did_it(p_tenant text, p_run uuid, p_key bytea, p_body bytea) RETURNS boolean
+    LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_again jsonb := control.read_json(p_body);
+    v_began jsonb;
+BEGIN
+    SELECT control.read_json(e.body) INTO v_began FROM control.action a JOIN control.entry e ON e.run_id = a.payload_run AND e.seq = a.payload_seq
+        WHERE a.tenant = p_tenant AND a.key = p_key AND a.payload_run = p_run;
+    RETURN coalesce(v_began ->> 'call_id' = v_again ->> 'call_id'
+                    AND v_began #>> '{where,task_id}' IS NOT DISTINCT FROM v_again #>> '{where,task_id}', false);
+END
+$$;
+
+CREATE TYPE control.step_answer AS (
+    answer text,       -- kept | calls_used_up | stale
+    writes integer     -- begun so far
+);
+
+-- Keep a write that changed nothing among the run's steps: it was refused, or had been done before (p_repeats) and is told from what is
+-- stored. Such a repeat counts among the run's tool calls, once however often its task runs again. An entry only where the run goes in
+-- circles.
 CREATE FUNCTION control.step_v1(
     p_run uuid, p_token bigint, p_tool text, p_loop text, p_origin bytea, p_scope bytea, p_turn bytea, p_call bytea, p_result bytea, p_at timestamptz,
-    p_body bytea
-) RETURNS integer
+    p_repeats bytea, p_calls_max integer, p_body bytea
+) RETURNS control.step_answer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     v_tenant text := (control.caller('agent')).tenant;
     s control.run_state;
+    v_counts boolean;
+    v_out control.step_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
     IF (length(p_tool) BETWEEN 1 AND 256 AND p_token IS NOT NULL AND coalesce(p_loop, 'same') IN ('same', 'bouncing', 'parked')
-        AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+        AND coalesce(length(p_repeats), 32) = 32 AND p_calls_max BETWEEN 1 AND 1000000 AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
         RAISE EXCEPTION 'a step that cannot be one' USING ERRCODE = 'LC002';
     END IF;
     SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = v_tenant AND state <> 'chain' FOR UPDATE;
     IF s.run_id IS NULL OR s.token IS DISTINCT FROM p_token OR s.state <> 'running' THEN
-        RETURN NULL;
+        v_out.answer := 'stale';
+        RETURN v_out;
     END IF;
-    PERFORM control.keep_step(p_run, p_origin, p_scope, p_turn, p_call, p_result, p_at, s.calls - s.reads);
+    v_counts := p_repeats IS NOT NULL AND NOT EXISTS (SELECT 1 FROM control.step WHERE run_id = p_run AND origin = p_origin)
+        AND NOT control.did_it(v_tenant, p_run, p_repeats, p_body);
+    IF v_counts AND s.calls >= p_calls_max THEN
+        v_out.answer := 'calls_used_up';
+        RETURN v_out;
+    END IF;
+    v_out.answer := 'kept';
+    v_out.writes := s.calls - s.reads;
+    PERFORM control.keep_step(p_run, p_origin, p_scope, p_turn, p_call, p_result, p_at, v_out.writes);
+    IF v_counts THEN
+        UPDATE control.run_state SET calls = calls + 1, reads = reads + 1 WHERE run_id = p_run;
+    END IF;
     IF p_loop IS NOT NULL THEN
         PERFORM control.append(v_tenant, p_run, control.clock(),
             ARRAY['loop.' || CASE WHEN p_loop = 'parked' THEN p_loop ELSE 'noticed' END],
-            jsonb_build_object('tool', p_tool, 'kind', 'write', 'loop', p_loop), p_body, NULL);
+            jsonb_strip_nulls(jsonb_build_object('tool', p_tool, 'kind', 'write', 'loop', p_loop,
+                'done', CASE WHEN p_repeats IS NOT NULL THEN true END)), p_body, NULL);
     END IF;
-    RETURN s.calls - s.reads;
+    RETURN v_out;
 END
 $$;
 
 REVOKE EXECUTE ON FUNCTION control.fallbacks, control.recall, control.forget, control.keep_step, control.steps_max, control.observe_v1,
-    control.step_v1 FROM PUBLIC;
+    control.did_it, control.step_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.observe_v1, control.step_v1 TO control_agent;
