@@ -80,7 +80,8 @@ class Beside:
             asked = state["messages"][0].tool_calls[0]  # type: ignore[union-attr]
             return {"messages": [await self.tool("refund").ainvoke({**asked, "type": "tool_call"})]}
 
-        async def message(_: MessagesState) -> dict[str, Any]:
+        async def message(state: MessagesState) -> dict[str, Any]:
+            assert state["messages"]
             try:
                 async with asyncio.timeout(0.2):
                     await self.tool("tell").ainvoke({"order_id": "o2"})
