@@ -46,7 +46,8 @@ def card(
         _print_list(out, "Changed since the request before it", said)
     _print_details(out, row)
     _print_list(out, "Read before it asked, newest first", (_read(one) for one in evidence.reads))
-    _print_list(out, "Asked about this record in the last 30 days", (_earlier(one) for one in evidence.earlier))
+    asked = "Asked about this record in the last 30 days (same tool or system)"
+    _print_list(out, asked, (_earlier(one) for one in evidence.earlier))
     _print_list(out, "Done to this record without asking, in that time", (_write(one) for one in evidence.writes))
 
 
@@ -88,7 +89,7 @@ def _read(read: ReadBefore) -> tuple[str, str]:
 
 def _earlier(one: EarlierRequest) -> tuple[str, str]:
     stood = one.state if one.action is None else f"{one.state}, write {one.action}"
-    said = [one.approval, stood, one.intent, f"asked by {one.asked_by}", *one.voters]
+    said = [one.approval, one.tool, stood, one.intent, f"asked by {one.asked_by}", *one.voters]
     return moment(one.at), ", ".join(said)
 
 
