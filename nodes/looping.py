@@ -14,6 +14,7 @@ from langgraph_control.audit.asking.observing import KeepStep
 from langgraph_control.guards.loops import Loop, LoopRules, Step
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.call import GovernedCall
+from langgraph_control.nodes.foreign_answers import ask_graph
 from langgraph_control.nodes.gate import Gate, perform
 from langgraph_control.nodes.steps import Delivered, Refused, TakenOver
 
@@ -92,7 +93,7 @@ def watched(call: GovernedCall, turn: Turn) -> Gate:
         memory.keep(step, writes=writes)
         if loop is not Loop.PARKED:
             return replace(ended, text=f"{ended.text}{told(loop, call.tool, rules, refused=True)}")
-        yield ask.Park(card=_card(call))
+        yield from ask_graph(call.run, call.where, ask.Park(card=_card(call)))
 
 
 def told(loop: Loop, tool: str, rules: LoopRules, *, refused: bool = False) -> str:

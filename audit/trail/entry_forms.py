@@ -504,7 +504,7 @@ FORMS: Final[tuple[Form, ...]] = (
         name="ignored_resume",
         about="A resume of the graph tried to decide, and was ignored.",
         events=("resume.ignored",),
-        facts={"approval?": ID, "tool?": TEXT, "key?": HEX32, "digest?": HEX32, "reason": TEXT},
+        facts={"approval?": ID, "tool?": TEXT, "key?": HEX32, "digest?": HEX32, "reason": TEXT, "mark?": HEX32},
         body={"who": {"type": "object"}, "where": WHERE},
     ),
     Form(
