@@ -375,6 +375,20 @@ FORMS: Final[tuple[Form, ...]] = (
         payload="the arguments that were changed",
     ),
     Form(
+        name="unknown_request",
+        about="Somebody spoke on a request that there is not: mistyped, or guessed. In the tenant's own chain.",
+        events=("approval.refused",),
+        facts={
+            "approval": ID,
+            **PERSON,
+            **COMMENT,
+            "decision": one_of("approve", "reject", "break_glass", "withdraw", "edit", "review"),
+            "answer": one_of("refused"),
+            "reason": one_of("unknown_request"),
+        },
+        body=SAID,
+    ),
+    Form(
         name="edit_refused",
         about="The tool does not take what somebody wanted changed.",
         events=("approval.edit_refused",),
@@ -561,9 +575,9 @@ FORMS: Final[tuple[Form, ...]] = (
     ),
     Form(
         name="revocation",
-        about="A delegation was ended. In the tenant's own chain.",
-        events=("delegation.revoked",),
-        facts={"delegation": ID, **PERSON, **COMMENT},
+        about="A delegation was ended, or somebody may not end it. In the tenant's own chain.",
+        events=("delegation.revoked", "delegation.refused"),
+        facts={"delegation": ID, **PERSON, **COMMENT, "reason": or_null(TEXT)},
         body=SAID,
     ),
     Form(

@@ -74,6 +74,7 @@ _REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
         "comment_missing": "a comment is required",
         "already_voted": "has voted already",
         "not_yourself": "a login votes for its own person only",
+        "unknown_request": "there is no such request",
     }
 )
 
