@@ -118,7 +118,7 @@ def _vote(approvals: Approvals, names: Iterable[str], vote: Callable[[str], Vote
     out, refused, told = console(), 0, list[dict[str, Any]]()
     for name in names:
         try:
-            row = approvals.get(name)
+            row = _shown_first(approvals, name, vote)
             if not as_json:
                 print_request(out, row)
             voted = vote(name)
@@ -133,6 +133,16 @@ def _vote(approvals: Approvals, names: Iterable[str], vote: Callable[[str], Vote
         print_json(told)
     if refused:
         raise typer.Exit(1)
+
+
+def _shown_first(approvals: Approvals, name: str, vote: Callable[[str], Voted]) -> ApprovalRow:
+    """The request that is voted on. Where there is none, the word is sent all the same: it is refused, and on record."""
+    try:
+        return approvals.get(name)
+    except ApprovalRefused as unknown:
+        if unknown.code == "unknown_request":
+            vote(name)
+        raise
 
 
 @contextmanager
