@@ -324,8 +324,8 @@ def of_tenant(desk: Desk, person: str = "ana") -> list[dict[str, Any]]:
     """Return what the entries of the own chain of a person's tenant say."""
     with psycopg.connect(desk.database.admin) as admin:
         rows = admin.execute(
-            "SELECT e.facts::jsonb FROM control.login l JOIN control.entry e ON e.run_id = control.tenant_chain_id(l.tenant)"
-            " WHERE l.login = %s ORDER BY e.seq",
+            "SELECT e.facts::jsonb FROM control.login l"
+            " JOIN control.entry e ON e.run_id = control.tenant_chain_id(l.tenant) WHERE l.login = %s ORDER BY e.seq",
             (f"test_approver_{person}",),
         ).fetchall()
     return [facts for (facts,) in rows]

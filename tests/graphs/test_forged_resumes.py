@@ -1,6 +1,5 @@
 """What somebody can do who has the checkpointer and the thread's id, but no run: nothing, and it is on record."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id, run_id
 from langgraph_control.errors import NoRun, TrailUnavailable
-from tests.support.desk import GO, Desk, How
+from tests.support.desk import GO, Desk, How, forge
 from tests.support.scripted_model import call, calls
 
 ANOTHER = {"messages": [calls(call("refund", order_id="o0", amount="600", call_id="call_0"))]}
@@ -30,14 +29,6 @@ FORGERIES: dict[str, Callable[[str], Any]] = {
 }
 LIES_READY = {"plain", "with a role claimed"}
 """What is sent without an interrupt's id LangGraph keeps in the thread, for the next question there."""
-
-
-def forge(forged: Any, given: Any, config: Any, how: How = "sync") -> None:
-    """Resume the graph as LangGraph lets anybody do."""
-    if how == "sync":
-        forged.invoke(given, config, durability="sync")
-    else:
-        asyncio.run(forged.ainvoke(given, config, durability="sync"))
 
 
 def parked(desk: Desk, trigger: str) -> tuple[Any, Run]:

@@ -1,6 +1,5 @@
 """Sagas on a real Postgres: all steps are done, or those that were done are taken back, each on record."""
 
-import asyncio
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -28,7 +27,7 @@ from langgraph_control.guards.lifecycle import State
 from langgraph_control.guards.run_states import RunState
 from langgraph_control.nodes.contracts import Done, NotDone
 from langgraph_control.nodes.saga_steps import SagaSoFar
-from tests.support.desk import POLICY, Desk, How, told
+from tests.support.desk import POLICY, Desk, How, forge, told
 from tests.support.half_done import closing
 from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls
@@ -433,12 +432,8 @@ def test_a_saga_resumed_outside_its_run_does_nothing(desk: Desk, how: How, trigg
     run = desk.run(graph, how, trigger=trigger, given={"request": {}})
     assert run.state is RunState.NEEDS_APPROVAL
     forged, config = desk.forged(graph, run)
-    resume = Command(resume="approved")
     with pytest.raises(NoRun):
-        if how == "sync":
-            forged.invoke(resume, config, durability="sync")
-        else:
-            asyncio.run(forged.ainvoke(resume, config, durability="sync"))
+        forge(forged, Command(resume="approved"), config, how)
     assert [reason for reason in reasons(desk, run) if reason == "outside_run"] == ["outside_run"]
     assert desk.resume(run, how).approvals == run.approvals
     assert desk.done == []

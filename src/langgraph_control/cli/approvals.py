@@ -136,7 +136,7 @@ def _vote(approvals: Approvals, names: Iterable[str], vote: Callable[[str], Vote
 
 
 def _shown_first(approvals: Approvals, name: str, vote: Callable[[str], Voted]) -> ApprovalRow:
-    """The request that is voted on. Where there is none, the word is sent all the same: it is refused, and on record."""
+    """The request that is voted on. Where there is none, the word is sent all the same, for the record."""
     try:
         return approvals.get(name)
     except ApprovalRefused as unknown:
