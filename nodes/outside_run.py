@@ -64,7 +64,6 @@ def _noting() -> Generator[Any, Any, None]:
     run_id = yield FindThreadRun(thread=str(thread))
     if run_id is None:
         return
-    logger.warning("A thread with a governed run was resumed outside that run; nothing was done.")
     where = {"worker": f"{socket.gethostname()}:{os.getpid()}", "thread_id": str(thread), **placed()}
     body = body_bytes({"who": {"person": None}, "where": where})
     yield NoteAttempt(run_id=run_id, approval_id=None, reason=Ignored.OUTSIDE_RUN, body=body)
