@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo console backend-demo test check simulate frontends chaos loss bench clean
+.PHONY: help install demo console backend-demo test check simulate rebuild frontends chaos loss bench clean
 
 VENV    := .venv
 PYTHON  := $(VENV)/bin/python
@@ -10,6 +10,7 @@ STAMP   := $(VENV)/installed
 
 WORKERS ?= 3
 SEEDS   ?= 2000
+RUNS    ?= 1000
 KILLS   ?= 50
 ENTRIES ?= 100000
 ARGS    ?=
@@ -47,6 +48,9 @@ check: $(STAMP) ## lint, format, types, import rules
 
 simulate: $(STAMP) ## the real gate over the real SQL under seeded faults (SEEDS=20000)
 	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+rebuild: $(STAMP) ## 1,000 simulated runs rebuilt from the trail alone, and compared (RUNS=1000)
+	@$(PYTHON) -m tests.simulation --rebuild $(RUNS) $(ARGS)
 
 frontends: $(STAMP) ## LangGraph's own server with served graphs, in a .venv-server of its own (Elastic licence)
 	@test -x .venv-server/bin/langgraph || { $(PYTHON) -m venv .venv-server && .venv-server/bin/python -m pip install --quiet \

@@ -1,6 +1,7 @@
 """``Control``: govern tools, bind graphs, run them."""
 
 import asyncio
+import io
 import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -486,6 +487,32 @@ class Control:
     async def aget(self, run_id: str | None = None, *, trigger: str | None = None) -> Run:
         """Do what :meth:`get` does, on any event loop."""
         return await self._ato_its_end(Trip(), getting(_which(run_id, trigger)))
+
+    def receipt(self, run_id: str | None = None, *, trigger: str | None = None, payloads: bool = False) -> bytes:
+        """Return the proof of a run, from its first entry to its newest: a file for ``audit verify``.
+
+        Args:
+            run_id: the run's name, as printed; or
+            trigger: the delivery that began it.
+            payloads: whether arguments and before-images go along.
+
+        Raises:
+            UnknownRun: there is no such run for this login's tenant.
+            RunRefused: not exactly one of the two was given.
+            ControlError: no checkpoint covers its newest entry yet (``receipt_unsealed``): ask again when it was
+                sealed. Or retention dropped it (``entry_unknown``).
+            TrailUnavailable, SchemaMismatch: the ledger cannot be asked.
+        """
+        # Only who asks for one needs what makes them.
+        from langgraph_control.audit.bundles.bundling import run_receipt
+
+        run, file = self.get(run_id, trigger=trigger), io.BytesIO()
+        run_receipt(self._ledger.store().call, file, id_of_run(run.id), payloads=payloads)
+        return file.getvalue()
+
+    async def areceipt(self, run_id: str | None = None, *, trigger: str | None = None, payloads: bool = False) -> bytes:
+        """Do what :meth:`receipt` does, on any event loop."""
+        return await asyncio.to_thread(self.receipt, run_id, trigger=trigger, payloads=payloads)
 
     def close(self) -> None:
         """Close the connections; a development server stops with its last user. Safe to repeat."""

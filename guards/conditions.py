@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from enum import StrEnum
 from operator import eq, ge, gt, le, lt, ne
 from types import MappingProxyType
@@ -26,6 +26,7 @@ __all__ = [
     "Scalar",
     "Test",
     "Truth",
+    "distance",
     "judge",
     "readied",
     "would_hold",
@@ -179,6 +180,25 @@ def judge(condition: Condition, facts: Facts) -> Truth:
     """
     key, test = _ready(condition)
     return test(facts[key])
+
+
+_MEASURING: Final = Context(prec=9, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])  # no number is too large to be measured
+
+
+def distance(condition: Condition, facts: Facts) -> Decimal:
+    """Return how far a number lies beyond the bound it should keep, for the size of both: from 0 to 1. Total.
+
+    It is 0 within the bound, and where no number is held against one.
+
+    Args:
+        condition: what to compare.
+        facts: where the field is looked up.
+    """
+    if condition.operator not in ORDERING or judge(condition, facts) is not Truth.FAILS:
+        return Decimal(0)
+    number, bound = facts[_NUMBER + condition.field], _exactly(condition.operand)
+    size = _MEASURING.add(number.copy_abs(), bound.copy_abs())
+    return _MEASURING.divide(_MEASURING.subtract(number, bound).copy_abs(), size) if size else Decimal(0)
 
 
 def would_hold(condition: Condition, value: Scalar) -> bool:

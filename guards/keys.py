@@ -25,6 +25,7 @@ __all__ = [
     "action_key",
     "args_hash",
     "digest",
+    "identifying_bytes",
     "question_id",
     "saga_id",
     "scope",
@@ -45,9 +46,18 @@ _QUESTION: Final = b"langgraph-control/question/1"
 
 
 def action_key(
-    secret: bytes, *, intent: str, tool: str, identifying: Mapping[str, object], occurrence: int = 0
+    secret: bytes,
+    *,
+    intent: str,
+    tool: str,
+    identifying: Mapping[str, object],
+    occurrence: int = 0,
+    defaults: Mapping[str, object] | None = None,
 ) -> bytes:
     """Return the 32 bytes that name one intended effect.
+
+    As in :func:`args_hash`, an argument equal to its declared default counts as not given: whether a model spells it
+    out or leaves it out, and whatever the default is in the next release, it is the same action.
 
     Args:
         secret: the tenant's, at least 32 bytes.
@@ -55,6 +65,7 @@ def action_key(
         tool: the tool's name.
         identifying: the arguments named by the contract's ``key=``. None counts as not given.
         occurrence: 0, or for a repeatable tool the number of equal calls before this one.
+        defaults: the tool's declared defaults by parameter name.
 
     Raises:
         ArgumentError: an argument cannot be canonical, or the occurrence is negative; nothing was done.
@@ -65,9 +76,27 @@ def action_key(
             todo="Count the equal calls before this one.",
             code="occurrence_negative",
         )
-    given = Identified({name: form for name, form in identified(identifying, at=tool).items() if form is not None})
-    parts = (identity_bytes(intent, at="intent"), identity_bytes(tool, at="tool"), identified_bytes(given, at=tool))
+    named = identifying_bytes(identifying, tool=tool, defaults=defaults)
+    parts = (identity_bytes(intent, at="intent"), identity_bytes(tool, at="tool"), named)
     return _hmac(secret, _ACTION_KEY, *parts, str(occurrence).encode())
+
+
+def identifying_bytes(
+    identifying: Mapping[str, object], *, tool: str, defaults: Mapping[str, object] | None = None
+) -> bytes:
+    """Return equal bytes for equal changes: what the identifying arguments say, without None and declared defaults.
+
+    Args:
+        identifying: the arguments named by the contract's ``key=``.
+        tool: the tool's name, for the error.
+        defaults: the tool's declared defaults by parameter name.
+
+    Raises:
+        ArgumentError: an argument cannot be canonical; nothing was done.
+    """
+    forms = identified(identifying, at=tool)
+    given = {name: form for name, form in forms.items() if form is not None and not _at_default(name, form, defaults)}
+    return identified_bytes(Identified(given), at=tool)
 
 
 def undo_key(secret: bytes, *, undoes: bytes) -> bytes:
@@ -117,16 +146,11 @@ def args_hash(
     Raises:
         ArgumentError: an argument cannot be canonical; nothing was done.
     """
-    defaults = defaults or {}
     given = Identified(
         {
             name: form
             for name, form in identified(arguments).items()
-            if name not in free_text
-            and not (
-                name in defaults
-                and orjson.dumps(form, option=orjson.OPT_SORT_KEYS) == observed_identity_bytes(defaults[name])
-            )
+            if name not in free_text and not _at_default(name, form, defaults)
         }
     )
     return _hmac(secret, _ARGS_HASH, identified_bytes(given))
@@ -198,6 +222,15 @@ def _change(
         identity_bytes(contract_version, at="version"),
         identified_bytes(identified(arguments)),
         observed_identity_bytes(before),
+    )
+
+
+def _at_default(name: str, form: object, defaults: Mapping[str, object] | None) -> bool:
+    """Whether an argument, in the form of :func:`identified`, is as the tool declares it where it is not given."""
+    return (
+        defaults is not None
+        and name in defaults
+        and orjson.dumps(form, option=orjson.OPT_SORT_KEYS) == observed_identity_bytes(defaults[name])
     )
 
 

@@ -12,10 +12,10 @@ from langgraph_control.guards.policy_words import did_you_mean
 from langgraph_control.guards.risk import RISK_FIELDS, Radius
 from langgraph_control.guards.rule_cover import contradiction
 from langgraph_control.guards.rules import Then
-from langgraph_control.guards.signal_fields import SIGNAL_FIELDS, gathered_head
+from langgraph_control.guards.signal_fields import SIGNAL_FIELDS, gathered_head, value_problem
 from langgraph_control.guards.signals import Operation
 
-__all__ = ["Finding", "field_problem", "range_findings", "read_conditions"]
+__all__ = ["Finding", "field_problem", "range_findings", "read_conditions", "stated_problem"]
 
 Finding: TypeAlias = tuple[Path, str, str]  # where below `when`, stable code, what is wrong
 
@@ -70,6 +70,16 @@ def field_problem(name: str) -> str | None:
         known = [field for field in SIGNAL_FIELDS if gathered_head(field) == head]
         return f"{name} is not known of a call; {did_you_mean(name, known)}"
     return None
+
+
+def stated_problem(name: str, value: object) -> str | None:
+    """Return what is wrong with a value that is stated for ``system.<field>`` or ``run.<field>``, or None.
+
+    Args:
+        name: as it was written; it starts with ``system.`` or ``run.``.
+        value: what the call is to be decided with.
+    """
+    return field_problem(name) or value_problem(name, value)
 
 
 def range_findings(conditions: Sequence[Condition], then: Then) -> tuple[Finding, ...]:

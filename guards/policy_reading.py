@@ -183,6 +183,25 @@ class Reading:
         if short is not None:
             self.problem(path, "policy_quorum_unreachable", str(short))
 
+    def check_requester(self, actor: str, quorum: Mapping[str, int], path: Path) -> None:
+        """Note roles that have too few people without whoever asks, who may not approve that.
+
+        Args:
+            actor: who asks in every request of a rule.
+            quorum: role → people.
+            path: where it stands.
+        """
+        if self.roles is None or shortage(quorum, self.roles) is not None:
+            return
+        others = {
+            role: [member for member in members if member.strip().lower() != actor.strip().lower()]
+            for role, members in self.roles.items()
+        }
+        short = shortage(quorum, others)
+        if short is not None:
+            what = f"{actor} asks, and may not approve that (not_by: requester); without {actor}, {short}"
+            self.problem(path, "policy_quorum_unreachable", what)
+
     def check_members(self) -> None:
         """Note members that are there twice: one person under two spellings could vote twice, so each has one."""
         spelled: dict[str, str] = {}

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from langgraph_control.guards.approvals import Requirement
+from langgraph_control.guards.approvals import REQUESTER, Escalation, Requirement
 from langgraph_control.guards.conditions import ENVIRONMENT, Condition, Operator
-from langgraph_control.guards.policy_conditions import field_problem
+from langgraph_control.guards.policy_conditions import stated_problem
 from langgraph_control.guards.policy_reading import Reading
 from langgraph_control.guards.policy_shape import DecidingShape, OtherwiseShape, RuleShape, TestShape
 from langgraph_control.guards.policy_text import Path
 from langgraph_control.guards.rules import PolicyTest, Rule, Then
-from langgraph_control.guards.signal_fields import gathered_head, value_problem
+from langgraph_control.guards.signal_fields import gathered_head
 from langgraph_control.guards.signals import Impact
 
 __all__ = ["MONEY_NEEDS_BOUNDS", "read_otherwise", "read_rule", "read_test"]
@@ -52,6 +52,7 @@ def read_rule(reading: Reading, item: RuleShape, path: Path) -> Rule:
     if not any(getattr(item, key) for key in _SCOPES):
         reading.problem(path, "policy_rule_about_nothing", f"say what the rule is about: {', '.join(_SCOPES)}")
     _check(reading, item, path)
+    _check_actors(reading, rule, path)
     if rule.allows_unbounded(Impact.MONEY) and rule.impacts:
         reading.problem((*path, "then"), "policy_money_unbounded", MONEY_NEEDS_BOUNDS)
     return rule
@@ -92,7 +93,7 @@ def read_test(reading: Reading, item: TestShape, path: Path) -> PolicyTest:
         reading.problem((*path, "with", name), "policy_field", what)
     known = {name: value for name, value in item.arguments.items() if gathered_head(name) is not None}
     for name, value in known.items():
-        wrong = field_problem(name) or value_problem(name, value)
+        wrong = stated_problem(name, value)
         if wrong is not None:
             reading.problem((*path, "with", name), "policy_field", wrong)
         elif item.system is None and gathered_head(name) == "system":
@@ -156,6 +157,16 @@ def _check(reading: Reading, item: DecidingShape, path: Path) -> None:
     reading.check_role(item.to, (*path, "to"))
     for role in item.break_glass:
         reading.check_role(role, (*path, "break_glass"))
+
+
+def _check_actors(reading: Reading, rule: Rule, path: Path) -> None:
+    asked = rule.requirement
+    if asked is None or REQUESTER not in asked.not_by:
+        return
+    for actor in rule.actors:
+        reading.check_requester(actor, asked.quorum, (*path, "by"))
+        if isinstance(asked.on_expiry, Escalation):
+            reading.check_requester(actor, asked.on_expiry.quorum, (*path, "on_expiry"))
 
 
 def _unplaceable(given: Mapping[str, Any]) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from langgraph_control.guards.approvals import Requirement, stricter
-from langgraph_control.guards.conditions import Facts, Truth
+from langgraph_control.guards.conditions import Facts, Truth, distance
 from langgraph_control.guards.decisions import Decision, Match, Verb
 from langgraph_control.guards.judging import Fit, Judgement, judge_rule
 from langgraph_control.guards.limits import charge
@@ -43,7 +44,8 @@ class Explanation:
         assessment: the risk of the call.
         rules: every rule in the file's order, then ``otherwise``, then ``records``, each with its fit and its
             conditions' answers.
-        nearest: of the rules about this call that were missed, the one with the fewest failing conditions.
+        nearest: of the rules about this call that were missed, the one with the fewest failing conditions; of several
+            such, the one whose bounds are missed by least.
     """
 
     decision: Decision
@@ -118,7 +120,7 @@ def explain(signals: Signals, policy: Policy) -> Explanation:
         decision=route(signals, policy),
         assessment=assessment,
         rules=judged,
-        nearest=_nearest(judged[: len(policy.rules)]),
+        nearest=_nearest(judged[: len(policy.rules)], facts),
     )
 
 
@@ -238,11 +240,13 @@ def _question(rules: Iterable[Rule]) -> str | None:
     return "\n".join(sorted({rule.question for rule in rules if rule.question is not None})) or None
 
 
-def _nearest(judged: Iterable[Judgement]) -> Judgement | None:
+def _nearest(judged: Iterable[Judgement], facts: Facts) -> Judgement | None:
+    def missed_by(judgement: Judgement) -> tuple[int, Decimal]:
+        failing = [condition for condition, truth in judgement.answers if truth is not Truth.HOLDS]
+        return len(failing), sum((distance(condition, facts) for condition in failing), Decimal(0))
+
     missed = [judgement for judgement in judged if judgement.fit is Fit.MISSED or _stood_back(judgement)]
-    return min(
-        missed, key=lambda judgement: sum(truth is not Truth.HOLDS for _, truth in judgement.answers), default=None
-    )
+    return min(missed, key=missed_by, default=None)
 
 
 def _stood_back(judgement: Judgement) -> bool:

@@ -19,6 +19,10 @@ GATHERED: Final = frozenset({"system", "run"})
 """What a field's name starts with, before its first dot."""
 
 
+NUMBER_MAX: Final = 1_000_000_000
+"""Thirty years of seconds, and more calls than anybody counts: what times can still be reckoned with."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalField:
     """One field.
@@ -29,6 +33,8 @@ class SignalField:
         stored: makes that attribute's value of what a test says, at a time.
         words: the words it can be; None for a number or a flag.
         flag: it is true or false.
+        whole: it is a whole number.
+        most: the largest number that a test can give for it.
     """
 
     of: Callable[[Signals], object]
@@ -36,6 +42,8 @@ class SignalField:
     stored: Callable[[Any, datetime], object]
     words: type[StrEnum] | None = None
     flag: bool = False
+    whole: bool = False
+    most: int = NUMBER_MAX
 
 
 def _exactly(number: float | None) -> Decimal:
@@ -58,11 +66,11 @@ def _of_system(read: Callable[[Signals], object]) -> Callable[[Signals], object]
 
 
 def _whole(kept: str, read: Callable[[Signals], object]) -> SignalField:
-    return SignalField(of=read, kept=kept, stored=lambda value, _: int(value))
+    return SignalField(of=read, kept=kept, stored=lambda value, _: int(value), whole=True)
 
 
-def _measured(kept: str, read: Callable[[Signals], object]) -> SignalField:
-    return SignalField(of=read, kept=kept, stored=lambda value, _: float(value))
+def _measured(kept: str, read: Callable[[Signals], object], most: int = NUMBER_MAX) -> SignalField:
+    return SignalField(of=read, kept=kept, stored=lambda value, _: float(value), most=most)
 
 
 def _worded(kept: str, words: type[StrEnum], read: Callable[[Signals], object]) -> SignalField:
@@ -79,7 +87,7 @@ SIGNAL_FIELDS: Final[Mapping[str, SignalField]] = MappingProxyType(
         ),
         "system.breaker": _worded("breaker", Breaker, _of_system(lambda signals: signals.system_state.breaker.value)),
         "system.error_rate": _measured(
-            "error_rate", _of_system(lambda signals: _exactly(signals.system_state.error_rate))
+            "error_rate", _of_system(lambda signals: _exactly(signals.system_state.error_rate)), most=1
         ),
         "system.calls": _whole("calls", _of_system(lambda signals: signals.system_state.calls)),
         "system.latency_seconds": _measured(
@@ -121,11 +129,21 @@ def value_problem(field: str, value: object) -> str | None:
     """
     known = SIGNAL_FIELDS[field]
     if known.words is not None:
-        return None if value in set(known.words) else f"{field} is one of: {', '.join(known.words)}"
+        is_word = isinstance(value, str) and value in set(known.words)
+        return None if is_word else f"{field} is one of: {', '.join(known.words)}"
     if known.flag:
         return None if isinstance(value, bool) else f"{field} is true or false"
-    is_number = isinstance(value, int | Decimal) and not isinstance(value, bool) and value >= 0
-    return None if is_number else f"{field} is a number from 0 on"
+    return None if _is_number(value, known) else f"{field} is a {_number_of(known)} from 0 to {known.most}"
+
+
+def _is_number(value: object, known: SignalField) -> bool:
+    if not isinstance(value, int | Decimal) or isinstance(value, bool) or not 0 <= value <= known.most:
+        return False
+    return not known.whole or value == int(value)
+
+
+def _number_of(known: SignalField) -> str:
+    return "whole number" if known.whole else "number"
 
 
 def given(signals: Signals, values: Mapping[str, Any]) -> Signals:

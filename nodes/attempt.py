@@ -1,9 +1,11 @@
 """One attempt: send while there is time, learn what came of it, settle before anyone sees it."""
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
+
+from langgraph.errors import GraphInterrupt
 
 from langgraph_control.audit.asking import ledger
 from langgraph_control.audit.asking.ledger import Claimed, Outcome, Reason, Settle
@@ -13,6 +15,7 @@ from langgraph_control.guards.lifecycle import Kind, State
 from langgraph_control.guards.retries import backoff_seconds
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action, Done, NotDone, Unknown
+from langgraph_control.nodes.bubbles import QUESTION_INSIDE, question_inside
 from langgraph_control.nodes.call import GovernedCall, View
 from langgraph_control.nodes.deciding import Bounds
 from langgraph_control.nodes.hopeless import noted
@@ -149,9 +152,12 @@ def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) 
                 outcome=Outcome.CONTRADICT, said=said(f"{type(error).__name__} after the tool ended the transaction")
             )
         case ask.Raised(error=error, ended=ended):
+            asked = isinstance(error, GraphInterrupt)
+            error = question_inside(call.tool) if asked else error
             failure = classify(
                 error, kind=call.kind, now=ticket.now, attempt=action.attempt, refusals=call.contract.refusals
             )
+            failure = replace(failure, error="interrupt", reason=QUESTION_INSIDE) if asked else failure
             return _Came(outcome=_OUTCOMES[failure.verdict], failure=failure, said=_text(error), ended=ended)
         case _:
             raise TypeError(f"a send was answered with {type(answer).__name__}")

@@ -1,10 +1,28 @@
 """What leaves a governed call as control flow: retry and error layers pass it through, the model never sees it."""
 
+from typing import Final
+
 from langgraph.errors import GraphBubbleUp
 
-from langgraph_control.errors import ControlError, TrailUnavailable
+from langgraph_control.errors import ContractError, ControlError, TrailUnavailable
 
-__all__ = ["RunTakenOver", "TrailLost"]
+__all__ = ["QUESTION_INSIDE", "RunTakenOver", "TrailLost", "question_inside"]
+
+QUESTION_INSIDE: Final = "the tool asked a question, or waited, in the middle of the write"
+
+
+def question_inside(tool: str) -> ContractError:
+    """Return what a write failed of whose body asked or waited: answered, it would begin again, whatever it had done.
+
+    Args:
+        tool: the tool whose body called ``interrupt``.
+    """
+    return ContractError(
+        f"Tool {tool} asked a question, or waited, in the middle of a write.",
+        safe="Nobody was asked; what the tool had done before is found out by its contract.",
+        todo="Ask before it: in a node, in a tool declared with @reads(), or by the policy (then: ask, then: approve).",
+        code="question_inside_write",
+    )
 
 
 class RunTakenOver(GraphBubbleUp):

@@ -1,6 +1,6 @@
 """One governed call, and everything about it that can be computed without asking anyone."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -126,8 +126,18 @@ class GovernedCall:
     def _identified(self) -> Identified:
         return identified(self.args)
 
-    def _identified_but(self, left_out: Collection[str]) -> Identified:
-        return Identified({name: form for name, form in self._identified.items() if name not in left_out})
+    @cached_property
+    def _whole(self) -> Identified:
+        """The arguments, and the declared defaults of those that are not given: the same spelled out or left out."""
+        left = {name: value for name, value in self.defaults.items() if name not in self.args}
+        if not left:
+            return self._identified
+        forms = {name: orjson.loads(observed_identity_bytes(value)) for name, value in left.items()}
+        return Identified({**forms, **self._identified})
+
+    @property
+    def _but_words(self) -> Identified:
+        return Identified({name: form for name, form in self._whole.items() if name not in self.contract.explain})
 
     @cached_property
     def key(self) -> bytes:
@@ -140,6 +150,7 @@ class GovernedCall:
             tool=self.tool,
             identifying=Identified({name: self._identified.get(name) for name in self.contract.key}),
             occurrence=self.occurrence,
+            defaults=self.defaults,
         )
 
     @cached_property
@@ -199,7 +210,7 @@ class GovernedCall:
             self.run.secret,
             tool=self.tool,
             contract_version=self.contract.version,
-            arguments=self._identified,
+            arguments=self._whole,
             before=self.contract.before_image(view.before),
         )
 
@@ -215,7 +226,7 @@ class GovernedCall:
             self.run.secret,
             tool=self.tool,
             contract_version=self.contract.version,
-            arguments=self._identified_but(self.contract.explain),
+            arguments=self._but_words,
             before=self.contract.before_image(view.before),
         )
 

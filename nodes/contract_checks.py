@@ -11,6 +11,7 @@ from langchain_core.tools import BaseTool
 from langgraph_control.errors import ContractError
 from langgraph_control.guards.redaction import is_path, paths_inside
 from langgraph_control.guards.signals import Impact, Operation
+from langgraph_control.nodes.made_defaults import made_defaults
 from langgraph_control.nodes.parameters import tool_parameters
 
 if TYPE_CHECKING:
@@ -306,6 +307,39 @@ def check_arguments(contract: "Contract", name: str, taken: Collection[str] | No
                     todo=f"It takes {', '.join(taken) or 'no arguments'}.",
                     code="contract_unknown_argument",
                 )
+
+
+def check_defaults(contract: "Contract", tool: BaseTool) -> None:
+    """Check that a call of a write is the same call when it is repeated, also where an argument is left to its default.
+
+    Args:
+        contract: the contract.
+        tool: the tool.
+
+    Raises:
+        ContractError: code ``contract_default_made``: a function makes a default, and an identifying argument would be
+            another after a crash, or a call another than the one that was approved.
+    """
+    if not contract.is_write:
+        return
+    made = made_defaults(tool)
+    for argument in contract.key:
+        if argument in made.by_function:
+            raise ContractError(
+                f"Tool {tool.name}: key names {argument}, and a function makes its default: what is made anew with "
+                "each call identifies nothing, and the change would be done twice.",
+                todo=f"Have the model send {argument}, give it a constant default, or leave it out of key.",
+                code="contract_default_made",
+            )
+    anew = [argument for argument in tool_parameters(tool).names if argument in made.anew - set(contract.explain)]
+    if anew:
+        raise ContractError(
+            f"Tool {tool.name}: the default of {anew[0]} is another with each call, so that no repeat of a call is the "
+            "call that was approved or done.",
+            todo=f"Make the value in the tool's body (current_action().key is the same in each repeat), or name "
+            f"{anew[0]} in explain=: then what is on record runs.",
+            code="contract_default_made",
+        )
 
 
 def check_new_name(name: str, seen: set[str]) -> None:

@@ -375,8 +375,8 @@ def resolve_contracts(tools: Sequence[BaseTool], contracts: Mapping[str, Contrac
         contracts: contracts for tools one does not own, by tool name.
 
     Raises:
-        ContractError: two tools share a name, a contract names no tool, a tool has two contracts, or a contract names
-            an argument its tool does not have.
+        ContractError: two tools share a name, a contract names no tool, a tool has two contracts, a contract names an
+            argument its tool does not have, or a default is made anew with each call.
     """
     beside = dict(contracts or {})
     resolved: dict[str, Contract] = {}
@@ -394,6 +394,7 @@ def resolve_contracts(tools: Sequence[BaseTool], contracts: Mapping[str, Contrac
         if contract is not None:
             _check_is_contract(contract, tool.name)
             checks.check_arguments(contract, tool.name, checks.argument_names(tool))
+            checks.check_defaults(contract, tool)
             resolved[tool.name] = contract
     checks.check_none_left(beside, seen)
     return resolved

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool
 
 from langgraph_control.errors import ArgumentError
-from langgraph_control.guards.canonical import identity_bytes
+from langgraph_control.guards.keys import identifying_bytes
 
 __all__ = ["messages_in_sight", "occurrence"]
 
@@ -31,7 +31,13 @@ def messages_in_sight(configurable: Mapping[str, Any]) -> Sequence[Any]:
         return ()
 
 
-def occurrence(tool: BaseTool, identifying: Mapping[str, Any], call_id: str | None, messages: Sequence[Any]) -> int:
+def occurrence(
+    tool: BaseTool,
+    identifying: Mapping[str, Any],
+    call_id: str | None,
+    messages: Sequence[Any],
+    defaults: Mapping[str, Any],
+) -> int:
     """Return how many calls with the same identifying arguments come before this one.
 
     Args:
@@ -39,6 +45,7 @@ def occurrence(tool: BaseTool, identifying: Mapping[str, Any], call_id: str | No
         identifying: the identifying arguments of this call.
         call_id: this tool call's id.
         messages: the branch the model saw, oldest first.
+        defaults: the tool's declared defaults by parameter name.
 
     Raises:
         ArgumentError: code ``occurrence_unknown``: the call is not in a message, so nothing tells it from an equal one.
@@ -54,21 +61,20 @@ def occurrence(tool: BaseTool, identifying: Mapping[str, Any], call_id: str | No
             "repeatable=True and put what tells two calls apart into key=.",
             code="occurrence_unknown",
         )
-    this = _identity(tool, identifying)
-    return sum(_of_message(tool, identifying, call["args"]) == this for call in of_this_tool[:here])
+    this = identifying_bytes(identifying, tool=tool.name, defaults=defaults)
+    return sum(_of_message(tool, identifying, call["args"], defaults) == this for call in of_this_tool[:here])
 
 
-def _identity(tool: BaseTool, identifying: Mapping[str, Any]) -> bytes:
-    return identity_bytes({name: value for name, value in identifying.items() if value is not None}, at=tool.name)
-
-
-def _of_message(tool: BaseTool, names: Collection[str], raw: Mapping[str, Any]) -> bytes | None:
+def _of_message(
+    tool: BaseTool, names: Collection[str], raw: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> bytes | None:
     """What a call changes, by value; None for one whose arguments do not fit, which never reached the gate."""
     schema: Any = tool.tool_call_schema
     try:
         if isinstance(schema, dict):
-            return _identity(tool, {name: raw.get(name) for name in names})
+            return identifying_bytes({name: raw.get(name) for name in names}, tool=tool.name, defaults=defaults)
         parsed = (schema.model_validate if hasattr(schema, "model_validate") else schema.parse_obj)(raw)
-        return _identity(tool, {name: getattr(parsed, name) for name in names})
+        values = {name: getattr(parsed, name) for name in names}
+        return identifying_bytes(values, tool=tool.name, defaults=defaults)
     except (ValueError, ArgumentError):  # pydantic's ValidationError is a ValueError
         return None

@@ -1,8 +1,7 @@
 """Reading back: finding out what became of a lost attempt, and confirming one that says it is done."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sized
 from enum import StrEnum
-from types import NoneType
 from typing import Any, Final
 
 from langgraph_control.audit.asking.ledger import Claimed, Outcome, Settle, Settled, Verdict
@@ -17,7 +16,7 @@ from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Delivered, Later
 from langgraph_control.nodes.what_runs import NOT_AS_KEPT, what_runs
 
-__all__ = ["Confirmation", "confirm", "find_out", "not_as_kept", "tell_waiters"]
+__all__ = ["Confirmation", "confirm", "find_out", "not_as_kept", "tell_waiters", "tells_nothing"]
 
 SECOND_LOOK_SECONDS: Final = 0.1
 """Between the two reads that "not there" takes."""
@@ -90,7 +89,7 @@ def find_out(
         events=("effect.verified",) if outcome is Outcome.FOUND else (),
         result=encode(result) if outcome is Outcome.FOUND else None,
         call_id=call.call_id,
-        body=call.outcome_body(sight=sight.value),
+        body=call.outcome_body(sight=sight.value, call_id=call.call_id),
     )
     yield from tell_waiters(call, settled)
     if settled.answer is Verdict.SETTLED and outcome is Outcome.FOUND:
@@ -155,14 +154,21 @@ def confirm(call: GovernedCall, action: Action) -> Generator[Any, Any, Confirmat
             return Confirmation.UNREADABLE
 
 
-# What `outcome=` answers with is no answer of `find=`: taken for a result, a `NotDone` would be recorded as done.
-_NO_WORD: Final = (NoneType, Done, NotDone, Unknown)
+def tells_nothing(found: object) -> bool:
+    """Whether an answer of ``find`` is none: an empty search, taken for a result, would be recorded as done.
+
+    Args:
+        found: what the hook answered.
+    """
+    if found is None or found is False or isinstance(found, (Done, NotDone, Unknown)):
+        return True
+    return isinstance(found, Sized) and len(found) == 0
 
 
 def _look(call: GovernedCall, action: Action) -> Generator[Any, Any, tuple[_Sight, Any]]:
     if call.contract.find is not None:
         heard = yield ask.Ask(hook="find", action=action)
-        if isinstance(heard, ask.AskFailed) or isinstance(heard.value, _NO_WORD):
+        if isinstance(heard, ask.AskFailed) or tells_nothing(heard.value):
             return _Sight.CANNOT_TELL, None
         if heard.value is ABSENT:
             return _Sight.NOT_THERE, None

@@ -33,9 +33,10 @@ from langgraph_control.nodes.steps import Delivered, Refused, TakenOver
 from langgraph_control.nodes.surroundings import Surroundings
 from langgraph_control.nodes.wakes import configurable, placed
 
-__all__ = ["Seam", "ToolCalled"]
+__all__ = ["BY_HAND", "CALL_ID_CHARS_MAX", "Seam", "ToolCalled"]
 
 CALL_ID_CHARS_MAX: Final = 256
+BY_HAND: Final = "undo "  # before the name of what people take back by hand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,10 +173,12 @@ class ToolCalled:
         identifying = {key: args.get(key) for key in contract.key}
         number = 0
         if contract.repeatable:
-            number = occurrence(seam.original, identifying, self.call_id, messages_in_sight(configurable()))
+            number = occurrence(
+                seam.original, identifying, self.call_id, messages_in_sight(configurable()), seam.parameters.defaults
+            )
         return GovernedCall(
             contract=contract,
-            tool=name if place is None or not place.by_hand else f"undo {name}",
+            tool=name if place is None or not place.by_hand else f"{BY_HAND}{name}",
             # Plain values, so that hooks, rules and the record see the same in a repeat that runs from what is stored.
             args={argument: normalise(value, at=argument) for argument, value in args.items()},
             defaults=seam.parameters.defaults,

@@ -43,7 +43,7 @@ def test_what_is_exported_is_importable() -> None:
 def test_what_a_control_does() -> None:
     """These are all of Control's methods; each that talks to the ledger has its twin for event loops."""
     methods = {name for name, member in inspect.getmembers(langgraph_control.Control, callable) if name[0] != "_"}
-    blocking = {"answer", "get", "reload", "resume", "run", "stream", "submit"}
+    blocking = {"answer", "get", "receipt", "reload", "resume", "run", "stream", "submit"}
     assert methods == {"bind", "close", "govern", "local", "subgraph", *blocking, *(f"a{name}" for name in blocking)}
 
 

@@ -1,4 +1,4 @@
-"""Requests that look things up in the record: writes by who, what and when; entries of a period; policies by hash."""
+"""Requests that look things up in the record: writes by who, what and when; chains of a period; policies by hash."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,13 +7,20 @@ from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from langgraph_control.audit.asking.requests import FieldsAreParameters
-from langgraph_control.audit.asking.rows import EntryRow
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.trail.entries import Entry
 
-__all__ = ["EntriesOf", "FindPolicies", "FoundWrite", "PolicyText", "Search", "entries_of", "writes_found"]
+__all__ = [
+    "ChainsBetween",
+    "FindPolicies",
+    "FoundWrite",
+    "PolicyText",
+    "Search",
+    "chains_between",
+    "writes_found",
+]
 
 PAGE: Final = 500
+PAGE_CHAINS: Final = 5000
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -111,35 +118,26 @@ class Search(FieldsAreParameters):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntriesOf(FieldsAreParameters):
-    """Ask for entries that carry one of some events, in the order of their time.
+class ChainsBetween(FieldsAreParameters):
+    """Ask for the chains with an entry in a period, or a run that began in it, in the order of their ids.
 
     Args:
-        events: which.
         since: at this time or later.
         until: before this time.
-        after: of the last entry of the page before, its time.
-        after_run: its chain.
-        after_seq: and its place there.
-        limit: at most so many, up to 1000.
+        after: the last chain of the page before.
+        limit: at most so many, up to 10,000.
     """
 
-    statement: ClassVar[str] = "entries_of"
+    statement: ClassVar[str] = "chains_between"
 
-    events: list[str]
     since: datetime
     until: datetime
-    after: datetime | None = None
-    after_run: UUID | None = None
-    after_seq: int | None = None
-    limit: int = PAGE
+    after: UUID | None = None
+    limit: int = PAGE_CHAINS
 
-    def read(self, rows: Rows) -> tuple[tuple[UUID, EntryRow], ...]:
-        """Return the chain and the entry of each row."""
-        return tuple(
-            (row["run_id"], EntryRow(**{name: value for name, value in row.items() if name != "run_id"}))
-            for row in rows
-        )
+    def read(self, rows: Rows) -> tuple[tuple[UUID, str | None], ...]:
+        """Return each chain with its business request; None for one that has no run."""
+        return tuple((row["run_id"], row["intent"]) for row in rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,24 +191,22 @@ def writes_found(connection: LedgerConnection, search: Search) -> Iterator[Found
         search = replace(search, before=page[-1].started_at, before_key=page[-1].key)
 
 
-def entries_of(
-    connection: LedgerConnection, events: Sequence[str], *, since: datetime, until: datetime
-) -> Iterator[tuple[UUID, Entry]]:
-    """Yield every entry of a period that carries one of some events, with its chain, in the order of time.
+def chains_between(
+    connection: LedgerConnection, *, since: datetime, until: datetime
+) -> Iterator[tuple[UUID, str | None]]:
+    """Yield every chain with an entry in a period, with its business request, a page at a time.
 
     Args:
         connection: of an auditor's, an admin's or an approver's login.
-        events: which.
         since: at this time or later.
         until: before this time.
 
     Raises:
         TrailUnavailable: the server cannot be reached.
     """
-    asked = EntriesOf(events=list(events), since=since, until=until)
+    asked = ChainsBetween(since=since, until=until)
     while page := connection.ask(asked):
-        yield from ((run_id, Entry.of(row)) for run_id, row in page)
+        yield from page
         if len(page) < asked.limit:
             return
-        run_id, last = page[-1]
-        asked = replace(asked, after=last.at, after_run=run_id, after_seq=last.seq)
+        asked = replace(asked, after=page[-1][0])

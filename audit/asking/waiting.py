@@ -154,7 +154,8 @@ class VoteRow:
 
     Args:
         person: who.
-        decision: approve or reject.
+        delegator: whose vote it is, where they stand in for somebody; None: their own.
+        decision: approve, reject or break_glass.
         comment: why.
         voted_at: when.
         issuer: who vouched for the person; None: a database login of their own.
@@ -162,6 +163,7 @@ class VoteRow:
     """
 
     person: str
+    delegator: str | None
     decision: str
     comment: str | None
     voted_at: datetime

@@ -86,7 +86,7 @@ class BundleWriter:
         self._write({"checkpoint": {"note": note, "consistency": [one.hex() for one in consistency]}})
 
     def dropped(self, *, place: int, chain: UUID, seq: int, head: bytes) -> None:
-        """Write where retention cut a chain, ordered by place and chain.
+        """Write where retention cut a chain, ordered by chain and place, where there is a checkpoint.
 
         Args:
             place: the entry of the tenant's own chain that says so.
@@ -97,7 +97,7 @@ class BundleWriter:
         self._write({"dropped": [place, str(chain), seq, head.hex()]})
 
     def run(self, chain: UUID, *, after: int = 0, previous: bytes = ZERO) -> None:
-        """Begin a chain.
+        """Begin a chain, in the order of their ids; the tenant's own stands anywhere.
 
         Args:
             chain: its id.
@@ -107,7 +107,7 @@ class BundleWriter:
         self._write({"run": {"id": str(chain), "after": after, "previous": previous.hex()}})
 
     def head(self, *, index: int, seq: int, head: bytes, proof: Sequence[bytes] | None) -> None:
-        """Write a leaf about the chain that was begun.
+        """Write a leaf about the chain that was begun, in the tree's order.
 
         Args:
             index: the leaf's place in the tree, from 0.
@@ -152,7 +152,7 @@ class BundleWriter:
         self._write({"leaf": [index, str(chain), seq, head.hex()]})
 
     def policy(self, digest: str, text: str) -> None:
-        """Write the text of a policy.
+        """Write the text of a policy that an entry in the bundle names, once.
 
         Args:
             digest: SHA-256 of its bytes, in hex.

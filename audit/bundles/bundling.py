@@ -4,6 +4,7 @@ A bundle is made as of the newest checkpoint there was when it was begun: leaves
 entries that were appended since are chained in it and not sealed.
 """
 
+import heapq
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,13 +16,13 @@ from itertools import chain as one_after_the_other
 from typing import BinaryIO, Final
 from uuid import UUID
 
-from langgraph_control.audit.asking.requests import RunEntries
+from langgraph_control.audit.asking.requests import FindRun, RunEntries
 from langgraph_control.audit.asking.rows import EntryRow
 from langgraph_control.audit.bundles.bundle import BundleWriter, Scope
 from langgraph_control.audit.bundles.requests import ApprovalEntries, ChainsMoved, FindBundleTenant, PolicyTexts, Whose
 from langgraph_control.audit.connecting.connection import Ask
 from langgraph_control.audit.keeping.dropped import dropped_heads
-from langgraph_control.audit.keeping.requests import DroppedPlaces, FindDropped
+from langgraph_control.audit.keeping.requests import DroppedHead, DroppedPlaces, FindDropped
 from langgraph_control.audit.seals.checkpoints import NotACheckpointError, SignedCheckpoint, VerifierKey
 from langgraph_control.audit.seals.requests import Checkpoints, LeafRow, Leaves, SigningKeyRow, SigningKeys, with_nodes
 from langgraph_control.audit.seals.tree import consistency_proof, inclusion_proof
@@ -29,12 +30,15 @@ from langgraph_control.audit.seals.verified import verified_checkpoints
 from langgraph_control.audit.trail.chain import ZERO
 from langgraph_control.errors import ControlError
 
-__all__ = ["Bundled", "approval_receipt", "chains_since", "export_bundle", "receipt"]
+__all__ = ["Bundled", "approval_receipt", "chains_since", "export_bundle", "receipt", "run_receipt"]
 
 PAGE: Final = 500
 LEAVES_PAGE: Final = 5000
 CHAINS_PAGE: Final = 5000
 POLICIES_PAGE: Final = 100
+DROPPED_HELD: Final = 20_000
+"""So many heads that retention left are held at once, of all months together."""
+
 CHECKPOINTS: Final = 16
 """So many of the newest checkpoints go along. With the whole tree every pin can be compared without any."""
 
@@ -100,7 +104,7 @@ def export_bundle(
     Args:
         ask: carries out requests, on a login that may read.
         file: where to; it is left open.
-        chains: which; each once.
+        chains: which; of everything, in the order of their ids.
         scope: what that is.
         since: the moment, where the scope is ``since``.
         payloads: whether arguments and before-images go along. The hashes need them not, and who verifies that nothing
@@ -117,10 +121,10 @@ def export_bundle(
     size = seals[0].size if seals else 0
     _begin(writer, whose, scope=scope, since=since, leaves=True, payloads=payloads)
     _write_seals(ask, writer, keys, seals)
-    named = None if scope == "all" else list(chains)
+    named = None if scope == "all" else sorted(chains)
     places = _places(ask, named)
-    for place in places:
-        for head in dropped_heads(ask, place):
+    if seals:  # else no sealed entry says so
+        for place, head in _dropped(ask, places):
             writer.dropped(place=place, chain=head.run_id, seq=head.seq, head=head.head)
     written: set[bytes] = set()
     policies: set[str] = set()
@@ -231,12 +235,43 @@ def approval_receipt(ask: Ask, file: BinaryIO, approval: UUID, *, payloads: bool
     return receipt(ask, file, chain, first, last=last, payloads=payloads)
 
 
+def run_receipt(ask: Ask, file: BinaryIO, run: UUID, *, payloads: bool = False) -> int:
+    """Write the receipt of a whole run: from its first entry that is there to a sealed head behind its newest.
+
+    Args:
+        ask: carries out requests.
+        file: where to; it is left open.
+        run: the run.
+        payloads: whether arguments and before-images go along.
+
+    Returns:
+        The place of the sealed head.
+
+    Raises:
+        ControlError: nothing of such a run is there (``entry_unknown``), no checkpoint covers its newest entry yet
+            (``receipt_unsealed``), or retention dropped some of it meanwhile (``export_overtaken``).
+        TrailUnavailable: the ledger cannot be read.
+    """
+    row, cut = ask(FindRun(run_id=run)), ask(FindDropped(run_id=run))
+    return receipt(ask, file, run, cut.seq + 1 if cut else 1, last=row.entries if row else None, payloads=payloads)
+
+
 def _places(ask: Ask, chains: list[UUID] | None) -> list[int]:
     """The entries of the tenant's own chain that say what was dropped: of these chains, or of all."""
     if chains is None:
         return sorted(ask(DroppedPlaces()))
     parts = (chains[begin : begin + CHAINS_PAGE] for begin in range(0, len(chains), CHAINS_PAGE))
     return sorted({place for part in parts for place in ask(DroppedPlaces(runs=part))})
+
+
+def _dropped(ask: Ask, places: Sequence[int]) -> Iterator[tuple[int, DroppedHead]]:
+    """Where retention cut chains, ordered by chain and place; so a verifier has only the newest to hold."""
+    page = max(1, DROPPED_HELD // max(1, len(places)))
+
+    def of(place: int) -> Iterator[tuple[int, DroppedHead]]:
+        return ((place, head) for head in dropped_heads(ask, place, page=page))
+
+    return heapq.merge(*map(of, places), key=lambda one: (one[1].run_id, one[0]))
 
 
 def _overtaken() -> ControlError:

@@ -11,7 +11,7 @@ A bundle is lines of JSON, each in one canonical form, so that no byte of it can
     {"key":{…}}             the signing keys that the log has had; only one that a trusted key endorsed is trusted, too
     {"checkpoint":{…}}      signed tree heads, the newest first; the others with the proof that it extends them
     {"dropped":[…]}         where retention cut chains: the heads that the tenant's own chain names by one hash a month
-    {"run":{…}}             a chain begins: of a run, or of what belongs to no run
+    {"run":{…}}             a chain begins: of a run, or of what belongs to no run; runs in the order of their ids
     {"head":{…}}            leaves of the tree: the chain had this head when it was so long; with a proof of inclusion
     {"entry":{…}}           its entries, byte for byte, each hashed with the one before it
     {"leaf":[…]}            the leaves of all other chains, where the bundle brings the whole tree
@@ -35,15 +35,16 @@ the signing key could have made all of it anew. Where several hold: 3 before 4, 
 
 import argparse
 import base64
+import bisect
 import hashlib
 import json
 import re
 import sys
 import textwrap
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
@@ -73,22 +74,31 @@ __all__ = [
 
 VERSION: Final = 1
 
-# A bundle may be of any length, for it is read line by line. What is kept of it is bounded: 32 bytes for each leaf of
-# the tree, 16 for each chain, some hundred for each policy, key, checkpoint, pin and chain that retention cut.
+# A bundle may be of any length, for it is read line by line: what is kept of it is bounded. Of what there may be many,
+# these bytes, end to end in one piece of memory: 32 for each leaf of the tree, 16 for each chain, 64 for each chain
+# that retention cut, 48 for each leaf about the chain that is being read. Of what there are few, Python's objects: some
+# 250 bytes for each policy, 2 kB at most for each key, checkpoint and month that was dropped. Nothing for an entry.
+# Where there are checkpoints, nothing but these and keys before the newest was found to be signed. And one line while
+# it is read: some 350 MB for the longest, made to need most. Pins, some 350 bytes each, are not the bundle's.
 LINE_BYTES_MAX: Final = 8 * 1024 * 1024
 LEAVES_MAX: Final = 1 << 25
 CHAINS_MAX: Final = 10_000_000
 HEADS_MAX: Final = 1_000_000  # of one chain
 DROPPED_MAX: Final = 4_000_000
+MONTHS_MAX: Final = 10_000  # that were dropped, or have entries
 POLICIES_MAX: Final = 100_000
 KEYS_MAX: Final = 1_000
-CHECKPOINTS_MAX: Final = 100_000
+CHECKPOINTS_MAX: Final = 1_000
+SIGNATURES_MAX: Final = 16  # of one checkpoint
 PINS_MAX: Final = 2_000_000
 NOTE_BYTES_MAX: Final = 16 * 1024
+TENANT_BYTES_MAX: Final = 2_704  # a longer name fits into no index of Postgres
+TOLD_CHARS: Final = 300  # so much is told of a text of the bundle
 NAMED_MAX: Final = 5  # so many chains are named where more have the same to be said
 INTEGER_MAX: Final = (1 << 63) - 1
 
 NO_HASH: Final = bytes(32)
+SALT_BYTES: Final = 16  # of every salt; the commitment is over salt and payload in one, and this says where one ends
 
 
 class Outcome(IntEnum):
@@ -140,7 +150,7 @@ def entry_hash(prefix: bytes, *, seq: int, previous: bytes, facts: bytes, commit
         seq: its place in the chain, from 1.
         previous: the hash of the entry before it, 32 zeros for the first.
         facts: what the database decided, as stored.
-        commitment: SHA-256 of salt and payload; empty where there was no payload.
+        commitment: SHA-256 of the salt, 16 bytes, and the payload behind it; empty where there was no payload.
         body: what the client said, as stored.
     """
     parts = (
@@ -345,7 +355,10 @@ def read_checkpoint(note: str) -> Checkpoint:
     if re.fullmatch(_NAME, origin) is None or _SIZE.fullmatch(size) is None:
         raise ValueError("its origin or its size cannot be read")
     signed = []
-    for line in signatures[:-1].split("\n"):
+    written = signatures[:-1].split("\n")
+    if len(written) > SIGNATURES_MAX:
+        raise ValueError(f"it has more than {SIGNATURES_MAX} signatures")
+    for line in written:
         found = _SIGNATURE.fullmatch(line)
         raw = _from_base64(found["signature"]) if found else b""
         if found is None or len(raw) <= 4:  # noqa: PLR2004 - the key's hash is in front of the signature
@@ -526,6 +539,44 @@ _STAGES: Final = {
 }
 
 
+class _Records:
+    """Records of one length, each begun by a chain's id and in the order of these; kept end to end, as bytes alone.
+
+    Args:
+        size: how many bytes one has.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.kept = size, bytearray()
+
+    def __len__(self) -> int:
+        return len(self.kept) // self.size
+
+    def __getitem__(self, at: int) -> bytes:
+        return bytes(self.kept[at * self.size : (at + 1) * self.size])
+
+    def last(self) -> bytes:
+        """Return the newest record; zeros where there is none."""
+        return bytes(self.kept[-self.size :]) or bytes(self.size)
+
+    def put(self, record: bytes) -> None:
+        """Add a record, or put it in the place of the newest one where that is about the same chain."""
+        if self.kept[-self.size :][:16] == record[:16]:
+            del self.kept[-self.size :]
+        self.kept += record
+
+    def find(self, chain: bytes) -> bytes:
+        """Return the record of a chain; empty where there is none."""
+        at = bisect.bisect_left(self, chain)
+        found = self[at] if at < len(self) else b""
+        return found if found[:16] == chain else b""
+
+
+_CHAIN_BYTES: Final = 16
+_CUT_BYTES: Final = 64  # chain, last entry that was dropped, place that says so, head
+_HEAD_BYTES: Final = 48  # entry, leaf, head
+
+
 @dataclass(slots=True, kw_only=True)
 class _Chain:
     """The chain that is being read."""
@@ -537,10 +588,35 @@ class _Chain:
     first: int  # the place of its first entry here; 1 but in a receipt, and behind what retention dropped
     seq: int
     previous: bytes
-    heads: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # place → leaf and head, not met yet
-    gone: set[int] = field(default_factory=set)  # sealed places among the entries that are not here
+    cut: int = 0  # the place in the tenant's own chain that says where retention cut it
+    headed: int  # the last place that a leaf is about; what is read next is about a later one
+    heads: bytearray = field(default_factory=bytearray)  # the leaves about entries that are here, in their order
+    met: int = 0  # so many bytes of these were compared
+    expected: int = 0  # the place of the next one; 0 behind the last
     sealed: int = 0  # the last place that a leaf covers
     finished: int = 0
+
+    def expect(self, seq: int, index: int, head: bytes) -> None:
+        """Keep a head for the entry that it is said to be the hash of."""
+        self.heads += seq.to_bytes(8) + index.to_bytes(8) + head
+        self.expected = self.expected or seq
+
+    def meet(self) -> tuple[int, bytes]:
+        """Return leaf and head for the entry that is expected, and expect the next one."""
+        record = self.heads[self.met : self.met + _HEAD_BYTES]
+        self.met += _HEAD_BYTES
+        self.expected = int.from_bytes(self.heads[self.met : self.met + 8])
+        return int.from_bytes(record[8:16]), bytes(record[16:])
+
+
+@dataclass(slots=True)
+class _Dropped:
+    """What the bundle says was dropped by one entry of the tenant's own chain."""
+
+    digest: Any = field(default_factory=hashlib.sha256)  # over the heads that were left
+    entries: int = 0
+    chains: int = 0
+    oldest: tuple[int, str] | None = None  # the oldest entry behind one of its cuts, and whose it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -591,16 +667,17 @@ class _Verification:
         self.newer_pins = newer_pins  # whether a pin that is newer than the bundle counts against it
         self.pins: dict[int, bytes] = {}
         self.header: Mapping[str, Any] = {}
-        self.tenant = ""
+        self.tenant, self.own = "", uuid.UUID(int=0)
         self.stage = 0
         self.lines = self.entries = self.chains_read = 0
         self.digest = hashlib.sha256()
-        self.keys: set[str] = set()
+        self.known = set(self.given)  # names and hashes of all keys that were seen, trusted or not
         self.checkpoints: list[Checkpoint] = []
-        self.policies_named: set[bytes] = set()  # their hashes in hex, as entries name them
-        self.policies: set[bytes] = set()
+        self.policies_named: set[bytes] = set()  # their hashes in hex, as entries name them, and no text is here yet
+        self.policies = 0
         self.chain: _Chain | None = None
-        self.chains: set[bytes] = set()
+        self.chains = _Records(_CHAIN_BYTES)  # all but the tenant's own
+        self.own_read = False
         self.names: list[str] = []  # of the first chains
         self.slots = bytearray()  # hashes of the leaves that were seen, by index
         self.rotations: list[tuple[int, Key]] = []  # place in the tenant's own chain, and the key that signs from there
@@ -610,13 +687,9 @@ class _Verification:
         self.finished = self.payloads = self.payloads_missing = self.others = self.bodies_unread = 0
         self.unsealed: list[str] = []
         self.unsealed_entries = 0
-        self.dropped: dict[bytes, tuple[int, bytes]] = {}  # chain → where retention cut it last
-        self.dropped_heads: dict[int, Any] = {}  # place in the tenant's own chain → the hash over the heads it names
-        self.dropped_counts: dict[int, tuple[int, int]] = {}  # likewise → how many entries of how many chains
-        self.cut_at: dict[bytes, int] = {}  # chain → the place that names its last cut
+        self.cuts = _Records(_CUT_BYTES)  # where retention cut chains last
+        self.dropped: dict[int, _Dropped] = {}  # place in the tenant's own chain → what it is said to have dropped
         self.oldest_of_month: dict[str, tuple[int, str]] = {}  # month → its oldest entry here, and whose it is
-        self.oldest_behind: dict[int, tuple[int, str]] = {}  # place → the oldest entry behind a cut that it names
-        self.dropped_newest = (0, b"")
         self.retentions: list[tuple[int, _Retention]] = []  # place in the tenant's own chain, and what it says
         self.retentions_sealed: dict[int, _Retention] = {}
         self.dropped_entries = self.dropped_chains = 0  # of what is missing here and was dropped
@@ -666,7 +739,7 @@ class _Verification:
         if stage < self.stage:
             raise ValueError("it stands behind what it has to stand before")
         if self.stage <= _STAGES["checkpoint"] < stage:
-            self.check_signed()  # before gigabytes are read, or kept
+            self.check_signed()  # before anything else is kept
         self.stage = stage
 
     def take_header(self, record: Mapping[str, Any]) -> None:
@@ -679,6 +752,9 @@ class _Verification:
             )
         header = _fields(record, _HEADER)
         self.tenant = _text(header["tenant"])
+        if len(self.tenant.encode()) > TENANT_BYTES_MAX:
+            raise ValueError("no tenant has such a name")
+        self.own = tenant_chain(self.tenant)
         if header["scope"] not in _SCOPES or _flag(header["leaves"]) is (header["scope"] == "receipt"):
             raise ValueError("only a receipt does without the whole tree")
         _number(header["made_at"]), _text(header["made_by"]), _flag(header["payloads"])
@@ -723,8 +799,8 @@ class _Verification:
             key = read_key(vkey)
         except Finding as unreadable:
             raise ValueError(unreadable.what) from None
-        self.keys.add(vkey)
-        self.limit(self.keys, KEYS_MAX, "keys")
+        self.known.add((key.name, key.key_hash))
+        self.limit(self.known, KEYS_MAX, "keys")
         if record["endorsed"] is None or (key.name, key.key_hash) in self.trusted:
             return
         endorsed = bytes.fromhex(_text(record["endorsed"]))
@@ -752,6 +828,8 @@ class _Verification:
                     f"the tree of size {newest.size} does not begin with the one of size {checkpoint.size}:"
                     " the log was forked"
                 )
+            kept = tuple(one for one in checkpoint.signatures if one[:2] in self.known)
+            checkpoint = replace(checkpoint, signatures=kept)
         elif proof:
             raise ValueError("the newest checkpoint needs no proof")
         self.checkpoints.append(checkpoint)
@@ -759,21 +837,21 @@ class _Verification:
 
     def take_dropped(self, value: object) -> None:
         """Where retention cut a chain. It counts if an entry of the tenant's own chain has the hash over all such."""
-        if not self.header["leaves"] or type(value) is not list or len(value) != 4:  # noqa: PLR2004
+        if not self.header["leaves"] or not self.checkpoints or type(value) is not list or len(value) != 4:  # noqa: PLR2004
             raise ValueError("what was dropped is place, chain, last entry and its head, and no part of a receipt")
         place, chain, seq, head = _number(value[0]), _uuid(value[1]), _number(value[2]), _hash(value[3])
-        if (place, chain.bytes) <= self.dropped_newest:
-            raise ValueError("what was dropped is ordered by place and chain, each once")
-        if chain == tenant_chain(self.tenant):
+        if chain == self.own:
             raise self.tampered(f"{self.named(chain)} is never shortened, and entries of it are said to be dropped")
-        self.dropped_newest = place, chain.bytes
-        self.dropped_heads.setdefault(place, hashlib.sha256()).update(chain.bytes + seq.to_bytes(8) + head)
-        before, (entries, chains) = self.dropped.get(chain.bytes, (0, b""))[0], self.dropped_counts.get(place, (0, 0))
-        self.dropped_counts[place] = entries + max(0, seq - before), chains + 1
-        if seq > before:
-            self.dropped[chain.bytes] = seq, head
-            self.cut_at[chain.bytes] = place
-        self.limit(self.dropped, DROPPED_MAX, "chains that were cut")
+        last = self.cuts.last()
+        before, cut = _cut(last) if last[:16] == chain.bytes else (0, 0)
+        if chain.bytes < last[:16] or place <= cut or seq <= before:
+            raise ValueError("what was dropped is ordered by chain, place and entry, each once")
+        self.cuts.put(chain.bytes + seq.to_bytes(8) + place.to_bytes(8) + head)
+        self.limit(self.cuts, DROPPED_MAX, "chains that were cut")
+        dropped = self.dropped.setdefault(place, _Dropped())
+        self.limit(self.dropped, MONTHS_MAX, "months that were dropped")
+        dropped.digest.update(chain.bytes + seq.to_bytes(8) + head)
+        dropped.entries, dropped.chains = dropped.entries + seq - before, dropped.chains + 1
 
     def take_run(self, value: object) -> None:
         """A chain begins; the one before it is over."""
@@ -782,22 +860,22 @@ class _Verification:
         chain, after, previous = _uuid(record["id"]), _number(record["after"]), _hash(record["previous"])
         if previous != NO_HASH and not after:
             raise self.tampered(f"{self.named(chain)} does not begin with its first entry")
-        if after and self.header["scope"] != "receipt":
+        receipt = self.header["scope"] == "receipt"
+        if after and not receipt:
             self.note_gone(chain, after, previous)
-        if chain.bytes in self.chains:
-            raise self.tampered(f"{self.named(chain)} is there twice")
-        self.chains.add(chain.bytes)
-        self.limit(self.chains, CHAINS_MAX, "chains")
+        self.note_chain(chain)
         if len(self.names) <= NAMED_MAX:
             self.names.append(self.named(chain))
         self.chain = _Chain(
             id=chain,
-            own=chain == tenant_chain(self.tenant),
+            own=chain == self.own,
             name=self.named(chain),
             prefix=chain_prefix(self.tenant, chain),
             first=after + 1,
             seq=after,
             previous=previous,
+            cut=_cut(self.cuts.find(chain.bytes))[1] if after else 0,
+            headed=after if receipt else 0,
         )
 
     def take_head(self, value: object) -> None:
@@ -816,20 +894,20 @@ class _Verification:
                 )
         elif not self.header["leaves"]:
             raise ValueError("a head has a proof, or the bundle brings all leaves")
-        before = 1 if self.header["scope"] != "receipt" else chain.first
-        if seq in chain.heads or seq in chain.gone or seq < before:
-            raise self.tampered(f"{chain.name} was sealed twice at entry {seq}: two versions of it were sealed")
+        if seq <= chain.headed:
+            twice = (
+                f"twice at entry {seq}" if seq == chain.headed else f"with {chain.headed} entries, and then with {seq}"
+            )
+            raise self.tampered(f"{chain.name} was sealed {twice}: two versions of it were sealed")
+        chain.headed = seq
         if seq >= chain.first:
-            chain.heads[seq] = index, head
+            chain.expect(seq, index, head)
+            self.limit(range(len(chain.heads) // _HEAD_BYTES), HEADS_MAX, "heads of one chain")
         elif seq == chain.seq and head != chain.previous:
             raise self.tampered(f"{chain.name} goes on after entry {seq} from another head than was sealed")
-        else:
-            chain.gone.add(seq)
         if seq == chain.seq:
             chain.sealed = seq
             self.newest_leaf = max(self.newest_leaf, index)
-        self.limit(chain.heads, HEADS_MAX, "heads of one chain")
-        self.limit(chain.gone, HEADS_MAX, "heads of one chain")
         self.fill(index, leaf)
 
     def take_entry(self, value: object) -> None:  # noqa: C901 - read from top to bottom, it is the proof
@@ -856,8 +934,8 @@ class _Verification:
             self.check_payload(record, commitment)
         chain.seq, chain.previous = seq, computed
         self.entries += 1
-        if seq in chain.heads:
-            index, head = chain.heads.pop(seq)
+        if seq == chain.expected:
+            index, head = chain.meet()
             if head != computed:
                 raise self.tampered(
                     f"{chain.name} up to entry {seq} is not what was sealed in leaf {index}: an entry was changed, and"
@@ -869,7 +947,7 @@ class _Verification:
             self.check_finished(chain, facts)
         if chain.own:
             self.note_own(seq, facts)
-        elif self.dropped_heads:
+        elif self.dropped:
             self.note_time(chain, facts)
         for named in _POLICY_NAMED.findall(body):
             if named not in self.policies_named:
@@ -882,7 +960,7 @@ class _Verification:
         if not self.header["leaves"] or not self.checkpoints or type(value) is not list or len(value) != 4:  # noqa: PLR2004
             raise ValueError("a leaf is index, chain, place and head, where the bundle brings the whole tree")
         index, chain, seq, head = _number(value[0]), _uuid(value[1]), _number(value[2]), _hash(value[3])
-        if chain.bytes in self.chains:
+        if (chain == self.own and self.own_read) or self.chains.find(chain.bytes):
             raise self.tampered(
                 f"leaf {index} is about {self.named(chain)} at entry {seq}, and was kept apart from it: another version"
                 " of it was sealed"
@@ -895,14 +973,16 @@ class _Verification:
         self.fill(index, leaf_hash(self.tenant, chain, seq, head))
 
     def take_policy(self, value: object) -> None:
-        """A policy's text."""
+        """A policy's text, of one that an entry here names."""
         self.close_chain()
         record = _fields(value, _POLICY)
         named = _hash(record["hash"])
         if hashlib.sha256(_text(record["text"]).encode()).digest() != named:
             raise self.tampered(f"the text of policy {named.hex()} is not the one that has this hash")
-        self.policies.add(named.hex().encode())
-        self.limit(self.policies, POLICIES_MAX, "policies")
+        if named.hex().encode() not in self.policies_named:
+            raise self.tampered(f"no entry here names policy {named.hex()}, or its text is here twice")
+        self.policies_named.remove(named.hex().encode())
+        self.policies += 1
 
     def take_end(self, value: object) -> None:
         """The last line: how many there were, and that none was damaged on the way."""
@@ -920,10 +1000,10 @@ class _Verification:
         if chain is None:
             return
         self.chains_read += 1
-        if chain.heads:
-            seq = max(chain.heads)
+        if chain.expected:
             raise self.tampered(
-                f"{chain.name} was sealed with {seq} entries, and ends with entry {chain.seq}: the tail was cut off"
+                f"{chain.name} was sealed with {chain.headed} entries, and ends with entry {chain.seq}: the tail was"
+                " cut off"
             )
         if chain.seq > chain.sealed:
             self.unsealed_entries += chain.seq - max(chain.sealed, chain.first - 1)
@@ -936,11 +1016,26 @@ class _Verification:
         self.retentions_sealed |= {seq: heads for seq, heads in self.retentions if seq <= chain.sealed}
         self.retentions = []
 
+    def note_chain(self, chain: uuid.UUID) -> None:
+        """Note which chains are here, each once."""
+        own = chain == self.own
+        behind = own or not self.chains or chain.bytes > self.chains.last()
+        if self.own_read if own else not behind and self.chains.find(chain.bytes):
+            raise self.tampered(f"{self.named(chain)} is there twice")
+        if not behind:
+            raise ValueError("chains are ordered by id, but the tenant's own")
+        if own:
+            self.own_read = True
+        else:
+            self.chains.put(chain.bytes)
+            self.limit(self.chains, CHAINS_MAX, "chains")
+
     def note_gone(self, chain: uuid.UUID, after: int, previous: bytes) -> None:
         """A chain goes on from the head of entries that are not here. Retention does that; a hand can, too."""
-        if chain == tenant_chain(self.tenant):
+        if chain == self.own:
             raise self.tampered(f"{self.named(chain)} does not begin with its first entry, and is never shortened")
-        seq, head = self.dropped.get(chain.bytes, (0, b""))
+        found = self.cuts.find(chain.bytes)
+        (seq, _), head = _cut(found), found[32:]
         if seq == after and head != previous:
             raise self.tampered(
                 f"{self.named(chain)} goes on after entry {after} from another head than retention left it"
@@ -961,6 +1056,11 @@ class _Verification:
         if not commitment:
             raise self.tampered(f"{place}: it has a payload that was added later: the hash commits to none")
         payload, salt = _bytes(record["payload"]), _from_base64(_text(record["salt"]))
+        if len(salt) != SALT_BYTES:
+            raise self.tampered(
+                f"{place}: its salt has {len(salt)} bytes, and each has {SALT_BYTES}: bytes of the payload may have"
+                " been moved into it, or out of it"
+            )
         if hashlib.sha256(salt + payload).digest() != commitment:
             raise self.tampered(f"{place}: its payload was changed: it does not match the commitment that was hashed")
         self.payloads += 1
@@ -988,6 +1088,8 @@ class _Verification:
     def note_key(self, seq: int, told: Mapping[str, Any]) -> None:
         """Note a key that an entry names. It vouches for what was signed before it, and not for what comes after."""
         name, public = _text(told.get("name")), _hash(told.get("public"))
+        if re.fullmatch(_NAME, name) is None:
+            raise ValueError("a key's name is missing")
         self.rotations.append((seq, Key(name=name, key_hash=key_hash_of(name, public), public=public)))
         self.limit(self.rotations, KEYS_MAX, "keys that entries name")
 
@@ -999,44 +1101,45 @@ class _Verification:
         """Note what an entry says of heads that retention left."""
         said = _Retention(
             heads=_hash(told.get("heads")).hex(),
-            month=_text(told.get("month")),
+            month=_text(told.get("month"))[:TOLD_CHARS],
             at=_number(told.get("at")),
             entries=_number(told.get("entries")),
             chains=_number(told.get("runs")),
-            person=_text(told.get("person")),
+            person=_text(told.get("person"))[:TOLD_CHARS],
         )
         self.retentions.append((seq, said))
-        self.limit(self.retentions, POLICIES_MAX, "months that were dropped")
+        self.limit(self.retentions, MONTHS_MAX, "months that were dropped")
 
     def note_time(self, chain: _Chain, facts: bytes) -> None:
         """Note from which months there are entries: retention drops a month of all chains but the tenant's own."""
         found = _AT.match(facts)
         if found is None:
             return
-        oldest, place = (int(found[1]), chain.name), self.cut_at.get(chain.id.bytes, 0)
-        if chain.first > 1 and place:
-            self.oldest_behind[place] = min(self.oldest_behind.get(place, oldest), oldest)
+        oldest = int(found[1]), chain.name
+        if chain.cut:
+            dropped = self.dropped[chain.cut]
+            dropped.oldest = min(dropped.oldest or oldest, oldest)
         if self.header["scope"] == "all":
             month = _month(oldest[0])
             self.oldest_of_month[month] = min(self.oldest_of_month.get(month, oldest), oldest)
-            self.limit(self.oldest_of_month, POLICIES_MAX, "months with entries")
+            self.limit(self.oldest_of_month, MONTHS_MAX, "months with entries")
 
     def check_dropped(self) -> None:
         """Hold the heads that were dropped against the entries that say so."""
         unsaid = []
-        for place, heads in self.dropped_heads.items():
+        for place, dropped in self.dropped.items():
             said = self.retentions_sealed.get(place)
             if said is None:
                 unsaid.append(place)
-            elif said.heads != heads.hexdigest():
+            elif said.heads != dropped.digest.hexdigest():
                 raise self.tampered(
                     f"entry {place} of the tenant's own chain says what was dropped, and it is not what is said here"
                 )
             else:
-                self.check_retention(place, said)
+                self.check_retention(place, dropped, said)
         if unsaid:
             self.incomplete.append(
-                f"no sealed entry of the tenant's own chain says what is missing as dropped by its entry {unsaid[0]}"
+                f"no sealed entry of the tenant's own chain says what is missing as dropped by its entry {min(unsaid)}"
             )
         elif self.dropped_chains:
             self.proved.append(
@@ -1045,17 +1148,16 @@ class _Verification:
                 " tenant's own chain (entries.dropped) say so, by whom and why"
             )
 
-    def check_retention(self, place: int, said: "_Retention") -> None:
+    def check_retention(self, place: int, dropped: _Dropped, said: _Retention) -> None:
         """Say what an entry says was dropped, which no bundle can prove to be right, and what speaks against it."""
         self.not_proved.append(
             f"that it was right to drop what is said to be of {_shown(said.month[:7])}:"
             f" {_counted(said.entries, 'entry')} of {_counted(said.chains, 'chain')}, dropped on {_day(said.at)} by"
             f" {_shown(said.person)}"
         )
-        entries, chains = self.dropped_counts[place]
+        entries, chains, behind = dropped.entries, dropped.chains, dropped.oldest
         wrong = chains != said.chains or (self.header["scope"] == "all" and entries != said.entries)
         kept = self.oldest_of_month.get(said.month)
-        behind = self.oldest_behind.get(place)
         against = ""
         if wrong:
             against = f"its heads are those of {_counted(chains, 'chain')} and {_counted(entries, 'entry')}"
@@ -1070,11 +1172,14 @@ class _Verification:
             )
 
     def check_signed(self) -> None:
-        """At least one checkpoint has to be signed by a key that was given."""
-        if not self.checkpoints:
+        """The newest checkpoint has to be signed by a trusted key: by the one that was given, or one linked to it."""
+        if not self.checkpoints or self.signed(self.checkpoints[0]):
             return
-        if any(checkpoint.signed_by(key) for checkpoint in self.checkpoints for key in self.trusted.values()):
-            return
+        if any(self.signed(checkpoint) for checkpoint in self.checkpoints):
+            raise self.tampered(
+                "the newest checkpoint is signed by a key that nothing here links to the one that was given:"
+                " somebody else made it, or the key was put in place of one that was lost, and is to be given, too"
+            )
         given = ", ".join(f"{key.name}+{key.key_hash.hex()}" for key in self.given.values())
         signed = [(name, key_hash) for name, key_hash, _ in self.checkpoints[0].signatures]
         signers = {f"{name}+{key_hash.hex()}" for name, key_hash in signed}
@@ -1091,6 +1196,10 @@ class _Verification:
             f"no checkpoint of the bundle is signed by the key that was given, {_shown(given)}, but by"
             f" {_shown(', '.join(sorted(signers)))}: it is the wrong key, or somebody else made the bundle"
         )
+
+    def signed(self, checkpoint: Checkpoint) -> bool:
+        """Whether a key has signed it that is trusted."""
+        return any(checkpoint.signed_by(key) for key in self.trusted.values())
 
     def fill(self, index: int, leaf: bytes) -> None:
         """Keep a leaf's hash for the root of the whole tree."""
@@ -1114,7 +1223,6 @@ class _Verification:
                 Outcome.INCOMPLETE,
                 f"the bundle ends after line {self.lines}, without its last line: it was cut off",
             )
-        self.check_signed()
         linked = self.check_tree()
         self.check_keys()
         self.check_dropped()
@@ -1148,17 +1256,10 @@ class _Verification:
         return linked
 
     def check_keys(self) -> None:
-        """Say who signed: the newest checkpoint has to be by a trusted key, the others are its beginnings."""
-        for checkpoint in self.checkpoints:
-            if any(checkpoint.signed_by(key) for key in self.trusted.values()):
+        """Say who signed: the newest checkpoint is by a trusted key, the others are its beginnings."""
+        for checkpoint in self.checkpoints[1:]:
+            if self.signed(checkpoint) or any(checkpoint.signed_by(key) for key in self.named_keys):
                 continue
-            if checkpoint is not self.checkpoints[0] and any(checkpoint.signed_by(key) for key in self.named_keys):
-                continue
-            if checkpoint is self.checkpoints[0]:
-                raise self.tampered(
-                    "the newest checkpoint is signed by a key that nothing here links to the one that was given:"
-                    " somebody else made it, or the key was put in place of one that was lost, and is to be given, too"
-                )
             self.not_proved.append(
                 f"who signed the checkpoint of size {checkpoint.size}: nothing links its key to the one that was"
                 " given; the newest one extends it"
@@ -1241,10 +1342,10 @@ class _Verification:
         self.conclude_seals()
         if self.policies:
             have = "text has the hash by which decisions name it"
-            if len(self.policies) > 1:
+            if self.policies > 1:
                 have = "texts have the hashes by which decisions name them"
-            self.proved.append(f"{len(self.policies)} policy {have}")
-        without_text = len(self.policies_named - self.policies)
+            self.proved.append(f"{self.policies} policy {have}")
+        without_text = len(self.policies_named)
         if without_text:
             self.not_proved.append(f"what {_counted(without_text, 'policy')} said that entries name: no text is here")
         self.conclude_contents()
@@ -1303,7 +1404,7 @@ class _Verification:
 
     def named(self, chain: uuid.UUID) -> str:
         """How a chain is called."""
-        return "the tenant's own chain" if chain == tenant_chain(self.tenant) else f"run_{chain.hex}"
+        return "the tenant's own chain" if chain == self.own else f"run_{chain.hex}"
 
     def tampered(self, what: str) -> Finding:
         """Say that the bundle contradicts itself, a signature or a pin."""
@@ -1315,10 +1416,15 @@ class _Verification:
         place = f", where entry {chain.seq + 1} of {chain.name} should stand" if chain else ""
         return Finding(Outcome.TAMPERED, f"line {self.lines}{place}: {_shown(what)}")
 
-    def limit(self, kept: set[Any] | list[Any] | dict[Any, Any], most: int, what: str) -> None:
+    def limit(self, kept: Sized, most: int, what: str) -> None:
         """Refuse what would need too much memory."""
         if len(kept) > most:
             raise Finding(Outcome.UNUSABLE, f"there are more than {most} {what}")
+
+
+def _cut(record: bytes) -> tuple[int, int]:
+    """The last entry that was dropped, and the place that says so; zeros for no record."""
+    return int.from_bytes(record[16:24]), int.from_bytes(record[24:32])
 
 
 def _of_origin(name: str, origin: str) -> bool:
@@ -1365,7 +1471,7 @@ def _counted(number: int, noun: str) -> str:
 
 def _shown(text: str) -> str:
     """A text of the bundle as it may be shown on a terminal."""
-    return ascii(text[:300])[1:-1]
+    return ascii(text[:TOLD_CHARS])[1:-1]
 
 
 def verify(

@@ -7,9 +7,10 @@ in the background with a back-off of its own, so that why it cannot connect neve
 import asyncio
 import threading
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import cached_property
+from functools import cached_property, partial
+from types import MethodType
 from typing import Any, Final, LiteralString, TypeAlias, TypeVar
 
 import psycopg
@@ -83,6 +84,12 @@ class AsyncConnection(psycopg.AsyncConnection[DictRow]):
         return await super().wait(gen, interval, timeout)
 
 
+def _connect_of(ours: type[Any], theirs: type[Any]) -> Callable[..., Any]:
+    """Return what connects as our class: taking instrumentation off psycopg leaves a method bound to psycopg's."""
+    left = vars(theirs).get("connect")
+    return partial(left.__func__, ours) if isinstance(left, MethodType) else ours.connect
+
+
 class Connections:
     """Autocommit connections with prepared statements, for any thread of one process.
 
@@ -136,7 +143,9 @@ class Connections:
         try:
             return self._idle.pop()
         except IndexError:
-            return _Connection.connect(self._conninfo, autocommit=True, prepare_threshold=0, row_factory=dict_row)
+            connect = _connect_of(_Connection, psycopg.Connection)
+            made: _Connection = connect(self._conninfo, autocommit=True, prepare_threshold=0, row_factory=dict_row)
+            return made
 
 
 def _drop(idle: list[_Connection], home: HomeProcess) -> None:
@@ -202,7 +211,8 @@ class AsyncConnections:
     async def _take(self) -> AsyncConnection:
         if self._idle:
             return self._idle.pop()
-        connection = await AsyncConnection.connect(
+        connect = _connect_of(AsyncConnection, psycopg.AsyncConnection)
+        connection: AsyncConnection = await connect(
             self._conninfo, autocommit=True, prepare_threshold=0, row_factory=dict_row
         )
         if self._search_path is not None:

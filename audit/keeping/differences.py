@@ -1,6 +1,6 @@
 """The ledger against its entries, and both against what was found outside: every difference by name. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -9,14 +9,16 @@ from uuid import UUID
 
 from langgraph_control.audit.asking.ledger_rows import LedgerAction, LedgerRequest, LedgerRun, Standing
 from langgraph_control.audit.asking.rows import EntryRow
+from langgraph_control.audit.keeping.outside import Seen, Thread
 from langgraph_control.audit.keeping.requests import Dropped
-from langgraph_control.audit.trail.entries import ENDED_EARLY, Entry
-from langgraph_control.audit.trail.follows import possible_states
+from langgraph_control.audit.keeping.thread_calls import Calls
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.follows import keys_of, possible_states
 from langgraph_control.audit.trail.rebuild import rebuild
 from langgraph_control.audit.trail.rebuilt import Asked, Rebuilt
 from langgraph_control.audit.trail.verify import verify_chain
 
-__all__ = ["Difference", "Kind", "Seen", "Thread", "differences"]
+__all__ = ["Difference", "Kind", "Said", "differences"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -31,6 +33,7 @@ class Kind(StrEnum):
     RUN_STATE_DIFFERS = "run_state_differs"  # the run stands elsewhere than its entries leave it
     ACTION_WITHOUT_ENTRY = "action_without_entry"  # no entry speaks of it
     ENTRY_WITHOUT_ACTION = "entry_without_action"  # entries speak of an action that the ledger does not have
+    ACTION_DIFFERS = "action_differs"  # its row names another tool than its entries
     ACTION_STATE_DIFFERS = "action_state_differs"  # it stands elsewhere than its entries leave it
     ATTEMPT_WITHOUT_ENTRY = "attempt_without_entry"  # a try that no entry began
     REQUEST_WITHOUT_ENTRY = "request_without_entry"  # a request that no entry opened
@@ -48,6 +51,7 @@ class Kind(StrEnum):
     CHECKPOINT_OPEN = "checkpoint_open"  # the run is done, and its thread's newest checkpoint is not
     CHECKPOINT_MISSING = "checkpoint_missing"  # an unfinished run has begun writes, and its thread has no checkpoint
     CHECKPOINT_WITHOUT_ENTRY = "checkpoint_without_entry"  # the thread tells of a write that no entry speaks of
+    THREAD_WITHOUT_RUN = "thread_without_run"  # a thread that is called by a run, and there is no such run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,29 +73,19 @@ class Difference:
     key: str | None = None
 
 
-class Seen(StrEnum):
-    """What the system of record said of an action when it was asked."""
-
-    THERE = "there"  # the effect is there
-    ABSENT = "absent"  # it certainly is not
-    UNCLEAR = "unclear"  # the hook cannot tell, or failed
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Thread:
-    """What a run's thread says.
+class Said:
+    """What a run's thread is held against.
 
     Args:
-        exists: it has a checkpoint.
-        pending: its newest one is not the end.
+        thread: what it says.
         own: nothing but this run ever ran on it.
-        wrote: names of governed writes that it has an answer of.
+        calls: the calls that the entries of all of its runs tell of; None where some of these are gone.
     """
 
-    exists: bool
-    pending: bool
+    thread: Thread
     own: bool
-    wrote: frozenset[str] = frozenset()
+    calls: Calls | None
 
 
 def differences(
@@ -100,7 +94,7 @@ def differences(
     *,
     cuts: Mapping[UUID, Dropped] | None = None,
     seen: Mapping[str, Seen] | None = None,
-    threads: Mapping[UUID, Thread] | None = None,
+    threads: Mapping[UUID, Said] | None = None,
 ) -> tuple[Difference, ...]:
     """Return everything that differs about one business request.
 
@@ -111,7 +105,7 @@ def differences(
         chains: the entries of each of its runs, in order.
         cuts: run → where retention cut its chain, as of the same moment; nothing for one that is whole.
         seen: action key → what the system of record said; nothing for actions that nobody asked about.
-        threads: run → what its thread says, likewise.
+        threads: run → what its thread says, and what that is held against; likewise.
     """
     entries = {run_id: [Entry.of(row) for row in rows] for run_id, rows in chains.items()}
     told = {run_id: rebuild(chain) for run_id, chain in entries.items()}
@@ -189,7 +183,7 @@ def _actions(
     about: dict[str, dict[UUID, list[Entry]]] = {key: {} for key in known}
     for run_id, chain in entries.items():
         for entry in chain:
-            for key in _keys(entry):
+            for key in keys_of(entry):
                 if key not in about:
                     about[key] = {}
                     yield Difference(
@@ -205,15 +199,6 @@ def _actions(
         yield from _action(action, about[key], cut=action.run_id in cuts, kept_since=kept_since)
 
 
-def _keys(entry: Entry) -> Iterable[str]:
-    key = entry.fact("key")
-    if key is not None:
-        yield key
-    denied = entry.facts.get("denied")
-    if ENDED_EARLY & set(entry.events) and isinstance(denied, list):
-        yield from (str(one) for one in denied if one != key)
-
-
 def _action(
     action: LedgerAction, about: Mapping[UUID, list[Entry]], *, cut: bool, kept_since: datetime | None
 ) -> Iterator[Difference]:
@@ -222,6 +207,8 @@ def _action(
         if not cut:  # the chain of the run that first asked for it begins with its start
             yield _concerning(action, Kind.ACTION_WITHOUT_ENTRY, f"it is {action.state}, and no entry speaks of it")
         return
+    if not {entry.fact("tool") for entry in entries} <= {action.tool, None}:
+        yield _concerning(action, Kind.ACTION_DIFFERS, "its row has another tool than its entries")
     begun = {entry.fact("attempt") for entry in entries if "action.attempt_started" in entry.events}
     # Any run of the request may have begun it, one that was cut as well.
     if kept_since is None and action.execution_id is not None and str(action.execution_id) not in begun:
@@ -298,19 +285,20 @@ def _effect(action: LedgerAction, seen: Seen | None, standing: Standing) -> Iter
         yield _concerning(action, Kind.EFFECT_WITHOUT_ENTRY, what)
 
 
-def _thread(run: LedgerRun, told: Rebuilt | None, thread: Thread | None) -> Iterator[Difference]:
-    if thread is None or told is None:
+def _thread(run: LedgerRun, told: Rebuilt | None, said: Said | None) -> Iterator[Difference]:
+    if said is None or told is None:
         return
-    if run.state == "done" and run.reason not in {"cancelled", "replaced"} and thread.own and thread.pending:
+    thread = said.thread
+    if run.state == "done" and run.reason not in {"cancelled", "replaced"} and said.own and thread.pending:
         yield _of(run, Kind.CHECKPOINT_OPEN, "it is done, and the newest checkpoint of its thread is not its end")
     begun = any(change.attempts for change in told.changes)
     if run.state != "done" and begun and not thread.exists:
         yield _of(run, Kind.CHECKPOINT_MISSING, "it has begun writes, and its thread has no checkpoint")
-    told_of = {change.tool for change in told.changes}
-    for tool in sorted(thread.wrote - told_of) if thread.own else ():
+    whose = "the run" if said.own else "any run of the thread"
+    for one in said.calls.untold(thread.wrote) if said.calls is not None else ():
         yield Difference(
             kind=Kind.CHECKPOINT_WITHOUT_ENTRY,
-            what="its thread has an answer of this write, and no entry of the run speaks of it",
+            what=f"its thread has an answer of this write, to call {one.call_id}, and no entry of {whose} speaks of it",
             run_id=run.run_id,
-            tool=tool,
+            tool=one.tool,
         )

@@ -48,14 +48,15 @@ def wrong_heads(connection: LedgerConnection, rows: Iterable[EntryRow], named: A
     )
 
 
-def dropped_heads(ask: Ask, place: int) -> Iterator[DroppedHead]:
+def dropped_heads(ask: Ask, place: int, *, page: int = PAGE) -> Iterator[DroppedHead]:
     """Yield the heads that one entry of the tenant's own chain stands for, in the order in which it hashes them.
 
     Args:
         ask: carries out requests.
         place: the entry.
+        page: so many are read at once.
     """
-    page = ask(DroppedHeads(place=place, after=None, limit=PAGE))
-    while page:
-        yield from page
-        page = ask(DroppedHeads(place=place, after=page[-1].run_id, limit=PAGE))
+    heads = ask(DroppedHeads(place=place, after=None, limit=page))
+    while heads:
+        yield from heads
+        heads = ask(DroppedHeads(place=place, after=heads[-1].run_id, limit=page))

@@ -8,9 +8,13 @@ from uuid import UUID
 
 from langgraph_control.audit.asking.ledger_rows import FindIntents, LedgerActions, LedgerRequests, LedgerRuns, Standing
 from langgraph_control.audit.asking.requests import FindRun, FindTenantChain
+from langgraph_control.audit.asking.thread_rows import CheckpointThreads, ThreadRuns
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.keeping.differences import Difference, Kind, Seen, Thread, differences
+from langgraph_control.audit.keeping.differences import Difference, Kind, Said, differences
+from langgraph_control.audit.keeping.outside import Answers, Seen, Unasked
 from langgraph_control.audit.keeping.requests import Dropped, FindDropped
+from langgraph_control.audit.keeping.thread_calls import Calls
+from langgraph_control.audit.names import run_id as run_of
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.rebuild import rebuild
 from langgraph_control.audit.trail.rebuilt import Rebuilt
@@ -19,7 +23,7 @@ from langgraph_control.audit.trail.verify import verify_tenant
 if TYPE_CHECKING:
     from langgraph_control.audit.asking.rows import EntryRow
 
-__all__ = ["Outside", "Reconciled", "nothing_outside", "reconcile", "reconcile_rest"]
+__all__ = ["Outside", "Reconciled", "nothing_outside", "reconcile", "reconcile_request", "reconcile_rest"]
 
 PAGE: Final = 500
 READINGS: Final = 3
@@ -27,8 +31,8 @@ READINGS: Final = 3
 hole, for a partition that is taken off is gone also for who reads as of a moment before. What was lost stays lost.
 """
 
-Outside: TypeAlias = Callable[[Standing, Mapping[UUID, Rebuilt]], tuple[Mapping[str, Seen], Mapping[UUID, Thread]]]
-"""Asks systems of record and threads: action key → what its system says, run → what its thread says."""
+Outside: TypeAlias = Callable[[Standing, Mapping[UUID, Rebuilt]], Answers]
+"""Asks systems of record and threads about one business request, as its entries tell its runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +44,10 @@ class Reconciled:
         run_ids: its runs.
         actions: how many actions.
         entries: how many entries were read.
-        asked: how many actions were looked up in their systems of record.
+        asked: how many actions were looked up in their systems of record, which said whether they have them.
+        unclear: tools of the actions whose system was asked and cannot tell.
+        unasked: why there is no word of an action's system, and the system or tool, one for each such action.
+        no_graph: the graphs of its runs that were not named; nothing of those was asked outside.
         open: tools of the actions whose outcome is open: no difference, but nobody knows.
         differences: everything that differs.
     """
@@ -50,15 +57,16 @@ class Reconciled:
     actions: int
     entries: int
     asked: int
+    unclear: tuple[str, ...]
+    unasked: tuple[tuple[Unasked, str], ...]
+    no_graph: tuple[str, ...]
     open: tuple[str, ...]
     differences: tuple[Difference, ...]
 
 
-def nothing_outside(
-    _standing: Standing, _told: Mapping[UUID, Rebuilt]
-) -> tuple[Mapping[str, Seen], Mapping[UUID, Thread]]:
+def nothing_outside(_standing: Standing, _told: Mapping[UUID, Rebuilt]) -> Answers:
     """Ask nobody outside."""
-    return {}, {}
+    return Answers()
 
 
 def reconcile(
@@ -83,16 +91,17 @@ def reconcile(
         TrailUnavailable: the server cannot be reached; what was not yielded is not known.
     """
     asked = FindIntents(run_id=run_id, since=since, limit=PAGE)
+    compared: set[str] = set()
     while page := connection.ask(asked):
         for intent in page:
-            yield _reconciled(connection, intent, outside)
+            yield reconcile_request(connection, intent, outside=outside, compared=compared)
         if len(page) < PAGE:
             return
         asked = FindIntents(run_id=run_id, since=since, after=page[-1], limit=PAGE)
 
 
 def reconcile_rest(connection: LedgerConnection, known: set[UUID]) -> Iterator[Difference]:
-    """Yield what differs about the tenant's own chain, and chains of runs that the ledger does not have.
+    """Yield what differs about the tenant's own chain, and chains and threads of runs that the ledger does not have.
 
     Args:
         connection: of the admin's or an auditor's login.
@@ -107,27 +116,95 @@ def reconcile_rest(connection: LedgerConnection, known: set[UUID]) -> Iterator[D
             entries = sum(1 for _ in connection.entries(run_id))
             what = f"the ledger has no such run, and {entries} entries of it"
             yield Difference(kind=Kind.RUN_MISSING, what=what, run_id=run_id)
+    asked = CheckpointThreads(limit=PAGE)
+    while page := connection.ask(asked):
+        for thread in page:
+            if thread.missing:
+                what = "LangGraph's tables have a thread of it, and the ledger has no such run"
+                yield Difference(kind=Kind.THREAD_WITHOUT_RUN, what=what, run_id=run_of(thread.thread_id))
+        asked = CheckpointThreads(after=page[-1].thread_id, limit=PAGE)
 
 
 _OPEN: Final = frozenset({"unknown", "needs_human", "verifying", "executing"})
 
 
-def _reconciled(connection: LedgerConnection, intent: str, outside: Outside) -> Reconciled:
+def reconcile_request(
+    connection: LedgerConnection, intent: str, *, outside: Outside = nothing_outside, compared: set[str] | None = None
+) -> Reconciled:
+    """Compare one business request.
+
+    Args:
+        connection: of the admin's, an auditor's or an approver's login.
+        intent: the request.
+        outside: asks systems of record and threads.
+        compared: threads that several requests share and whose answers were looked at; added to.
+
+    Raises:
+        TrailUnavailable: the server cannot be reached.
+    """
     for _ in range(READINGS):
         standing, chains, cuts = _read(connection, intent)
         if not differences(standing, chains, cuts=cuts):
             break
     told = {run_id: rebuild(map(Entry.of, rows)) for run_id, rows in chains.items()}
-    seen, threads = outside(standing, told)
+    answers = outside(standing, told)
+    threads = _threads(connection, standing, chains, answers, set() if compared is None else compared)
+    tools = {action.key.hex(): action.tool for action in standing.actions}
     return Reconciled(
         intent=intent,
         run_ids=tuple(chains),
         actions=len(standing.actions),
         entries=sum(map(len, chains.values())),
-        asked=len(seen),
+        asked=sum(said is not Seen.UNCLEAR for said in answers.seen.values()),
+        unclear=tuple(tools[key] for key, said in answers.seen.items() if said is Seen.UNCLEAR),
+        unasked=tuple(answers.unasked.values()),
+        no_graph=tuple(answers.no_graph.values()),
         open=tuple(sorted(action.tool for action in standing.actions if action.state in _OPEN)),
-        differences=differences(standing, chains, cuts=cuts, seen=seen, threads=threads),
+        differences=differences(standing, chains, cuts=cuts, seen=answers.seen, threads=threads),
     )
+
+
+def _threads(
+    connection: LedgerConnection,
+    standing: Standing,
+    chains: Mapping[UUID, list["EntryRow"]],
+    answers: Answers,
+    compared: set[str],
+) -> dict[UUID, Said]:
+    """What each run's thread is held against. The answers of one that runs share are looked at once.
+
+    Args:
+        connection: of the admin's or an auditor's login.
+        standing: what the ledger says of one business request.
+        chains: the entries of its runs.
+        answers: what was found outside.
+        compared: shared threads whose answers were looked at; added to.
+    """
+    said: dict[UUID, Said] = {}
+    for run in standing.runs:
+        thread = answers.threads.get(run.run_id)
+        if thread is None:
+            continue
+        own = connection.ask(ThreadRuns(thread=run.thread_id)) == (run.run_id,)
+        calls: Calls | None = None
+        if own or run.thread_id not in compared:
+            calls = Calls.of(map(Entry.of, chains[run.run_id]))
+            if not own:
+                compared.add(run.thread_id)
+            if calls.untold(thread.wrote):  # told by other runs, or in an entry that came since the chains were read
+                calls = _calls_now(connection, run.thread_id)
+        said[run.run_id] = Said(thread=thread, own=own, calls=calls)
+    return said
+
+
+def _calls_now(connection: LedgerConnection, thread_id: str) -> Calls | None:
+    """The calls that the entries of all runs of a thread tell of; None where some of these were dropped."""
+    calls = Calls()
+    for run_id in connection.ask(ThreadRuns(thread=thread_id)):
+        calls |= Calls.of(map(Entry.of, connection.entries(run_id)))
+        if connection.ask(FindDropped(run_id=run_id)) is not None:  # after that: it may happen in between
+            return None
+    return calls
 
 
 def _read(

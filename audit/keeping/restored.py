@@ -70,12 +70,18 @@ class RecordReconciliation(FieldsAreParameters):
 
     Args:
         restore: the entry of the restore that waited when it began; None where none did.
-        outside: systems of record and threads were asked, too.
+        outside: systems of record and threads were asked, too; what of it could not be, the next counts say.
         requests: so many business requests were looked at.
         runs: so many runs.
         actions: so many actions.
         entries: so many entries.
-        asked: so many actions were looked up in their systems of record.
+        asked: so many actions were looked up in their systems of record, and there or certainly not there.
+        unclear: of so many their system was asked, and cannot tell.
+        unanswered: of so many the system could not be asked.
+        no_tool: the tools of so many are in no graph that was named.
+        no_find: so many nothing can look up.
+        no_arguments: so many cannot be looked up any more.
+        no_graph: the graphs of so many runs were not named.
         open: of so many actions nobody knows the outcome yet.
         differences: so many differences were named.
         body: the entry's body, canonical bytes.
@@ -92,6 +98,12 @@ class RecordReconciliation(FieldsAreParameters):
     asked: int
     open: int
     differences: int
+    unclear: int = 0
+    unanswered: int = 0
+    no_tool: int = 0
+    no_find: int = 0
+    no_arguments: int = 0
+    no_graph: int = 0
     body: bytes = b"{}"
 
     def read(self, rows: Rows) -> bool:

@@ -4,10 +4,10 @@ import asyncio
 import io
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, Unpack
 from uuid import UUID
 
 import orjson
@@ -35,6 +35,9 @@ from langgraph_control.errors import ApprovalRefused, ArgumentError, DatabaseRef
 from langgraph_control.guards.approvals import REJECTIONS
 from langgraph_control.guards.canonical import canonical_bytes
 from langgraph_control.guards.redaction import REDACTED
+
+if TYPE_CHECKING:
+    from langgraph_control.audit.people.words import Words
 
 __all__ = ["APPROVER_DSN_VARIABLE", "INBOX_LIMIT", "REFUSALS", "Approvals"]
 
@@ -148,6 +151,38 @@ class Approvals:
     async def aevidence(self, name: str | UUID) -> Evidence:
         """Do what :meth:`evidence` does, on any event loop."""
         return await self._store.acall(FindEvidence(approval_id=approval_id(name)))
+
+    def words(self, name: str | UUID) -> "Words":
+        """Return what people said about a request: votes, how many of them count now, and the arguments they asked for.
+
+        Args:
+            name: ``apr_…``.
+
+        Raises:
+            ApprovalRefused: there is none of that name.
+        """
+        # Only who asks for them needs what reads them out of the record.
+        from langgraph_control.audit.people.words import words_on
+
+        return words_on(self._store.call, self.get(name))
+
+    async def awords(self, name: str | UUID) -> "Words":
+        """Do what :meth:`words` does, on any event loop."""
+        return await asyncio.to_thread(self.words, name)
+
+    def yes_counted(self, rows: Sequence[ApprovalRow]) -> Mapping[UUID, int]:
+        """Return how many of the yes count now, of those requests that are undecided or unused and have any.
+
+        Args:
+            rows: the requests.
+        """
+        from langgraph_control.audit.people.words import yes_counted
+
+        return yes_counted(self._store.call, rows)
+
+    async def ayes_counted(self, rows: Sequence[ApprovalRow]) -> Mapping[UUID, int]:
+        """Do what :meth:`yes_counted` does, on any event loop."""
+        return await asyncio.to_thread(self.yes_counted, rows)
 
     def receipt(self, name: str | UUID, *, payloads: bool = False) -> bytes:
         """Return the proof of what was asked and answered about a request: a file for ``audit verify``.

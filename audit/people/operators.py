@@ -73,7 +73,7 @@ REFUSALS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "Find it by langgraph-control reconcile --graphs; then: langgraph-control accept-restore --comment ….",
         ),
         "not_reconciled": (
-            "No reconciliation of everything, outside too, has named since the restore what was lost.",
+            "No reconciliation of everything, all that is outside too, has named since the restore what was lost.",
             "Run: langgraph-control reconcile --graphs …. Where that cannot be: --unreconciled ENTRY. It is on record.",
         ),
         "restored_again": (

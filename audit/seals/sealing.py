@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -20,6 +21,7 @@ from langgraph_control.audit.seals.checkpoints import (
     VerifierKey,
     sign,
 )
+from langgraph_control.audit.seals.pinning import Pinning
 from langgraph_control.audit.seals.pins import Pin
 from langgraph_control.audit.seals.requests import (
     AddCheckpoint,
@@ -85,7 +87,7 @@ class Sealer:
     ) -> None:
         self._store = Store(dsn, application_name="langgraph-control seal", connections_max=1)
         self._signers = (signer, *beside)
-        self._pins = tuple(pins)
+        self._pinning = Pinning(pins)
         self._every_seconds = every_seconds
         self._leaves = leaves
         self._stop = threading.Event()
@@ -93,11 +95,12 @@ class Sealer:
         self._last: Checkpoint | None = None
         self._verified: str | None = None
         self._passed_over = 0  # the size of the largest checkpoint of which it was said that nobody signed it
-        self._pinned: dict[int, str] = {}
+        self._telling = ExitStack()
         self._said: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        """Begin sealing in a thread."""
+        """Begin sealing in a thread, and telling whoever collects metrics how the pins stand."""
+        self._telling.enter_context(self._pinning.gauges())
         self._thread = threading.Thread(target=self._keep_on, name="sealer", daemon=True)
         self._thread.start()
         return self
@@ -109,6 +112,7 @@ class Sealer:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(JOIN_SECONDS)
+        self._telling.close()
         self.close()
 
     def close(self) -> None:
@@ -133,7 +137,8 @@ class Sealer:
             if answer.answer is Sealing.SEALED or self._stop.is_set():
                 break
         note = self._newest()
-        return SealRound(sealed=sealed, busy=busy, checkpoint=note, unpinned=() if note is None else self._pin(note))
+        unpinned = () if note is None else self._pinning.give(note, self._say)
+        return SealRound(sealed=sealed, busy=busy, checkpoint=note, unpinned=unpinned)
 
     def _sign(self, tree: Checkpoint) -> None:
         """Sign a tree that goes on from what was signed before, by this sealer and by others.
@@ -197,24 +202,6 @@ class Sealer:
             self._passed_over = size
         self._verified = None if row is None else row.note
         return self._verified
-
-    def _pin(self, note: str) -> tuple[tuple[str, str], ...]:
-        failed: list[tuple[str, str]] = []
-        for place, pin in enumerate(self._pins):
-            if self._pinned.get(place) == note:
-                continue
-            try:
-                pin.pin(note)
-            except ControlError as error:
-                failed.append((str(pin), str(error)))
-            except Exception as error:  # noqa: BLE001 - a pin is anybody's code, and must not end sealing
-                failed.append((str(pin), type(error).__name__))
-            else:
-                self._pinned[place] = note
-                self._say(str(pin), "")
-        for name, what in failed:
-            self._say(name, what)
-        return tuple(failed)
 
     def _keep_on(self) -> None:
         while not self._stop.is_set():

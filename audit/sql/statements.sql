@@ -445,7 +445,8 @@ SELECT * FROM control.restore_v1();
 -- name: reconciled
 -- Put on record that everything was looked through.
 SELECT control.reconciled_v1(%(restore)s::bigint, %(outside)s::boolean, %(requests)s::bigint, %(runs)s::bigint, %(actions)s::bigint,
-    %(entries)s::bigint, %(asked)s::bigint, %(open)s::bigint, %(differences)s::bigint, %(body)s::bytea) AS counts;
+    %(entries)s::bigint, %(asked)s::bigint, %(unclear)s::bigint, %(unanswered)s::bigint, %(no_tool)s::bigint, %(no_find)s::bigint,
+    %(no_arguments)s::bigint, %(no_graph)s::bigint, %(open)s::bigint, %(differences)s::bigint, %(body)s::bytea) AS counts;
 
 -- Search, report and rebuild.
 
@@ -454,10 +455,9 @@ SELECT control.reconciled_v1(%(restore)s::bigint, %(outside)s::boolean, %(reques
 SELECT * FROM control.search_v1(%(actor)s::text, %(record)s::text, %(tool)s::text, %(approver)s::text, %(state)s::text,
     %(since)s::timestamptz, %(until)s::timestamptz, %(before)s::timestamptz, %(before_key)s::bytea, %(limit)s::integer);
 
--- name: entries_of
--- Entries that carry one of some events, in the order of their time, a page of them.
-SELECT * FROM control.entries_of_v1(%(events)s::text[], %(since)s::timestamptz, %(until)s::timestamptz, %(after)s::timestamptz,
-    %(after_run)s::uuid, %(after_seq)s::bigint, %(limit)s::integer);
+-- name: chains_between
+-- Chains with an entry in a period, a page of them.
+SELECT * FROM control.chains_between_v1(%(since)s::timestamptz, %(until)s::timestamptz, %(after)s::uuid, %(limit)s::integer);
 
 -- name: policies
 -- The texts of policies by their hashes.
@@ -480,6 +480,15 @@ SELECT * FROM control.ledger_actions_v1(%(intent)s::text);
 -- name: ledger_requests
 -- Its requests for approval.
 SELECT * FROM control.ledger_requests_v1(%(intent)s::text);
+
+-- name: thread_runs
+-- The runs of one thread.
+SELECT run_id FROM control.thread_runs_v1(%(thread)s::text) AS t (run_id);
+
+-- name: checkpoint_threads
+-- The threads that have checkpoints, a page of them, and whether the run is known that each is called by.
+SELECT * FROM control.checkpoint_threads_v1(%(after)s::text, %(limit)s::integer);
+
 -- Where spans go.
 
 -- name: span_lease
@@ -528,5 +537,13 @@ SELECT * FROM control.span_dead_v1(%(sink)s::text, %(limit)s::integer);
 SELECT * FROM control.gauges_v1();
 
 -- name: seal_lag
--- How old the oldest entry is that is not sealed.
-SELECT control.seal_lag_v1() AS lag_ms;
+-- How old the oldest entry is that a checkpoint of a size does not cover.
+SELECT control.seal_lag_v1(%(covered)s::bigint) AS lag_ms;
+
+-- name: add_verification
+-- Note what a verification found.
+SELECT control.verified_add_v1(%(every)s::boolean, %(chains)s::bigint, %(tampered)s::bigint, %(took_ms)s::bigint);
+
+-- name: find_verified
+-- What is known of verifications.
+SELECT * FROM control.verified_v1();

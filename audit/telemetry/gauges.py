@@ -1,95 +1,57 @@
 """How the ledger stands, for whoever collects metrics: asked when they collect, and only then."""
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Final, Self
-
-from opentelemetry.metrics import CallbackOptions, Observation, get_meter
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
 
 from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.seals.verified import CoveredSize
 from langgraph_control.audit.telemetry import meter_names as metrics
 from langgraph_control.audit.telemetry import span_names as names
-from langgraph_control.audit.telemetry.meter_names import Metric
-from langgraph_control.audit.telemetry.meters import METER
+from langgraph_control.audit.telemetry.gauging import Gauging, Reading
 from langgraph_control.audit.telemetry.sinks.requests import Gauges, SealLag, SpanSinks
-from langgraph_control.errors import ControlError
+from langgraph_control.audit.telemetry.verifications import FindVerified
 
-__all__ = ["Gauging", "readings"]
+__all__ = ["ledger_gauges", "readings"]
 
-KNOWN_SECONDS: Final = 5.0  # one collection reads all gauges
 PATIENCE_SECONDS: Final = 2.0
 
-Reading = tuple[Metric, float, dict[str, str]]
+
+def ledger_gauges(store: Store) -> Gauging:
+    """Return what tells whoever collects metrics how the ledger stands, for as long as it is entered.
+
+    Args:
+        store: the ledger, on an agent's or an auditor's login.
+    """
+    covered = CoveredSize(partial(store.call, patience_seconds=PATIENCE_SECONDS))
+    gauges = (metric for metric in metrics.METRICS if metric.kind is metrics.Kind.GAUGE)
+    return Gauging(gauges, lambda: readings(store, covered))
 
 
-def readings(store: Store) -> Iterator[Reading]:
+def readings(store: Store, covered: CoveredSize | None = None) -> Iterator[Reading]:
     """Ask the ledger how it stands: metric, value, and of what.
 
     Args:
         store: the ledger, on an agent's or an auditor's login.
+        covered: tells how far checkpoints cover the tree; kept from one reading to the next, it asks for less.
 
     Raises:
         TrailUnavailable, DatabaseRefused, SchemaMismatch: it cannot be asked.
     """
-    for waiting in store.call(Gauges(), patience_seconds=PATIENCE_SECONDS):
+    ask = partial(store.call, patience_seconds=PATIENCE_SECONDS)
+    for waiting in ask(Gauges()):
         yield metrics.RUNS, waiting.runs, {names.STATE: waiting.state}
         yield metrics.RUNS_OLDEST, waiting.oldest_ms / 1000, {names.STATE: waiting.state}
-    for sink in store.call(SpanSinks(), patience_seconds=PATIENCE_SECONDS):
+    for sink in ask(SpanSinks()):
         of_sink = {names.SINK: sink.sink}
         yield metrics.EXPORT_LAG, (sink.behind_ms or 0) / 1000, of_sink
         yield metrics.EXPORT_BEHIND, sink.behind, of_sink
         yield metrics.EXPORT_DEAD, sink.dead, of_sink
-    lag_ms = store.call(SealLag(), patience_seconds=PATIENCE_SECONDS)
+    lag_ms = ask(SealLag(covered=(covered or CoveredSize(ask))()))
     if lag_ms is not None:
         yield metrics.SEAL_LAG, lag_ms / 1000, {}
-
-
-class Gauging:
-    """Tells whoever collects metrics how the ledger stands, for as long as it is entered.
-
-    Args:
-        store: the ledger, on an agent's or an auditor's login.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store: Store | None = store
-        self._lock = threading.Lock()
-        self._known: tuple[Reading, ...] = ()
-        self._read_at = float("-inf")
-
-    def __enter__(self) -> Self:
-        """Begin to answer."""
-        meter = get_meter(METER)
-        for metric in metrics.METRICS:
-            if metric.kind is metrics.Kind.GAUGE:
-                meter.create_observable_gauge(
-                    metric.name, callbacks=[self._of(metric)], unit=metric.unit, description=metric.says
-                )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Answer nothing any more."""
-        self._store = None
-
-    def _of(self, metric: Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        def observed(_: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(value, of) for known, value, of in self._readings() if known is metric]
-
-        return observed
-
-    def _readings(self) -> tuple[Reading, ...]:
-        with self._lock:
-            store = self._store
-            if store is None:
-                return ()
-            if time.monotonic() - self._read_at > KNOWN_SECONDS:
-                try:
-                    self._known = tuple(readings(store))
-                except ControlError:
-                    self._known = ()  # a gauge that says nothing is what an alert for missing data is for
-                self._read_at = time.monotonic()
-            return self._known
+    verified = ask(FindVerified())
+    if verified is not None:
+        yield metrics.TAMPERED, verified.tampered, {}
+        if verified.age_ms is not None:
+            yield metrics.VERIFIED_AGE, verified.age_ms / 1000, {}

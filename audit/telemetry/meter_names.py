@@ -12,6 +12,7 @@ class Kind(StrEnum):
 
     COUNTER = "counter"  # what this process did
     GAUGE = "gauge"  # how the ledger stands, whichever process tells it
+    OWN_GAUGE = "own_gauge"  # how something of this process stands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +44,8 @@ def _counter(name: str, unit: str, says: str) -> Metric:
     return Metric(name=name, kind=Kind.COUNTER, unit=unit, says=says)
 
 
-def _gauge(name: str, unit: str, says: str) -> Metric:
-    return Metric(name=name, kind=Kind.GAUGE, unit=unit, says=says)
+def _gauge(name: str, unit: str, says: str, *, kind: Kind = Kind.GAUGE) -> Metric:
+    return Metric(name=name, kind=kind, unit=unit, says=says)
 
 
 CLAIMS: Final = _counter("control.claims", "{claim}", "claims by tool and answer")
@@ -59,8 +60,15 @@ EXPORT_LAG: Final = _gauge(
 )
 EXPORT_BEHIND: Final = _gauge("control.export.behind", "{entry}", "entries that a sink lacks")
 EXPORT_DEAD: Final = _gauge("control.export.dead", "{span}", "spans that a sink refused and that were given up")
-SEAL_LAG: Final = _gauge("control.seal.lag", "s", "age of the oldest entry that is not sealed; none without a sealer")
-VERIFIED: Final = _counter("control.verified", "{chain}", "chains that were verified, by result")
+SEAL_LAG: Final = _gauge("control.seal.lag", "s", "age of the oldest entry that no signed checkpoint covers")
+PIN_LAG: Final = _gauge(
+    "control.pin.lag", "s", "for how long a pin has lacked a checkpoint; 0 where it lacks none", kind=Kind.OWN_GAUGE
+)
+PIN_FAILURES: Final = _counter("control.pin.failures", "{try}", "times that a pin did not take a checkpoint")
+TAMPERED: Final = _gauge("control.verified.tampered", "{chain}", "chains that verifying found tampered with")
+VERIFIED_AGE: Final = _gauge(
+    "control.verified.age", "s", "for how long not all chains were verified; none where they never were"
+)
 
 METRICS: Final = (
     CLAIMS,
@@ -74,5 +82,8 @@ METRICS: Final = (
     EXPORT_BEHIND,
     EXPORT_DEAD,
     SEAL_LAG,
-    VERIFIED,
+    PIN_LAG,
+    PIN_FAILURES,
+    TAMPERED,
+    VERIFIED_AGE,
 )

@@ -12,7 +12,7 @@ __all__ = ["authority_sentence"]
 _SAID: Final[Mapping[str, tuple[str, Tone]]] = MappingProxyType(
     {
         "approval.vote_withdrawn": ("a yes was taken back", Tone.WAITING),
-        "approval.edited": ("its arguments were changed by a person; it is asked about afresh", Tone.WAITING),
+        "approval.edited": ("a person asked for other arguments", Tone.WAITING),
         "approval.edit_refused": ("what a person changed about it does not fit", Tone.BAD),
         "approval.broke_glass": ("approved by one person alone in an emergency; to be reviewed", Tone.BAD),
         "review.refused": ("a word on the emergency that does not count", Tone.BAD),

@@ -7,12 +7,15 @@ import hashlib
 from typing import Final
 from uuid import UUID
 
-__all__ = ["ZERO", "commitment_to", "entry_hash"]
+__all__ = ["SALT_BYTES", "ZERO", "commitment_to", "entry_hash"]
 
 TAG: Final = b"langgraph-control/entry/v1"
 
 ZERO: Final = bytes(32)
 """What stands for the hash before the first entry."""
+
+SALT_BYTES: Final = 16
+"""Every salt has so many. A commitment is over salt and payload in one, so that their border is known by this alone."""
 
 
 def entry_hash(
@@ -47,7 +50,7 @@ def commitment_to(payload: bytes, salt: bytes) -> bytes:
 
     Args:
         payload: the stored bytes.
-        salt: drawn for this entry; without it a short payload could be guessed from the commitment.
+        salt: drawn for this entry, :data:`SALT_BYTES`; without it a short payload could be guessed from the commitment.
     """
     return hashlib.sha256(salt + payload).digest()
 

@@ -10,13 +10,27 @@ from uuid import UUID
 from langgraph_control.audit.trail.entries import ENDED_EARLY, Entry
 from langgraph_control.guards.lifecycle import State
 
-__all__ = ["Place", "next_state", "possible_states"]
+__all__ = ["Place", "keys_of", "next_state", "possible_states"]
 
 Place: TypeAlias = tuple[str, str | None]
 """An action's state ("" before any entry says) and the newest request for it."""
 
 ORDERS_MAX: Final = 500
 """So many orders of entries of one instant are tried."""
+
+
+def keys_of(entry: Entry) -> Iterator[str]:
+    """Yield the keys of the actions that an entry is about.
+
+    Args:
+        entry: any entry.
+    """
+    key = entry.fact("key")
+    if key is not None:
+        yield key
+    denied = entry.facts.get("denied")
+    if ENDED_EARLY & set(entry.events) and isinstance(denied, list):
+        yield from (str(one) for one in denied if one != key)
 
 
 def next_state(place: Place, entry: Entry, key: str) -> Place:

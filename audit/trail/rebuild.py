@@ -206,6 +206,8 @@ def _with_word(known: Asked, entry: Entry) -> Asked:
             comment=entry.fact("comment"),
         )
         return replace(known, edits=(*known.edits, made))
+    if "approval.edit_refused" in entry.events:
+        return replace(known, edits=_with_problem(known.edits, person, entry.fact("reason") or "nobody says why"))
     if decision is None:
         return known
     roles = entry.facts.get("roles")
@@ -223,6 +225,15 @@ def _with_word(known: Asked, entry: Entry) -> Asked:
     if decision == "withdraw" and vote.counted and entry.fact("answer") == "open":
         return replace(known, outcome="", until=None)  # what was granted by it is open again
     return known
+
+
+def _with_problem(edits: tuple[Edited, ...], person: str | None, problem: str) -> tuple[Edited, ...]:
+    """The newest edit of that person's that nothing is said about is the one that the run took up."""
+    for place in reversed(range(len(edits))):
+        one = edits[place]
+        if one.counted and one.problem is None and one.person == (person or ""):
+            return (*edits[:place], replace(one, problem=problem), *edits[place + 1 :])
+    return edits
 
 
 def _cards(entry: Entry) -> frozenset[str]:

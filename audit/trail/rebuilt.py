@@ -257,8 +257,9 @@ class Edited:
         person: who.
         counted: whether it counts.
         reason: why not.
-        changes: argument → value.
+        changes: argument → value; nothing where it was erased.
         comment: their words.
+        problem: why the tool does not take it; None as long as no entry says so.
     """
 
     at: datetime
@@ -267,6 +268,7 @@ class Edited:
     reason: str | None
     changes: Mapping[str, Any]
     comment: str | None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,25 +1,26 @@
 """A run's story from its entries alone: who did what, when, why, and what came of it. Nothing else is asked."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from langgraph_control.audit.asking.observing import fallback_texts
 from langgraph_control.audit.names import approval_name
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.intervals import Interval, intervals
+from langgraph_control.audit.trail.quoted import quoted
 from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.audit.trail.tones import Tone
-from langgraph_control.guards.canonical import from_canonical, observed_bytes
+from langgraph_control.guards.canonical import from_canonical
 from langgraph_control.guards.told_signals import signal_texts
 
 __all__ = ["Step", "Story", "reconstruct"]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EDITED: Final = "approval.edited"
+"""Its payload is what was changed, and nothing around it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,32 +219,21 @@ def _arguments(entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.payload is None:
         return
     try:
-        args = from_canonical(entry.payload)["args"]
-        yield from [(str(name), _shown(value)) for name, value in args.items()]
+        payload = from_canonical(entry.payload)
+        args = payload if EDITED in entry.events else payload["args"]
+        yield from [(str(name), quoted(value)) for name, value in args.items()]
     except Exception:  # noqa: BLE001 - a damaged payload may raise anything; the rest of the story is still to be told
         yield "(in a form that this release cannot read)", ""
 
 
 def _changes(entry: Entry) -> Iterator[tuple[str, str, str]]:
-    if entry.fact("tool") is None or entry.payload is None:
+    if entry.fact("tool") is None or entry.payload is None or EDITED in entry.events:
         return
     with suppress(Exception):  # as with the arguments, which say so
         payload = from_canonical(entry.payload)
         before, after = payload.get("before"), payload.get("after")
         known = before if isinstance(before, Mapping) else {}
         for field, value in after.items() if isinstance(after, Mapping) else ():
-            was = _shown(known[field]) if field in known else ""
-            if was != (becomes := _shown(value)):
+            was = quoted(known[field]) if field in known else ""
+            if was != (becomes := quoted(value)):
                 yield str(field), was, becomes
-
-
-def _shown(value: Any) -> str:
-    match value:
-        case None | bool() | int() | float() | str():
-            return json.dumps(value, ensure_ascii=False)  # quotes show where a text ends
-        case Decimal():
-            return str(value)
-        case datetime() | date() | time():
-            return value.isoformat()
-        case _:
-            return observed_bytes(value).decode(errors="replace")

@@ -18,7 +18,7 @@ from langgraph_control.audit.asking.rows import EntryRow
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.keeping.dropped import wrong_heads
 from langgraph_control.audit.keeping.requests import Dropped, DroppedPlaces, FindDropped
-from langgraph_control.audit.trail.chain import ZERO, commitment_to, entry_hash
+from langgraph_control.audit.trail.chain import SALT_BYTES, ZERO, commitment_to, entry_hash
 from langgraph_control.audit.trail.findings import Broken
 
 __all__ = ["Broken", "Verification", "verify_all", "verify_chain", "verify_run", "verify_tenant"]
@@ -226,6 +226,8 @@ def _wrong_payload(row: EntryRow) -> str | None:
         return None  # never there, or erased
     if row.commitment is None:
         return "it has a payload that was added later: the hash commits to none"
+    if row.salt is not None and len(row.salt) != SALT_BYTES:
+        return "its salt is none that the ledger draws: bytes of the payload may have been moved into it, or out of it"
     if row.salt is None or commitment_to(row.payload, row.salt) != row.commitment:
         return "its payload was changed: it does not match the hashed commitment"
     return None

@@ -7,7 +7,12 @@ from typing import Final
 
 __all__ = ["InternalAddressError", "connect", "is_public"]
 
-_CARRIERS: Final = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
+_CARRIERS: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"),
+    )
+)
 """IPv6 networks whose addresses stand for IPv4 addresses, which could be internal ones."""
 
 

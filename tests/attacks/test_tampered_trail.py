@@ -57,7 +57,7 @@ def test_tampering_in_the_database_is_found(
     """Whatever the owner or a superuser does to the record, a bundle made afterwards contradicts the pins."""
     with who(record) as connection:
         attack.does(Hand(connection, record))
-    bundle = record.bundle()
+    bundle = record.bundle(payloads=attack.payloads)
     report = record.verified(bundle)
     assert report.outcome in (Outcome.TAMPERED, Outcome.INCOMPLETE)
     said = attack.found.format(run=f"run_{record.runs[0].hex}")
@@ -73,7 +73,8 @@ def test_the_bundle_of_the_run_alone_is_enough(record: SealedRecord, attack: Att
     """What is done to a run is found in the bundle of that run, too, for it brings all leaves."""
     with superuser(record) as connection:
         attack.does(Hand(connection, record))
-    assert record.verified(record.bundle([record.runs[0]])).outcome in (Outcome.TAMPERED, Outcome.INCOMPLETE)
+    bundle = record.bundle([record.runs[0]], payloads=attack.payloads)
+    assert record.verified(bundle).outcome in (Outcome.TAMPERED, Outcome.INCOMPLETE)
 
 
 REFUSED = [

@@ -13,6 +13,7 @@ import pytest
 
 from langgraph_control.audit.asking.ledger import Request
 from langgraph_control.audit.asking.requests import FindTenantChain, NewestRuns
+from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.bundles import offline
 from langgraph_control.audit.bundles.bundling import chains_since, export_bundle, receipt
 from langgraph_control.audit.bundles.offline import Outcome
@@ -90,6 +91,48 @@ def test_what_retention_dropped_is_proved_to_be_that(retained: SealedRecord) -> 
         chain = "chain" if chains == 1 else "chains"
         said = f"{entries} entries of {chains} {chain} that are not here were dropped by retention"
         assert any(said in what for what in report.proved)
+
+
+def test_a_run_that_was_dropped_month_by_month_is_proved_to_be_that(database: Database, tmp_path: Path) -> None:
+    """Of several months, and of one run cut in two of them, each entry that says so has its own heads in the bundle."""
+    record = SealedRecord(database=database, folder=tmp_path)
+    with TrailWriter(database) as trail:
+        trail.publish()
+        long = trail.open("ticket/long")
+        trail.release(long, RunState.WAITING, "later")
+        record.runs = [long.run_id, trail.refund("ticket/1").run_id]
+        trail.pass_time(days=40)
+        long = trail.resume(long)
+        trail.release(long)
+        record.runs.append(trail.refund("ticket/2").run_id)
+    gone = [month for month in dropped(record) if month.kept_for is None]
+    assert len(gone) > 1
+    record.seal()
+    bundle = record.bundle()
+    heads = lines(bundle, "dropped")
+    assert heads == sorted(heads, key=lambda one: (one[1], one[0]))
+    assert len({place for place, *_ in heads}) == len(gone)
+    assert len([one for one in heads if one[1] == str(long.run_id)]) > 1
+    for one in (bundle, record.bundle([long.run_id])):
+        report = record.verified(one)
+        assert (report.outcome, report.found) == (Outcome.OK, ())
+
+
+def test_heads_that_retention_left_stand_where_something_is_sealed(database: Database) -> None:
+    """Of a ledger that nobody seals, a bundle has none: nothing sealed says so, and what is missing is missing."""
+    with TrailWriter(database) as trail:
+        trail.publish()
+        trail.refund("ticket/1")
+        trail.pass_time(days=75)
+    assert list(retain(database.admin, timedelta(0), comment="over", told=b'"gone"'))
+    file = io.BytesIO()
+    with LedgerConnection(database.auditor) as auditor:
+        export_bundle(auditor.ask, file, chains_since(auditor.ask, None), scope="all")
+    assert lines(file.getvalue(), "dropped") == []
+    key = offline.read_key("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")
+    report = offline.verify(offline.lines_of(io.BytesIO(file.getvalue())), keys=[key])
+    assert report.outcome is Outcome.INCOMPLETE
+    assert "nothing of it is sealed" in report.found[0]
 
 
 def test_what_was_dropped_counts_once_that_is_sealed(record: SealedRecord) -> None:

@@ -92,6 +92,28 @@ def test_the_whole_change_is_on_record(desk: Desk, ana: Approvals, bo: Approvals
     assert any({"approval.superseded", "approval.requested"} <= set(events) for events, _ in said)
 
 
+def test_what_people_said_is_told_to_programs(desk: Desk, ana: Approvals, bo: Approvals) -> None:
+    """Edits with what became of them, votes in their order, how many count now; in both worlds the same."""
+    graph, trigger = desk.refunding(500), new_trigger()
+    (name,) = desk.run(graph, trigger=trigger).approvals
+    ana.edit(name, {"amount": "abc"}, comment="a typo")
+    desk.run(graph, trigger=trigger)
+    bo.edit(name, {"amount": "300"})
+    ana.approve(name, comment="seen")
+    said = bo.words(name)
+    assert [(one.person, one.changes, one.comment) for one in said.edits] == [
+        ("ana@acme.example", {"amount": "abc"}, "a typo"),
+        ("bo@acme.example", {"amount": "300"}, None),
+    ]
+    assert (said.edits[0].problem or "").startswith("amount: ")
+    assert said.edits[1].problem is None
+    assert [(one.person, one.decision, one.comment) for one in said.votes] == [("ana@acme.example", "approve", "seen")]
+    assert (said.yes, said.lapsed) == (1, 0)
+    assert asyncio.run(bo.awords(name)) == said
+    row = bo.get(name)
+    assert bo.yes_counted([row]) == asyncio.run(bo.ayes_counted([row])) == {approval_id(name): 1}
+
+
 def test_an_edit_is_decided_by_the_policy_afresh(database: Database) -> None:
     """A larger amount needs other people: the first approver's edit does not approve it."""
     policy = Policy.parse(

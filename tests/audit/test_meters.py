@@ -12,7 +12,6 @@ from ruamel.yaml import YAML
 
 from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.connecting.store import Store
-from langgraph_control.audit.seals.requests import Seal
 from langgraph_control.audit.telemetry import meter_names as metrics
 from langgraph_control.audit.telemetry.gauges import readings
 from langgraph_control.audit.telemetry.meter_names import METRICS, Kind
@@ -60,31 +59,15 @@ def test_gauges_say_how_the_ledger_stands(database: Database, login: str) -> Non
     store.close()
 
 
-def test_seal_lag_is_told_where_there_is_a_tree(database: Database) -> None:
-    """It is the age of the oldest entry that no round of sealing has seen, and nothing is said where nobody seals."""
-    with TrailWriter(database) as trail:
-        trail.publish()
-        store = Store(database.auditor)
-        assert ("control.seal.lag", "") not in read(store)
-        while trail.agent.ask(Seal(limit=1000)).answer == "more":
-            pass
-        assert read(store)["control.seal.lag", ""] == 0
-        trail.open()
-        trail.pass_time(hours=1)
-        assert read(store)["control.seal.lag", ""] >= 3600
-        trail.agent.ask(Seal(limit=1000))
-        assert read(store)["control.seal.lag", ""] == 0
-        store.close()
-
-
 def test_a_process_counts_what_it_does(database: Database) -> None:
-    """With a MeterProvider claims, outcomes, unknowns and verifications are counted; without one nothing happens."""
+    """With a MeterProvider claims, outcomes and unknowns are counted, and what verify found is told."""
     found = told(database, "on")
     tool = {"gen_ai.tool.name": "refund", "control.answer": "go"}
     assert found["control.claims"] == {json.dumps(tool, sort_keys=True): 2}
     assert found["control.outcomes"] == {'{"control.outcome": "succeed"}': 1, '{"control.outcome": "lose"}': 1}
     assert found["control.unknowns"] == {'{"control.outcome": "lose"}': 1}
-    assert found["control.verified"] == {'{"control.result": "whole"}': 1}
+    assert found["control.verified.tampered"] == {"{}": 0}
+    assert found["control.verified.age"].keys() == {"{}"}
     assert found["control.runs"]['{"control.state": "running"}'] == 1
 
 
@@ -124,8 +107,9 @@ def test_the_alert_rules_name_metrics_that_there_are() -> None:
         assert rule["labels"]["severity"] in {"page", "ticket"}
         assert rule["annotations"].keys() == {"summary", "description"}
     alerting = set.union(*(named_in(rule["expr"]) for rule in group["rules"]))
-    wanted = (metrics.EXPORT_LAG, metrics.EXPORT_DEAD, metrics.SEAL_LAG, metrics.VERIFIED, metrics.UNKNOWNS)
-    assert {metric.prometheus for metric in wanted} <= alerting
+    wanted = (metrics.EXPORT_LAG, metrics.EXPORT_DEAD, metrics.SEAL_LAG, metrics.UNKNOWNS)
+    pins, verified = (metrics.PIN_LAG, metrics.PIN_FAILURES), (metrics.TAMPERED, metrics.VERIFIED_AGE)
+    assert {metric.prometheus for metric in (*wanted, *pins, *verified)} <= alerting
 
 
 def test_prometheus_names() -> None:

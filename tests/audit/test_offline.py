@@ -1,6 +1,8 @@
 """What the offline verifier finds in a bundle, and that it stands alone."""
 
 import ast
+import base64
+import hashlib
 import io
 import random
 import sys
@@ -20,7 +22,7 @@ from langgraph_control.audit.bundles import offline
 from langgraph_control.audit.bundles.offline import Outcome
 from langgraph_control.audit.seals import tree
 from langgraph_control.audit.seals.checkpoints import VerifierKey, endorsement
-from tests.support.bundles import ORIGIN, POLICY, Log, SigningKey, rewritten, verified
+from tests.support.bundles import ORIGIN, POLICY, POLICY_HASH, Log, SigningKey, rewritten, verified
 
 VERIFIER = Path(offline.__file__)
 FIRST, SECOND, THIRD = (UUID(int=number) for number in (1, 2, 3))
@@ -45,6 +47,14 @@ PINS = list(LOG.notes.values())
 def pinned(bundle: bytes) -> offline.Report:
     """Verify with the log's key and all its checkpoints as pins."""
     return verified(bundle, LOG.key.vkey, PINS)
+
+
+def stored(value: bytes) -> object:
+    """Bytes as a bundle writes them."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
 
 
 def entries_of(records: Records, run: UUID) -> Iterator[int]:
@@ -187,6 +197,26 @@ def test_nothing_is_no_proof() -> None:
     report = pinned(LOG.bundle([], scope="run"))
     assert report.outcome is Outcome.INCOMPLETE
     assert "there is no entry in it" in report.found
+
+
+def adding(record: dict[str, Any]) -> Callable[[Records], None]:
+    """A change that adds a line."""
+    return lambda records: records.append(record)
+
+
+def test_only_policies_that_entries_name_are_counted() -> None:
+    """A policy whose text is here is one that an entry names: any other text, or one that is there twice, is found."""
+    other = "version: 1\n# nobody's\n"
+    line = {"policy": {"hash": hashlib.sha256(other.encode()).hexdigest(), "text": other}}
+    bundle = LOG.bundle()
+    assert any("1 policy text has the hash by which decisions name it" in what for what in pinned(bundle).proved)
+    for more in (line, {"policy": {"hash": POLICY_HASH, "text": POLICY}}):
+        report = pinned(rewritten(bundle, adding(more)))
+        assert report.outcome is Outcome.TAMPERED
+        assert f"no entry here names policy {more['policy']['hash']}, or its text is here twice" in report.found[0]
+    report = pinned(rewritten(bundle, lambda records: records.pop()))
+    assert report.outcome is Outcome.OK
+    assert any("what 1 policy said that entries name: no text is here" in what for what in report.not_proved)
 
 
 def test_the_report_names_what_was_verified() -> None:
@@ -410,6 +440,30 @@ def test_two_heads_of_one_length_are_found() -> None:
         assert f"run_{FIRST.hex} was sealed twice at entry 5" in report.found[0]
 
 
+def test_a_run_that_was_sealed_shorter_is_found() -> None:
+    """A run that was cut after it was sealed, and sealed again, has a later leaf with fewer entries."""
+    log = log_of_three()
+    pins = list(log.notes.values())
+    del log.chains[FIRST][3:]
+    log.seal()
+    for bundle in (log.bundle(), log.bundle([FIRST], scope="run")):
+        report = verified(bundle, log.key.vkey, [*pins, log.notes[4]])
+        assert report.outcome is Outcome.TAMPERED
+        assert f"run_{FIRST.hex} was sealed with 5 entries, and then with 3: two versions" in report.found[0]
+
+
+def test_chains_stand_in_the_order_of_their_ids() -> None:
+    """Chains come in the order of their ids, by which one that is there twice is known; no exporter breaks it."""
+
+    def swap(records: Records) -> None:
+        begin = next(at for at, one in enumerate(records) if "run" in one)
+        records[begin : begin + 14] = records[begin + 7 : begin + 14] + records[begin : begin + 7]
+
+    report = pinned(rewritten(LOG.bundle(), swap))
+    assert report.outcome is Outcome.TAMPERED
+    assert "chains are ordered by id" in report.found[0]
+
+
 def test_two_versions_of_a_chain_are_found() -> None:
     """A run that was rewritten after it was sealed, and sealed again, contradicts its first leaf, wherever that is."""
     log = log_of_three()
@@ -493,7 +547,10 @@ def test_a_run_that_is_sealed_and_not_in_the_bundle_is_named() -> None:
 
 
 def test_a_payload_that_was_changed_or_added_is_found() -> None:
-    """A payload is held against the commitment; one where the hash commits to none was added later."""
+    """A payload is held against the commitment; one where the hash commits to none was added later.
+
+    The commitment is over salt and payload in one: bytes moved from one into the other are found by the salt's length.
+    """
     bundle = LOG.bundle(payloads=True)
 
     def change(records: Records) -> None:
@@ -502,6 +559,21 @@ def test_a_payload_that_was_changed_or_added_is_found() -> None:
     def add(records: Records) -> None:
         records[list(entries_of(records, FIRST))[4]]["entry"] |= {"payload": "{}", "salt": "AAAA"}
 
+    def move(records: Records) -> None:
+        entry = records[next(entries_of(records, FIRST))]["entry"]
+        both = base64.b64decode(entry["salt"]) + entry["payload"].encode()
+        entry |= {"payload": "", "salt": base64.b64encode(both).decode()}
+
+    def move_back(records: Records) -> None:
+        entry = records[next(entries_of(records, FIRST))]["entry"]
+        salt = base64.b64decode(entry["salt"])
+        text = salt[8:] + entry["payload"].encode()
+        entry |= {"payload": stored(text), "salt": base64.b64encode(salt[:8]).decode()}
+
+    for moved in (move, move_back):
+        report = pinned(rewritten(bundle, moved))
+        assert report.outcome is Outcome.TAMPERED
+        assert f"entry 1 of run_{FIRST.hex}: its salt has" in report.found[0]
     assert "payload was changed" in pinned(rewritten(bundle, change)).found[0]
     assert "added later" in pinned(rewritten(bundle, add)).found[0]
 

@@ -14,9 +14,11 @@ from langgraph_control.audit.asking.ledger import Answer, Outcome
 from langgraph_control.audit.asking.ledger_rows import LedgerActions, LedgerRequests, LedgerRuns, Standing
 from langgraph_control.audit.asking.rows import EntryRow, RunState
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.keeping.differences import Kind, Seen, Thread, differences
+from langgraph_control.audit.keeping.differences import Kind, Said, differences
 from langgraph_control.audit.keeping.erasure import ErasureScope, Selection, erase, retain
+from langgraph_control.audit.keeping.outside import Seen, Thread, Wrote
 from langgraph_control.audit.keeping.reconcile import reconcile, reconcile_rest
+from langgraph_control.audit.keeping.thread_calls import Calls
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.follows import possible_states
 from tests.support.postgres import Database
@@ -198,6 +200,7 @@ BROKEN: dict[str, tuple[str, set[Kind]]] = {
     ),
     "an action that is gone": ("DELETE FROM control.action", {Kind.ENTRY_WITHOUT_ACTION}),
     "a success that was none": ("UPDATE control.action SET state = 'failed'", {Kind.ACTION_STATE_DIFFERS}),
+    "an action of another tool": ("UPDATE control.action SET tool = 'ship'", {Kind.ACTION_DIFFERS}),
     "another attempt": (
         "UPDATE control.action SET execution_id = gen_random_uuid()",
         {Kind.ATTEMPT_WITHOUT_ENTRY},
@@ -314,27 +317,37 @@ def test_the_system_of_record_is_held_against_the_record(
     assert [one.kind for one in differences(said, chains, seen={action.key.hex(): seen})] == ([kind] if kind else [])
 
 
+PENDING = Thread(exists=True, pending=True)
+TOLD = Wrote(tool="refund", call_id="call_1")
+UNTOLD = Wrote(tool="refund", call_id="call_2")
+
+
 @pytest.mark.parametrize(
-    ("done", "thread", "kind"),
+    ("done", "own", "thread", "kind"),
     [
-        (True, Thread(exists=True, pending=True, own=True), Kind.CHECKPOINT_OPEN),
-        (True, Thread(exists=True, pending=True, own=False), None),
-        (True, Thread(exists=True, pending=False, own=True), None),
-        (False, Thread(exists=False, pending=False, own=True), Kind.CHECKPOINT_MISSING),
-        (False, Thread(exists=True, pending=True, own=True, wrote=frozenset({"refund"})), None),
-        (False, Thread(exists=True, pending=True, own=True, wrote=frozenset({"pay"})), Kind.CHECKPOINT_WITHOUT_ENTRY),
+        (True, True, PENDING, Kind.CHECKPOINT_OPEN),
+        (True, False, PENDING, None),
+        (True, True, Thread(exists=True, pending=False), None),
+        (False, True, Thread(exists=False, pending=False), Kind.CHECKPOINT_MISSING),
+        (False, True, replace(PENDING, wrote=frozenset({TOLD})), None),
+        (False, True, replace(PENDING, wrote=frozenset({TOLD, UNTOLD})), Kind.CHECKPOINT_WITHOUT_ENTRY),
+        (False, False, replace(PENDING, wrote=frozenset({TOLD, UNTOLD})), Kind.CHECKPOINT_WITHOUT_ENTRY),
     ],
 )
 def test_threads_are_held_against_the_record(
-    trail: TrailWriter, *, done: bool, thread: Thread, kind: Kind | None
+    trail: TrailWriter, *, done: bool, own: bool, thread: Thread, kind: Kind | None
 ) -> None:
     """A thread that is behind its run, that is gone, or that tells of a write without an entry is named."""
     run = trail.refund() if done else trail.open()
     if not done:
         trail.claim(run)
     said, chains = standing(trail, run)
-    threads = {run.run_id: thread}
+    calls = Calls.of(map(Entry.of, chains[run.run_id]))
+    threads = {run.run_id: Said(thread=thread, own=own, calls=calls)}
     assert [one.kind for one in differences(said, chains, threads=threads)] == ([kind] if kind else [])
+    gone = {run.run_id: Said(thread=thread, own=own, calls=None)}
+    named = {one.kind for one in differences(said, chains, threads=gone)}
+    assert Kind.CHECKPOINT_WITHOUT_ENTRY not in named
 
 
 def _entry(at: int, seq: int, state: str) -> Entry:

@@ -97,6 +97,20 @@ def test_what_was_to_change_is_told_field_by_field() -> None:
     assert reconstruct([entry_of(facts, payload=None)]).steps[0].changes == ()
 
 
+EDITED = {"at": 0, "login": "ana", "events": ["approval.edited"], "tool": "refund", "key": "0" * 64}
+
+
+def test_what_a_person_changed_is_told() -> None:
+    """Argument and value, as the edit's own payload has them, whatever an argument is called; erased, it is gone."""
+    asked = {"amount": "300", "args": {"a": 1}, "after": {"status": "x"}, "note": None}
+    (step,) = reconstruct([entry_of(EDITED, payload=canonical_bytes(asked))]).steps
+    assert step.what == "refund: a person asked for other arguments"
+    assert step.arguments == (("after", '{"status":"x"}'), ("amount", '"300"'), ("args", '{"a":1}'), ("note", "null"))
+    assert step.changes == ()
+    (damaged,) = reconstruct([entry_of(EDITED, payload=b"[1]")]).steps
+    assert damaged.arguments == (("(in a form that this release cannot read)", ""),)
+
+
 def test_durations_are_told_where_something_ends(trail: TrailWriter) -> None:
     """A vote says how long the request was open, a resume how long the run waited."""
     steps = told(trail, trail.refund()).steps

@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from langgraph_control.audit.asking.ledger import Answer, Outcome, Verdict
 from langgraph_control.audit.asking.requests import FindRun, NewestRuns, RunActions, RunEntries
-from langgraph_control.audit.connecting import tries
+from langgraph_control.audit.connecting import connections, tries
 from langgraph_control.audit.connecting.failures import LedgerRefused
 from langgraph_control.audit.connecting.loop_thread import LoopThread
 from langgraph_control.audit.connecting.statements import statement
@@ -166,6 +166,19 @@ async def test_threads_and_loops_get_the_same_answers(store: Store, run: tuple[U
     found = await store.acall(FindRun(run_id=run[0]))
     assert found is not None
     assert found.entries == 3
+
+
+async def test_instrumentation_that_was_taken_off_leaves_our_connections(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What instruments psycopg leaves methods behind that make psycopg's own connections, which may wait for ever."""
+    for owner in (psycopg.Connection, psycopg.AsyncConnection):
+        monkeypatch.setattr(owner, "connect", owner.connect)
+    store = Store(database.agent)
+    assert store.call(NewestRuns(limit=1)) == await store.acall(NewestRuns(limit=1)) == ()
+    made = [*store._connections._idle, *store._loop_connections._idle]
+    store.close()
+    assert [type(connection).__module__ for connection in made] == [connections.__name__] * 2
 
 
 def test_the_secret_is_not_in_a_repr(store: Store) -> None:

@@ -3,6 +3,7 @@
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg import errors
 
 from langgraph_control.audit.asking.requests import Chains
 from langgraph_control.audit.connecting.connection import LedgerConnection
@@ -62,9 +63,15 @@ def test_an_untouched_chain_is_whole(database: Database, run_id: UUID) -> None:
         pytest.param(
             "UPDATE control.entry SET payload = '{}' WHERE run_id = %s AND seq = 3", 3, "payload", id="payload"
         ),
-        pytest.param("UPDATE control.entry SET salt = '\\x00' WHERE run_id = %s AND seq = 3", 3, "payload", id="salt"),
         pytest.param(
-            "UPDATE control.entry SET payload = '{}', salt = '\\x00' WHERE run_id = %s AND seq = 5",
+            "UPDATE control.entry SET salt = uuid_send(gen_random_uuid()) WHERE run_id = %s AND seq = 3",
+            3,
+            "payload",
+            id="salt",
+        ),
+        pytest.param(
+            "UPDATE control.entry SET payload = '{}', salt = uuid_send(gen_random_uuid())"
+            " WHERE run_id = %s AND seq = 5",
             5,
             "added later",
             id="payload added",
@@ -92,6 +99,28 @@ def test_tampering_is_found(database: Database, run_id: UUID, statement: str, en
     assert isinstance(broken, Broken)
     assert broken.seq == entry
     assert said in str(broken)
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        "salt = salt || payload, payload = ''",
+        "salt = salt || substring(payload, 1, 4), payload = substring(payload, 5)",
+        "salt = substring(salt, 1, 8), payload = substring(salt, 9) || payload",
+    ],
+    ids=["all of it", "its beginning", "the other way"],
+)
+def test_no_byte_moves_between_payload_and_salt(database: Database, run_id: UUID, moved: str) -> None:
+    """A commitment is over salt and payload in one; the table refuses other lengths of salt, and so does verifying."""
+    move = f"UPDATE control.entry SET {moved} WHERE run_id = %s AND seq = 3"
+    with pytest.raises(errors.CheckViolation):
+        tamper(database, move, run_id)
+    tamper(database, "ALTER TABLE control.entry DROP CONSTRAINT entry_salt")
+    tamper(database, move, run_id)
+    broken = verified(database, run_id).broken
+    assert isinstance(broken, Broken)
+    assert broken.seq == 3
+    assert "its salt is none that the ledger draws" in str(broken)
 
 
 def test_an_erased_payload_breaks_no_proof(database: Database, run_id: UUID) -> None:

@@ -74,9 +74,16 @@ def test_an_emergency_and_its_review_as_json(command: Command, database: Databas
     with Control(policy, dsn=database.agent) as control:
         desk = Desk(database=database, control=control)
         (name,) = desk.run(desk.refunding(500), trigger=new_trigger()).approvals
+        other = desk.run(desk.refunding(501), trigger=new_trigger()).approvals[0]
     bo, ana = database.approver("bo"), database.approver("ana")
+    shown = command("break-glass", other, "--comment", "outage", "--dsn", bo).stdout
+    assert shown.index("amount = 501") < shown.index(f"Approved alone: {other}.")
+    command("review", other, "--dsn", ana)
     broken = json.loads(command("break-glass", name, "--comment", "outage", "--json", "--dsn", bo).stdout)
     assert (broken["approval"], broken["answer"]) == (name, "granted")
+    (row,) = json.loads(command("reviews", "--json", "--dsn", ana).stdout)
+    assert (row["approval"], row["tool"], row["in_review"]) == (name, "refund", True)
+    assert row["card"]["what"]["arguments"]["amount"] == "500"
     reviewed = json.loads(command("review", name, "--json", "--dsn", ana).stdout)
     assert reviewed == {"approval": name, "finding": "accepted"}
     assert json.loads(command("reviews", "--json", "--dsn", ana).stdout) == []

@@ -6,11 +6,20 @@ from typing import Any
 import orjson
 import pytest
 
+from langgraph_control import Control, Policy
+from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.names import approval_name
 from tests.cli.conftest import Command
-from tests.support.desk import Desk
+from tests.support.desk import Desk, new_trigger
+from tests.support.postgres import Database
 from tests.support.trails import FINANCE, OpenRun, TrailWriter
 
+TWO = """\
+version: 1
+roles: {finance: [ana@acme.example, bo@acme.example]}
+rules:
+  - {tool: refund, when: {amount: {gt: 0, lte: 1000}}, then: approve, by: {finance: 2}}
+"""
 HOSTILE = "\x1b[2Jinvoice\u202e 17"
 
 
@@ -100,3 +109,84 @@ def test_what_changed_since(command: Command, desk: Desk, trigger: str) -> None:
     assert "500 -> 300" in shown
     changed = json.loads(command("card", name, "--json", "--dsn", ana).stdout)["changed_since"]
     assert changed == [{"what": "argument amount", "before": "500", "after": "300"}]
+
+
+def test_an_edit_that_does_not_fit_is_said(command: Command, desk: Desk, trigger: str) -> None:
+    """What was asked for, by whom and why, that the run has yet to take it up, and which field it did not take."""
+    graph, ana = desk.refunding(500), desk.database.approver("ana")
+    (name,) = desk.run(graph, trigger=trigger).approvals
+    assert f"card {name}" in " ".join(
+        command("edit", name, "amount=abc", "--comment", "a typo", "--dsn", ana).stdout.split()
+    )
+    shown = command("card", name, "--dsn", ana).stdout
+    assert 'ana@acme.example asks for amount="abc"' in shown
+    assert "the run takes it up at its next try" in shown
+    assert '"a typo"' in shown
+    assert desk.run(graph, trigger=trigger).approvals == (name,)
+    shown = " ".join(command("card", name, "--dsn", ana).stdout.split())
+    assert "it does not fit, and the request stays as it was: amount: " in shown
+    assert "takes it up" not in shown
+    (edit,) = json.loads(command("card", name, "--json", "--dsn", ana).stdout)["edits"]
+    assert (edit["person"], edit["values"], edit["comment"]) == ("ana@acme.example", {"amount": "abc"}, "a typo")
+    assert edit["problem"].startswith("amount: ")
+    assert edit["at"]
+
+
+def test_votes_are_shown_with_their_comments_and_whether_they_count(command: Command, desk: Desk, trigger: str) -> None:
+    """Who, for whom, why and since when; a vote whose leave was taken back is not counted, here and in the inbox."""
+    graph, ana, bo = desk.refunding(500), desk.database.approver("ana"), desk.database.approver("bo")
+    (name,) = desk.run(graph, trigger=trigger).approvals
+    given = json.loads(command("delegate", "cy@acme.example", "--for", "1d", "--json", "--dsn", ana).stdout)
+    cy = desk.database.approver("cy")
+    assert command("approve", name, "--comment", "seen the photos", "--dsn", cy).exit_code == 0
+    shown = " ".join(command("card", name, "--dsn", bo).stdout.split())
+    assert "1 yes: cy@acme.example for ana@acme.example:approve" in shown
+    assert 'cy@acme.example for ana@acme.example: yes "seen the photos"' in shown
+    told = json.loads(command("card", name, "--json", "--dsn", bo).stdout)
+    (vote,) = told["votes"]
+    assert (vote["person"], vote["delegator"], vote["decision"], vote["comment"], vote["issuer"]) == (
+        "cy@acme.example",
+        "ana@acme.example",
+        "approve",
+        "seen the photos",
+        None,
+    )
+    assert (told["yes"], told["lapsed"]) == (1, 0)
+    command("revoke", given["delegation"], "--dsn", ana)
+    shown = " ".join(command("card", name, "--dsn", bo).stdout.split())
+    assert "0 yes (1 more no longer counts): cy@acme.example for" in shown
+    told = json.loads(command("card", name, "--json", "--dsn", bo).stdout)
+    assert (told["yes"], told["lapsed"]) == (0, 1)
+
+
+def test_the_inbox_counts_as_the_ledger_does(command: Command, database: Database) -> None:
+    """One of two yes was given for somebody whose leave was taken back: the list says so, in words and as data."""
+    policy = Policy.parse(TWO, source="two.yaml")
+    publish_policy(database.admin, policy)
+    ana, bo, cy = (database.approver(name) for name in ("ana", "bo", "cy"))
+    with Control(policy, dsn=database.agent) as control:
+        desk = Desk(database=database, control=control)
+        (name,) = desk.run(desk.refunding(500), trigger=new_trigger()).approvals
+    given = json.loads(command("delegate", "cy@acme.example", "--for", "1d", "--json", "--dsn", ana).stdout)
+    assert command("approve", name, "--dsn", cy).exit_code == 0
+    assert "1 yes: cy@acme.example for" in command("inbox", "--dsn", bo).stdout
+    command("revoke", given["delegation"], "--dsn", ana)
+    assert "0 yes (1 more no longer counts)" in command("inbox", "--dsn", bo).stdout
+    (row,) = json.loads(command("inbox", "--json", "--dsn", bo).stdout)
+    assert (row["yes"], row["lapsed"]) == (0, 1)
+
+
+def test_nothing_of_a_card_is_cut(command: Command, trail: TrailWriter) -> None:
+    """However long an argument, what is shown before a yes, and by itself, is all of it, and safe for a terminal."""
+    note = "begin " + "word " * 6000 + "\x1b[2J end-of-it"
+    arguments = {"what": {"tool": "refund", "impact": "money", "arguments": {"note": note}}}
+    name = asked(trail, trail.open(), card=orjson.dumps(arguments))
+    ana = trail.database.approver("ana")
+    for words in (("card", name), ("approve", name)):
+        shown = command(*words, "--dsn", ana).stdout
+        assert shown.count("word") == 6000
+        assert "end-of-it" in shown
+        assert "characters more" not in shown
+        assert "\x1b" not in shown
+        assert max(map(len, shown.splitlines())) <= 80
+    assert "It unlocks exactly this write." in shown

@@ -85,11 +85,11 @@ def test_explain_says_which_signals_decided(command: Command, file: str) -> None
     allowed = command(*refund, "--impact", "money", "--reversible").stdout
     assert "Decided by: rules\n" in allowed
     assert "Risk: radius medium; operation transfer, reversible true\n" in allowed
-    unknown = command(*refund, "--prior", "unknown").stdout
+    unknown = command(*refund, "--signal", "run.prior=unknown").stdout
     assert unknown.startswith("refund (record): escalate\n")
     assert "Decided by: run state\nRisk: radius medium" in unknown
     assert "Owner: support\n" in unknown
-    waiting = command(*refund, "--breaker", "open", "--effect", "keyed").stdout
+    waiting = command(*refund, "--system", "bank", "--signal", "system.breaker=open", "--effect", "keyed").stdout
     assert waiting.startswith("refund (record): retry_later\n")
     assert "Decided by: system state\n" in waiting
     assert "Again in: 30 s\n" in waiting
@@ -118,6 +118,72 @@ def test_explain_of_a_policy_that_observes(command: Command, tmp_path: Path) -> 
     assert "Risk: radius unknown, at most large; operation update, reversible false\n" in explained
     assert "rules[0] more.yaml:6: ask, matched" in explained
     assert "rules[2] more.yaml:8: allow, stands back: a field is missing\n    risk.count gte 1: missing" in explained
+
+
+OF_SIGNALS = """\
+version: 1
+rules:
+  - {tool: deploy, when: {system.error_rate: {gte: 0, lt: 0.1}, run.tool_calls: {gte: 0, lte: 20}}, then: allow}
+  - {tool: deploy, when: {run.seconds_left: {lt: 60}}, then: deny}
+tests:
+  - {call: deploy, system: ci, with: {system.error_rate: 0.01, run.seconds_left: 60}, expect: allow}
+"""
+
+
+def test_explain_takes_what_tests_of_the_file_take(command: Command, tmp_path: Path) -> None:
+    """What is known of system and run is stated by the names that rules use, as a test's `with` does."""
+    path = tmp_path / "signals.yaml"
+    path.write_text(OF_SIGNALS)
+    assert command("policy", "test", str(path)).stdout == "1 of 1 tests passed.\n"
+
+    def explained(*stated: str) -> str:
+        signals = [word for one in stated for word in ("--signal", one)]
+        return command("policy", "explain", str(path), "--tool", "deploy", "--system", "ci", *signals).stdout
+
+    assert explained("system.error_rate=0.01", "run.seconds_left=60").startswith("deploy (record): allow\n")
+    often = explained("system.error_rate=0.3", "run.tool_calls=7", "run.seconds_left=1000")
+    assert often.startswith("deploy (record): deny\n")
+    assert "system.error_rate lt 0.1: fails" in often
+    assert "run.tool_calls lte 20: holds" in often
+    assert "rules[1] signals.yaml:4: deny, matched" in explained("run.seconds_left=59.5")
+    limited = explained("system.rate_limited=true", "run.seconds_left=60")
+    assert limited.startswith("deploy (record): retry_later\n")
+    assert "Decided by: system state\n" in limited
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ("run.attempt=1", "run.attempts?"),
+        ("run.attempts", "NAME=VALUE"),
+        ("run.attempts=many", "a whole number from 0 to"),
+        ("run.attempts=1.5", "a whole number from 0 to"),
+        ("run.attempts=[1]", "a whole number from 0 to"),
+        ("run.attempts='1'", "a whole number from 0 to"),
+        ("run.attempts=", "a whole number from 0 to"),
+        ("run.attempts={", "this is not YAML"),
+        ("run.seconds_left=-1", "a number from 0 to"),
+        ("run.seconds_left=.inf", "write a number"),
+        ("run.prior=done", "one of: none"),
+        ("system.calls=1", "this needs --system"),
+        ("amount=5", "--args"),
+        ("record.flagged=true", "--record"),
+        ("risk.amount=5", "worked out"),
+    ],
+)
+def test_explain_refuses_what_tests_of_the_file_refuse(command: Command, file: str, stated: str, said: str) -> None:
+    """A name there is not, a value it cannot have, what is said elsewhere: usage errors that say what to write."""
+    refused = command("policy", "explain", file, "--tool", "refund", "--signal", stated)
+    assert refused.exit_code == 2
+    assert said in " ".join(refused.stderr.replace("│", " ").split())
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_signal_is_stated_once(command: Command, file: str) -> None:
+    """Of two values for one signal neither is taken."""
+    stated = ["--signal", "run.attempts=1", "--signal", "run.attempts=2"]
+    refused = command("policy", "explain", file, "--tool", "refund", *stated)
+    assert (refused.exit_code, "run.attempts is given twice" in refused.stderr) == (2, True)
 
 
 def test_publishing_a_policy_that_observes_is_loud(command: Command, database: Database, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from langgraph_control.cli.output import console
 from tests.cli.conftest import Command
+from tests.support.desk import Desk
 from tests.support.postgres import Database
 from tests.support.trails import TrailWriter, tamper
 
@@ -35,6 +36,35 @@ def test_show_prints_a_run_as_a_timeline(command: Command, trail: TrailWriter) -
         "the run is done",
     ):
         assert said in shown.stdout
+
+
+def test_what_people_changed_is_told(command: Command, desk: Desk, trigger: str) -> None:
+    """The story and both documents say with which arguments instead, and that what does not fit was not taken."""
+    graph, ana = desk.refunding(500), desk.database.approver("ana")
+    run = desk.run(graph, trigger=trigger)
+    command("edit", run.approvals[0], "amount=abc", "--comment", "typo", "--dsn", ana)
+    desk.run(graph, trigger=trigger)
+    command("edit", run.approvals[0], 'amount="300"', "--dsn", ana)
+    desk.run(graph, trigger=trigger)
+    auditor = desk.database.auditor
+    shown = command("show", run.id, "--dsn", auditor).stdout
+    assert "refund: a person asked for other arguments" in shown
+    assert 'with amount="abc"' in shown
+    assert 'with amount="300"' in shown
+    assert "cannot read" not in shown
+    markdown = command("show", run.id, "--markdown", "--dsn", auditor).stdout
+    rows = [line for line in markdown.splitlines() if "edit: amount=" in line]
+    assert len(rows) == 2
+    assert 'edit: amount="abc" | no: amount: ' in rows[0]
+    assert rows[0].endswith("| typo |")
+    assert 'edit: amount="300" | yes |' in rows[1]
+    html = command("show", run.id, "--html", "--dsn", auditor).stdout
+    assert "edit: amount=&quot;300&quot;" in html or 'edit: amount="300"' in html
+    told = json.loads(command("show", run.id, "--json", "--dsn", auditor).stdout)["rebuilt"]["requests"][0]["edits"]
+    assert [(one["changes"], bool(one["problem"])) for one in told] == [
+        ({"amount": "abc"}, True),
+        ({"amount": "300"}, False),
+    ]
 
 
 def test_output_fits_eighty_columns_without_colour(command: Command, trail: TrailWriter) -> None:

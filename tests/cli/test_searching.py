@@ -12,7 +12,7 @@ from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.errors import DatabaseRefused
 from tests.cli.conftest import Command
 from tests.support.postgres import Database
-from tests.support.trails import TrailWriter
+from tests.support.trails import TrailWriter, tamper
 
 LATER = (datetime.now(UTC) + timedelta(days=30)).isoformat()  # writers of trails let days pass
 
@@ -94,6 +94,46 @@ def test_search_tells_who_approved(two: TrailWriter, command: Command) -> None:
     said = command("audit", "search", "--tool", "refund", "--dsn", two.database.auditor).stdout
     assert "refund, invoice 17: succeeded" in said
     assert "ana@acme.example:approve" in said
+
+
+@pytest.mark.parametrize(
+    ("statement", "options", "said"),
+    [
+        ("UPDATE control.vote SET person = 'mallory@evil.example'", ["--approver", "mallory@evil.example"], "mallory"),
+        ("UPDATE control.action SET state = 'failed' WHERE tool = 'refund'", ["--outcome", "failed"], "succeeded"),
+        ("UPDATE control.approval SET state = 'denied'", ["--tool", "refund"], "no entry denied it"),
+        ("UPDATE control.run SET actor = 'x' WHERE trigger = 'ticket/4711'", ["--actor", "x"], "another actor"),
+        ("UPDATE control.entry SET facts = replace(facts, 'ana@', 'eve@')", ["--tool", "refund"], "entry 5"),
+    ],
+)
+def test_a_hit_that_does_not_follow_from_its_entries_is_marked(
+    two: TrailWriter, command: Command, statement: str, options: list[str], said: str
+) -> None:
+    """What a superuser changes in rows, or in entries, is shown with what its entries say against it."""
+    assert [one["differs"] for one in searched(command, two)] == [[], []]
+    tamper(two.database, statement)
+    (one,) = searched(command, two, *options)
+    assert any(said in what for what in one["differs"])
+    printed = command("audit", "search", *options, "--dsn", two.database.auditor).stdout
+    assert "DIFFERS" in printed
+    assert "langgraph-control reconcile" in printed
+    assert [one["differs"] for one in searched(command, two, "--tool", "ship")] == [[]]
+
+
+def test_hits_are_held_against_entries_on_every_login_that_searches(two: TrailWriter, command: Command) -> None:
+    """On an approver's, too."""
+    tamper(two.database, "UPDATE control.action SET state = 'failed' WHERE tool = 'refund'")
+    asked = ["audit", "search", "--json", "--tool", "refund", "--dsn", two.database.approver("ana")]
+    (one,) = json.loads(command(*asked).stdout)["writes"]
+    assert len(one["differs"]) == 1
+
+
+def test_what_is_not_found_is_not_said_not_to_be(two: TrailWriter, command: Command) -> None:
+    """A search that finds nothing says what it looked at, for rows can be changed."""
+    tamper(two.database, "UPDATE control.vote SET person = 'mallory@evil.example'")
+    said = command("audit", "search", "--approver", "ana@acme.example", "--dsn", two.database.auditor).stdout
+    assert "No row of the ledger is like that" in said
+    assert "langgraph-control reconcile" in said
 
 
 def test_pages_miss_nothing_and_repeat_nothing(trail: TrailWriter) -> None:

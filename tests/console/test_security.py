@@ -10,6 +10,7 @@ from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
 
+import httpx
 import pytest
 from langchain.agents import create_agent
 from langchain_core.tools import ToolException
@@ -18,6 +19,8 @@ from langgraph_control import Control, writes
 from langgraph_control.audit.asking.waiting import Votes
 from langgraph_control.audit.names import approval_id, approval_name, run_name
 from langgraph_control.audit.people.identity import Identity
+from langgraph_control.audit.trail.verify import verify_all
+from langgraph_control.console import acts
 from langgraph_control.console.address import Address
 from langgraph_control.console.app import console_app
 from langgraph_control.console.guarding import CSP, SAFE_HEADERS
@@ -672,6 +675,35 @@ def test_strangers_take_no_page_away(site: Served, monkeypatch: pytest.MonkeyPat
             over.set()
         assert {one.result() for one in tries} == {401, 429}
     assert most == SIGN_INS_AT_ONCE
+
+
+def test_a_check_of_the_record_takes_no_page_away(desk: Desk, site: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the record is checked, further checks are refused at once, however many, and pages go on; then one may."""
+    began, over = threading.Event(), threading.Event()
+
+    def slow(connection: Any) -> Any:
+        began.set()
+        over.wait(20)
+        return verify_all(connection)
+
+    def check(client: httpx.Client, csrf: str) -> httpx.Response:
+        return client.post("/record/check", data={"csrf": csrf}, timeout=30)
+
+    with site.signed_in() as client, site.signed_in("bo") as other, ThreadPoolExecutor(60) as pool:
+        csrf = hidden(client.get("/record").text, "csrf")
+        monkeypatch.setattr(acts, "verify_all", slow)
+        first = pool.submit(check, client, csrf)
+        try:
+            assert began.wait(10)
+            tries = [pool.submit(check, client, csrf) for _ in range(45)]
+            assert other.get("/", timeout=5).status_code == 200
+            answers = [one.result(10) for one in tries]
+        finally:
+            over.set()
+        assert {answer.status_code for answer in answers} == {409}
+        assert "is being checked already" in answers[0].text
+        assert "<strong>Whole.</strong>" in first.result().text
+        assert "<strong>Whole.</strong>" in check(client, csrf).text
 
 
 def test_a_session_may_not_act_without_end(site: Served) -> None:

@@ -1,16 +1,20 @@
 """Several requests on one page: each is shown, each voted on by itself, and what came of each is said."""
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
+from langchain.agents import create_agent
 
+from langgraph_control import Approvals, reads, writes
 from langgraph_control.audit.asking.waiting import Votes
 from langgraph_control.console.together import CHOSEN_MAX
 from tests.console.conftest import Served, cast, hidden
 from tests.console.test_security import MARKUP, dangers, explained
 from tests.support.desk import Desk, new_trigger
+from tests.support.scripted_model import ScriptedModel, call, calls
 
 
 def asked(desk: Desk, *amounts: int) -> tuple[str, ...]:
@@ -95,6 +99,69 @@ def test_what_needs_a_closer_look_is_not_voted_on_here(desk: Desk, site: Served)
     assert list(boxes(page)) == [plain]
     assert page.count("<strong>Left out.</strong>") == 3
     assert "hides or disguises text" in page
+
+
+def test_each_says_all_that_its_own_page_says(desk: Desk, site: Served) -> None:
+    """Until when, what happens if nobody answers, the kind of change, and what was known, folded."""
+    first, second = asked(desk, 500, 600)
+    with site.signed_in() as client:
+        page = look(client, first, second)
+    for text in ("<dt>Until</dt>", "<dt>If nobody answers</dt>", "It is denied. Nothing is done", "<dt>Kind</dt>"):
+        assert page.count(text) == 2
+    assert page.count("<summary>What was known when it was asked") == 2
+    assert page.count("What the run had read") == 2
+
+
+def test_the_link_and_the_evidence_are_there(desk: Desk, site: Served) -> None:
+    """The contract's link to the record, what the run had read, and what was asked about the record before."""
+
+    @reads(system="crm", target="order/{order_id}")
+    def look_up(order_id: str) -> str:
+        """Look an order up."""
+        return "paid"
+
+    @writes(
+        key="order_id",
+        impact="money",
+        system="crm",
+        target="order/{order_id}",
+        link="https://crm.example/order/{order_id}",
+    )
+    def refund(order_id: str, amount: Decimal) -> str:
+        """Refund an order."""
+        return f"refunded {amount}"
+
+    def ask(order: str, amount: str) -> str:
+        read = calls(call("look_up", order_id=order, call_id="r"))
+        asked = calls(call("refund", order_id=order, amount=amount, call_id="c"))
+        model = ScriptedModel(script=(read, asked, "done"))
+        graph = desk.control.bind(create_agent(model, desk.control.govern([look_up, refund])), name="crm")
+        (name,) = desk.run(graph, trigger=new_trigger()).approvals
+        return name
+
+    earlier, name = ask("E-1", "500"), ask("E-1", "501")
+    with site.signed_in() as client:
+        page = look(client, name)
+    assert 'href="https://crm.example/order/E-1"' in page
+    assert "look_up, crm, order/E-1: it answered" in re.sub("</?bdi>", "", page)
+    assert f'href="/requests/{earlier}"' in page
+
+
+def test_what_was_changed_is_looked_at_by_itself(desk: Desk, site: Served) -> None:
+    """A request in another one's place, one that somebody asked to change, one whose change did not fit: no box."""
+    graph, trigger = desk.refunding(500, 600, 700, 800), new_trigger()
+    plain, wanted, unfit, edited = desk.run(graph, trigger=trigger).approvals
+    with site.signed_in() as client, Approvals(desk.database.approver("ana")) as ana:
+        ana.edit(edited, {"amount": "450"})
+        ana.edit(unfit, {"amount": "abc"})
+        after = desk.run(graph, trigger=trigger).approvals
+        (successor,) = set(after) - {plain, wanted, unfit}
+        ana.edit(wanted, {"amount": "300"})
+        page = look(client, plain, wanted, unfit, successor)
+    assert list(boxes(page)) == [plain]
+    assert page.count("<strong>Left out.</strong>") == 3
+    assert page.count("took the place of another") == 1
+    assert page.count("asked for other arguments") == 2
 
 
 def test_texts_of_a_model_stay_texts(desk: Desk, site: Served) -> None:

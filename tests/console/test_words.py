@@ -14,7 +14,7 @@ from langgraph_control.audit.asking.evidence import FindEvidence
 from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.rows import ApprovalRow
 from langgraph_control.audit.names import approval_id, approval_name
-from langgraph_control.console.changing import edits_of
+from langgraph_control.audit.people.words import edits_of
 from tests.console.conftest import Served, cast, hidden, sign_in
 from tests.console.test_security import EVIL, MARKUP, dangers, explained
 from tests.support.desk import Desk, new_trigger, told
@@ -93,6 +93,7 @@ def test_an_edit_becomes_a_request_for_that(desk: Desk, site: Served) -> None:
         page = client.get(answer.headers["location"]).text
         assert "The run takes it up at its next try" in page
         assert "Only the shipping." in page
+        assert "amount = &#34;300&#34;" in page
         assert row(site, name).state == "open"
         (after,) = goes_on(desk, graph, run).approvals
         assert shown(site, after) == {"order_id": "o0", "amount": "300"}
@@ -104,6 +105,10 @@ def test_an_edit_becomes_a_request_for_that(desk: Desk, site: Served) -> None:
         assert re.search("argument amount.*500.*300", page.split('id="since"')[1].split("</section>")[0], re.DOTALL)
         assert "<dt>Changed by</dt><dd><bdi>ana@acme.example" in page
         assert cast(other, after).status_code == 303
+        story = client.get(f"/runs/{run.id}").text.partition('id="story"')[2]
+        assert "refund: a person asked for other arguments" in story
+        assert "with <bdi>amount=&#34;300&#34;</bdi>" in story
+        assert "cannot read" not in story
     assert "refunded 300" in told(goes_on(desk, graph, run))[0]
 
 
@@ -265,7 +270,7 @@ def test_forged_words_do_nothing(desk: Desk, site: Served, word: str) -> None:
     with site.browser() as stranger:
         assert stranger.post(path, data=form).status_code == 401
     assert row(site, name) == before
-    assert edits_of(site.console, before) == []
+    assert edits_of(site.console.ask, before) == ()
 
 
 # --- standing in ---

@@ -1,7 +1,11 @@
-"""docs/entries.md and docs/schemas/ are what the code writes."""
+"""docs/entries.md, docs/schemas/ and docs/controls.md are what the code writes."""
+
+import re
+from fnmatch import fnmatchcase
 
 from langgraph_control.audit.keeping.differences import Kind
 from langgraph_control.audit.trail.entry_schemas import EVENTS, published
+from langgraph_control.audit.trail.period import HAPPENINGS, REQUESTS, UNTOLD, WRITES
 from langgraph_control.cli.audit_report import CONTROLS
 from tests.docs.entries_page import DOCS, FOLDER, PAGE, rewritten, schema_file
 
@@ -24,6 +28,33 @@ def test_the_map_of_controls_has_each_section_of_the_report() -> None:
     page = (DOCS / "controls.md").read_text("utf-8")
     rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("|")]
     assert [title for title in CONTROLS.values() if not any(title.startswith(row) for row in rows if row)] == []
+
+
+def test_the_map_of_controls_names_the_events_that_each_section_tells() -> None:
+    """Each event that a row of docs/controls.md names is told in that section, and each that is told is named."""
+    page = (DOCS / "controls.md").read_text("utf-8")
+    told = {**WRITES, "oversight": REQUESTS, **HAPPENINGS}
+    wrong = []
+    for name, title in CONTROLS.items():
+        (row,) = [
+            line.split("|")
+            for line in page.splitlines()
+            if line.startswith("| ") and title.startswith(line.split("|")[1].strip() or "-")
+        ]
+        words = [word for word in re.findall(r"`([^`]+)`", row[2]) if "." in word or "*" in word]
+        named = {event for word in words for event in EVENTS if fnmatchcase(event, word)}
+        wrong += [word for word in words if not any(fnmatchcase(event, word) for event in EVENTS)]
+        wrong += [f"{name}: {event}" for event in named ^ told[name]]
+    assert wrong == []
+
+
+def test_every_event_is_told_in_a_report_or_said_not_to_be() -> None:
+    """A new event has its section in ``audit report``, or its reason why none tells it, which docs/controls.md has."""
+    told = REQUESTS.union(*WRITES.values(), *HAPPENINGS.values())
+    assert told | set(UNTOLD) == set(EVENTS)
+    assert told & set(UNTOLD) == set()
+    page = (DOCS / "controls.md").read_text("utf-8").split("In no section:")[1].split("\n\n")[0]
+    assert set(re.findall(r"`([a-z_]+\.[a-z_]+)`", page)) == set(UNTOLD)
 
 
 def test_every_kind_of_difference_is_explained() -> None:

@@ -62,12 +62,13 @@ def test_commands_print_what_stands_below(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "control.yaml").write_text(FILES[0])
     (tmp_path / "observe.yaml").write_text(next(text for text in FILES if "mode: observe" in text))
+    (tmp_path / "deploy.yaml").write_text(next(text for text in FILES if "{tool: deploy" in text))
     shown = 0
     for commands, below in _commands():
         printed = "".join(_printed(command) for command in commands.text.splitlines())
         assert re.sub(r"sha256 \w+", "sha256 HASH", printed).startswith(below.text)
         shown += 1
-    assert shown > 2
+    assert shown > 3
 
 
 def _commands() -> Iterator[tuple[Block, Block]]:

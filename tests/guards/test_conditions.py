@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langgraph_control.guards.conditions import Condition, Facts, Operator, Truth, judge
+from langgraph_control.guards.conditions import ORDERING, Condition, Facts, Operator, Truth, distance, judge
 from langgraph_control.guards.signals import Signals
 from tests.support.policies import calls, conditions, numbers, signals, values
 
@@ -92,6 +92,48 @@ def test_without_a_read_hook_every_record_field_is_missing() -> None:
 def test_every_condition_has_an_answer(condition: Condition, call: Signals) -> None:
     """Judging never raises, whatever a field holds."""
     assert judge(condition, Facts(call)) in set(Truth)
+
+
+@pytest.mark.parametrize(
+    ("value", "operator", "operand", "far"),
+    [
+        (100, Operator.LTE, 100, 0),
+        (101, Operator.LTE, 99, Decimal("0.01")),
+        (99, Operator.GT, 101, Decimal("0.01")),
+        (-101, Operator.GTE, -99, Decimal("0.01")),
+        (0, Operator.GT, 0, 0),
+        (-5, Operator.GT, 0, 1),
+        (-5, Operator.GT, 5, 1),
+        (3, Operator.EQ, 1, 0),
+        ("101", Operator.LTE, 99, 0),
+        (None, Operator.LTE, 99, 0),
+        ("DE", Operator.EQ, "FR", 0),
+    ],
+)
+def test_a_missed_bound_is_missed_by_a_share_of_the_numbers(
+    value: Any, operator: Operator, operand: Any, far: Any
+) -> None:
+    """Only a number on the wrong side of a bound is at a distance from it: at most all of both numbers' size."""
+    facts = Facts(signals(arguments={"x": value}))
+    assert distance(Condition(field="x", operator=operator, operand=operand), facts) == far
+
+
+@given(conditions(), calls())
+def test_every_condition_has_a_distance(condition: Condition, call: Signals) -> None:
+    """It is from 0 to 1, whatever a field holds, and above 0 only where the condition certainly fails."""
+    facts = Facts(call)
+    far = distance(condition, facts)
+    assert 0 <= far <= 1
+    assert far == 0 or judge(condition, facts) is Truth.FAILS
+
+
+def test_the_largest_numbers_have_a_distance() -> None:
+    """Numbers at the end of what a Decimal can hold are compared like others."""
+    for value in (Decimal("9e999999"), Decimal("-9e999999"), Decimal("1e-999999"), 10**5000):
+        for operand in (Decimal("9.1e999999"), Decimal("-9.1e999999"), Decimal("2e-999999"), 0):
+            for operator in ORDERING:
+                condition = Condition(field="x", operator=operator, operand=operand)
+                assert 0 <= distance(condition, Facts(signals(arguments={"x": value}))) <= 1
 
 
 OPPOSITES = [

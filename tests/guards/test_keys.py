@@ -91,6 +91,32 @@ def test_a_new_default_argument_changes_no_args_hash() -> None:
     assert args_hash(SECRET, arguments={"order_id": "o1", "notify": False}, defaults={"notify": True}) != old
 
 
+VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "b"]) | st.lists(st.booleans())
+GIVEN = st.dictionaries(st.sampled_from("abcd"), VALUES)
+
+
+@given(GIVEN, GIVEN)
+def test_left_out_or_spelled_out_a_default_names_one_action(
+    arguments: dict[str, Any], defaults: dict[str, Any]
+) -> None:
+    """Whoever calls with the defaults filled in asks for the same action, and for the same change."""
+    filled = {**defaults, **arguments}
+    named = [
+        action_key(SECRET, intent="i", tool="t", identifying=one, defaults=defaults) for one in (arguments, filled)
+    ]
+    meant = [args_hash(SECRET, arguments=one, defaults=defaults) for one in (arguments, filled)]
+    assert named[0] == named[1]
+    assert meant[0] == meant[1]
+
+
+@given(GIVEN, GIVEN)
+def test_a_default_of_the_next_release_renames_no_action(left: dict[str, Any], later: dict[str, Any]) -> None:
+    """What was left to the default of then is the same action where the default is another one now."""
+    both = {name: left.get(name, value) for name, value in later.items()}
+    then = action_key(SECRET, intent="i", tool="t", identifying=both, defaults=both)
+    assert action_key(SECRET, intent="i", tool="t", identifying=later, defaults=later) == then
+
+
 def test_a_default_without_a_canonical_form_is_no_obstacle() -> None:
     """Only the call's own arguments have to be canonical."""
     assert args_hash(SECRET, arguments={"a": 1}, defaults={"a": object()}) == args_hash(SECRET, arguments={"a": 1})

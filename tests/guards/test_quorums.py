@@ -88,3 +88,31 @@ def test_rules_that_always_join_are_looked_at_together() -> None:
 def test_rules_that_people_can_meet_are_left_alone(rules: str) -> None:
     """Rules that never meet, that two people can fill, or that are overruled are no mistake."""
     Policy.parse(few(rules), source="control.yaml")
+
+
+ACTORS = {
+    "the one person there is": ("{actor: ana, then: approve, by: finance}", "rules[0].by"),
+    "one of two who are both needed": ("{actor: [carol, bo], then: approve, by: {legal: 2}}", "rules[0].by"),
+    "in another case of letters": ("{actor: ANA, then: approve, by: cfo}", "rules[0].by"),
+    "whom it is put to": (
+        "{actor: ana, then: approve, by: legal, on_expiry: {escalate_to: cfo, within: 1h}}",
+        "rules[0].on_expiry",
+    ),
+}
+
+
+@pytest.mark.parametrize(("written", "place"), ACTORS.values(), ids=ACTORS)
+def test_who_asks_does_not_fill_a_place(written: str, place: str) -> None:
+    """A rule about an actor that may not approve what it asks for needs its people without that one."""
+    by_default = "approve: {not_by: [requester]}\n"
+    with pytest.raises(PolicyError) as refused:
+        Policy.parse(few(written, more=by_default), source="control.yaml")
+    assert refused.value.code == "policy_quorum_unreachable"
+    assert f"control.yaml:3 {place}: " in str(refused.value)
+    assert "may not approve that" in str(refused.value)
+    assert Policy.parse(few(written, more="approve: {not_by: []}\n"), source="control.yaml").rules
+
+
+def test_who_else_is_there_may_do() -> None:
+    """With people enough beside the actor the rule is one like any other."""
+    assert Policy.parse(few("{actor: ana, then: approve, by: legal}"), source="control.yaml").rules

@@ -59,12 +59,23 @@ def test_a_further_rule_that_allows_nothing_never_loosens_what_rules_decide(
 ) -> None:
     """Where some rule matches already, adding any but an allow rule makes the decision no looser.
 
-    (Where none matches, it takes the place of `otherwise`, as the file's author asks for.)
+    (Where none matches, it takes the place of `otherwise`, as the file's author asks for: the next test.)
     """
     if any(
         judgement.fit is Fit.MATCHED for judgement in explain(call, policy_of(policy.rules, risk=policy.risk)).rules
     ):
         assert as_strict(route(call, like(policy, [*policy.rules, rule])), route(call, policy))
+
+
+@given(enforced, calls(), rules().filter(lambda rule: rule.then is not Then.ALLOW))
+def test_a_further_rule_decides_no_looser_than_it_says_itself(policy: Policy, call: Signals, rule: Rule) -> None:
+    """Where it takes part, also where no rule matched before, its own decision is the least there is; never allow."""
+    before, after = route(call, policy), route(call, like(policy, [*policy.rules, rule]))
+    if explain(call, policy_of([rule], risk=policy.risk)).rules[0].counts:
+        assert after.verb is not Verb.ALLOW
+        assert as_strict(after, replace(after, verb=Verb(rule.then), requirement=rule.requirement))
+    else:
+        assert (after.verb, after.requirement) == (before.verb, before.requirement)
 
 
 @given(enforced, calls(), rules().filter(lambda rule: rule.then is not Then.ALLOW))
@@ -264,3 +275,37 @@ def test_explain_names_the_condition_that_was_missed() -> None:
     failing = [condition.field for condition, truth in explained.nearest.answers if truth.value != "holds"]
     assert failing == ["record.flagged"]
     assert [judgement.fit for judgement in explained.rules] == [Fit.MISSED, Fit.MISSED, Fit.MISSED, Fit.ELSEWHERE]
+
+
+TIERS = """
+version: 1
+roles: {finance: [ana]}
+rules:
+  - {tool: refund, when: {amount: {gte: 0, lte: 10}, currency: {eq: EUR}}, then: allow}
+  - {tool: refund, when: {amount: {gte: 0, lte: 100}, currency: {eq: EUR}}, then: approve, by: finance}
+  - {tool: refund, when: {amount: {gte: 2000, lte: 5000}}, then: deny}
+"""
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "nearest"),
+    [
+        (101, "EUR", "rules[1]"),
+        (Decimal("1999.99"), "EUR", "rules[2]"),
+        (50, "USD", "rules[1]"),
+        (5001, "USD", "rules[2]"),
+        (-1, "EUR", "rules[0]"),
+        ("101", "EUR", "rules[0]"),
+        (True, "EUR", "rules[0]"),
+        (None, "EUR", "rules[0]"),
+        (Decimal("9e999999"), "EUR", "rules[0]"),
+    ],
+)
+def test_of_rules_that_miss_by_as_many_conditions_the_nearest_misses_by_least(
+    amount: Any, currency: str, nearest: str
+) -> None:
+    """How far a number lies from the bound it misses, for its size, decides between tiers; then the file's order."""
+    policy = Policy.parse(TIERS, source="policy.yaml")
+    explained = explain(signals(arguments={"amount": amount, "currency": currency}), policy)
+    assert explained.nearest is not None
+    assert explained.nearest.rule.place.startswith(nearest)

@@ -78,8 +78,13 @@ WRONG = [
     ("rules: [{tool: t, when: {run.attempt: {gt: 1}}, then: deny}]", "policy_field", "did you mean run.attempts?"),
     ("rules: [{tool: t, when: {system.up: {is: true}}, then: deny}]", "policy_field", "did you mean system."),
     ("rules: [{tool: t, when: {system.breaker: {eq: broken}}, then: deny}]", "policy_operand", "half_open"),
-    ("tests: [{call: t, with: {run.attempts: many}, expect: deny}]", "policy_field", "a number from 0 on"),
+    ("tests: [{call: t, with: {run.attempts: many}, expect: deny}]", "policy_field", "a whole number from 0 to 10000"),
+    ("tests: [{call: t, with: {run.attempts: 1.5}, expect: deny}]", "policy_field", "a whole number from 0 to 10000"),
+    ("tests: [{call: t, with: {run.seconds_left: -1}, expect: deny}]", "policy_field", "a number from 0 to 10000"),
+    ("tests: [{call: t, with: {run.seconds_left: 1e400}, expect: deny}]", "policy_field", "a number from 0 to 10000"),
+    ("tests: [{call: t, system: s, with: {system.error_rate: 7}, expect: deny}]", "policy_field", "from 0 to 1"),
     ("tests: [{call: t, with: {run.prior: done}, expect: deny}]", "policy_field", "one of: none"),
+    ("tests: [{call: t, with: {run.prior: [none]}, expect: deny}]", "policy_field", "one of: none"),
     ("tests: [{call: t, system: s, with: {system.rate_limited: 1}, expect: deny}]", "policy_field", "true or false"),
     ("tests: [{call: t, with: {system.calls: 1}, expect: deny}]", "policy_key_unused", "this needs `system`"),
     ("tests: [{call: t, with: {run.seconds: 1}, expect: deny}]", "policy_field", "run.seconds_left"),
@@ -131,6 +136,16 @@ def test_only_rules_about_the_call_ask() -> None:
     assert policy.looks_for("refund", Impact.MONEY, None) == Looks(equal_within_seconds=7200, changed=True)
     assert policy.looks_for("pay", Impact.MONEY, None) == Looks(equal_within_seconds=3600)
     assert policy.looks_for("pay", Impact.RECORD, None) == Looks()
+
+
+@pytest.mark.parametrize("field", [field for field, known in SIGNAL_FIELDS.items() if not (known.words or known.flag)])
+def test_the_largest_number_that_may_be_given_can_be_decided_about(field: str) -> None:
+    """What the file may say of a number can be reckoned with, to its end, and no further."""
+    most = SIGNAL_FIELDS[field].most
+    text = "tests: [{call: t, system: s, impact: money, effect: blind, with: {%s: %s}, expect: deny}]"
+    assert len(read(text % (field, most)).run_tests()) <= 1
+    with pytest.raises(PolicyError, match=f"from 0 to {most}"):
+        read(text % (field, most + 1))
 
 
 @drawn(policies, calls(), surroundings())

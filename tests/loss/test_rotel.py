@@ -61,6 +61,7 @@ def _listens(port: int) -> bool:
     return True
 
 
+@pytest.mark.must_run_in_ci
 @pytest.mark.skipif(not AGENT.exists(), reason="rotel has no collector for this machine")
 def test_a_real_collector_passes_everything_on(database: Database) -> None:
     """Rotel takes what it is sent for OTLP, and what comes out behind it is every span, unchanged."""

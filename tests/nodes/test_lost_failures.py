@@ -201,9 +201,12 @@ def test_an_attempt_without_a_word_inherits_none(place: Place) -> None:
     assert provider.sent == 3
 
 
-@pytest.mark.parametrize("found", [Done(), NotDone(reason="not there"), Unknown(reason="who knows")], ids=type)
-def test_an_outcome_is_no_answer_of_find(run: EnteredRun, found: object) -> None:
-    """A hook that answers as `outcome=` does is not taken for the result of the tool: nobody can tell what happened."""
+NO_ANSWERS = [Done(), NotDone(reason="not there"), Unknown(reason="who knows"), None, False, [], {}, "", (), set()]
+
+
+@pytest.mark.parametrize("found", NO_ANSWERS, ids=repr)
+def test_what_tells_nothing_is_no_answer_of_find(run: EnteredRun, found: object) -> None:
+    """A search without a hit, or an answer of `outcome=`, is not the tool's result: nobody can tell what happened."""
     provider = Provider(answers=[SILENT])
     provider.find = lambda _: found  # type: ignore[method-assign]
     with pytest.raises(Park):

@@ -21,7 +21,7 @@ from langgraph.types import Command, interrupt
 from langgraph_control.audit.connecting.drives import RUN_KEY
 from langgraph_control.errors import ContractError, GraphRefused, KeyConflict, NoRun, WriteRefused
 from langgraph_control.nodes.bubbles import RunTakenOver
-from langgraph_control.nodes.contracts import contract_of, reads, writes
+from langgraph_control.nodes.contracts import ABSENT, contract_of, reads, writes
 from langgraph_control.nodes.tools import GovernedTool
 from tests.compat.building import GO, State, Update, agent, around, chain, ids, inside, on, questions, thread
 from tests.support.entered_run import EnteredRun, async_form, invoked
@@ -520,6 +520,40 @@ def test_repeatable_calls_are_told_apart_by_their_place_in_the_branch(
     assert payments.paid == [("o1", 50)] * 2
     invoked(how, graph, {"messages": [script[1]]}, run.config)
     assert payments.paid == [("o1", 50)] * 3
+
+
+ASKING = {
+    "blind": ({}, "needs_human"),
+    "keyed": ({"keyed_for": "1h"}, "needs_human"),
+    "verified": ({"find": lambda _: ABSENT, "visible_within": 0.01}, "failed"),
+    "transaction": ({"sql": True}, "failed"),
+}
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize(("options", "state"), ASKING.values(), ids=ASKING)
+def test_a_question_in_the_middle_of_a_write_asks_nobody(
+    how: str, options: dict[str, Any], state: str, run: EnteredRun
+) -> None:
+    """Answered, the body would begin again, whatever it had done: it failed, or goes to a person who is told why."""
+    asked: list[str] = []
+
+    def pay(order: str, amount: int) -> str:
+        """Pay, once the user has said yes."""
+        asked.append(order)
+        return str(interrupt("really?"))
+
+    made = StructuredTool.from_function(func=pay, coroutine=async_form(pay))
+    governed = run.govern(made, writes(key="order", impact="money", **options))
+    graph, given = built("ToolNode", how, governed, run)
+    result = invoked(how, graph, given, run.config)
+    assert [state_of for _, state_of, _ in run.actions()] == [state]
+    shown = [one.value for one in graph.get_state(run.config).interrupts]
+    assert "really?" not in str(shown)
+    told = str(tool_answers(result)) if state == "failed" else str(run.entries())
+    assert "question" in told
+    assert "GraphInterrupt" not in told
+    assert set(asked) == {"o1"}
 
 
 def test_a_repeatable_call_that_no_message_made_is_refused(run: EnteredRun, payments: Payments) -> None:

@@ -26,17 +26,21 @@ EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
 POLICY = Policy.parse(
     """\
 version: 1
-roles: {finance: [ana@acme.example, bo@acme.example], support: [cy@acme.example]}
+roles: {finance: [ana@acme.example, bo@acme.example, di@acme.example], support: [cy@acme.example]}
 owner: support
-approve: {within: 3m, execute_within: 3m, on_expiry: deny, on_new_message: withdraw, not_by: [requester]}
+approve: {within: 3m, execute_within: 1m, on_expiry: deny, on_new_message: withdraw, not_by: [requester]}
 rules:
   - tool: [keyed, forgetful, found, read_back, blind, sql, undo_keyed, undo_found, undo_blind]
     when: {amount: {gt: 0, lte: 100}}
     then: allow
-  - tool: [keyed, forgetful, read_back, blind, sql, undo_keyed, undo_found, undo_blind]
+  - tool: [forgetful, read_back, blind, sql, undo_keyed, undo_found, undo_blind]
     when: {amount: {gt: 100, lte: 5000}}
     then: approve
     by: finance
+  - tool: keyed
+    when: {amount: {gt: 100, lte: 5000}}
+    then: approve
+    by: {finance: 2}
   - tool: found
     when: {amount: {gt: 100, lte: 5000}}
     then: approve

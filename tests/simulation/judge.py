@@ -15,7 +15,7 @@ from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.steps import Delivered
 from tests.simulation.brakes import Brakes
 from tests.simulation.database import EPOCH
-from tests.simulation.program import UNDO_TOOLS
+from tests.simulation.program import DEFAULTS, UNDO_TOOLS
 from tests.simulation.saga_judge import judge_sagas
 from tests.simulation.violation import Violation
 
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Judge"]
 
-FINANCE = {"ana@acme.example", "bo@acme.example"}
+FINANCE = {"ana@acme.example", "bo@acme.example", "di@acme.example"}
 SUPPORT = {"cy@acme.example"}
 APPROVAL_ABOVE = 100
+NEEDS_TWO = "keyed"
+EXECUTE_WITHIN_SECONDS = 60
 INSTANT = 1e-6
 AFTER_THE_END = {
     "run.fenced",
@@ -49,6 +51,7 @@ class Judge:
         self.deliveries: dict[bytes, set[str]] = defaultdict(set)
         self.acknowledged: list[tuple[bytes, Settle]] = []
         self.votes: dict[str, set[str]] = defaultdict(set)
+        self.granted: dict[str, list[float]] = defaultdict(list)
         self.chains: dict[UUID, list[dict[str, Any]]] = {}
         self.sends: list[tuple[str, str, dict[str, Any]]] = []
         self.frozen: list[tuple[float, float]] = []
@@ -86,9 +89,18 @@ class Judge:
             self.acknowledged.append((key, request))
 
     def voted(self, person: str, vote: Vote, answer: Any) -> None:
-        """Only people of the role who did not ask may vote."""
+        """Only people of the role who did not ask may vote, and only in time."""
         if answer.answer is Voting.REFUSED:
             return
+        if self.simulation.database.rows(  # what was said before is answered again, and said once
+            "SELECT FROM control.vote v JOIN control.approval a USING (approval_id)"
+            " WHERE approval_id = %s AND person = %s AND v.voted_at > a.expires_at",
+            vote.approval_id,
+            person,
+        ):
+            raise Violation(f"a vote of {person} counted after the time to answer was over")
+        if answer.answer is Voting.GRANTED:
+            self.granted[str(vote.approval_id)].append(self.simulation.clock.seconds)
         if person not in self._asked_people(vote.approval_id) or person == self.simulation.scenario.actor:
             raise Violation(f"a vote of {person} counted")
         if vote.decision == "approve":
@@ -175,6 +187,7 @@ class Judge:
         self._nothing_begun_while_frozen()
         self._nothing_begun_too_late()
         self._nothing_begun_before_its_pause_is_over()
+        self._nothing_begun_long_after_its_yes()
         self._approved(effects)
         self._as_people_changed_it(effects)
         self._acknowledged_kept(actions)
@@ -228,7 +241,8 @@ class Judge:
                 row
                 for row in rows
                 if row["state"] == "used"
-                and self.votes[str(row["approval_id"])] & self._asked_people(row["approval_id"])
+                and len(self.votes[str(row["approval_id"])] & self._asked_people(row["approval_id"]))
+                >= (2 if effect["tool"] == NEEDS_TWO else 1)
             ]
             if not any(self._card_says(row["card"], effect) for row in granted):
                 raise Violation(f"an effect without a grant for exactly it: {effect}")
@@ -256,8 +270,12 @@ class Judge:
                 raise Violation(f"people had changed it: {effect} instead of {edits[0]}")
 
     def _card_says(self, card: bytes, effect: dict[str, Any]) -> bool:
-        shown = from_canonical(card)["what"]["arguments"]
-        ran = [args for key, _, args in self.sends if key == effect["key"] and args["amount"] == effect["amount"]]
+        shown = DEFAULTS | from_canonical(card)["what"]["arguments"]
+        ran = [
+            DEFAULTS | args
+            for key, _, args in self.sends
+            if key == effect["key"] and args["amount"] == effect["amount"]
+        ]
         return any(shown == args for args in ran)
 
     def _begun_on_record(self) -> None:
@@ -299,6 +317,21 @@ class Judge:
                 until[key] = at + 1000 * facts["pause_ms"]
             elif "action.resolved" in facts["events"] or ("outcome" in facts and facts["answer"] == "settled"):
                 until.pop(key, None)
+
+    def _nothing_begun_long_after_its_yes(self) -> None:
+        """A grant is good for a while: what begins under its digest begins in that time, each attempt of it."""
+        for entry in self._attempts():
+            if from_canonical(entry["payload"])["args"]["amount"] <= APPROVAL_ABOVE:
+                continue
+            at = (entry["at"] - EPOCH).total_seconds()
+            grants = self.simulation.database.rows(
+                "SELECT approval_id FROM control.approval WHERE key = %s AND digest = %s",
+                bytes.fromhex(entry["facts"]["key"]),
+                bytes.fromhex(entry["facts"]["digest"]),
+            )
+            given = [moment for row in grants for moment in self.granted[str(row["approval_id"])]]
+            if not any(moment - INSTANT <= at <= moment + EXECUTE_WITHIN_SECONDS + INSTANT for moment in given):
+                raise Violation(f"an attempt of {entry['facts']['tool']} began long after its yes, or before it")
 
     def _attempts(self) -> list[dict[str, Any]]:
         entries = [entry for chain in self.chains.values() for entry in chain]

@@ -114,6 +114,11 @@ MUTANTS: tuple[Mutant, ...] = (
         },
     ),
     Mutant(
+        name="take a default that is spelled out for another action",
+        layer="keys",
+        python={CALL: (("            defaults=self.defaults,\n", ""),)},
+    ),
+    Mutant(
         name="let free text identify the change",
         layer="keys",
         python={
@@ -326,6 +331,60 @@ MUTANTS: tuple[Mutant, ...] = (
         name="count anybody's vote",
         layer="SQL vote",
         sql={"vote_v1": (("v_out.reason := v_check.reason;", "NULL;"),)},
+    ),
+    Mutant(
+        name="count a vote that came after the time to answer",
+        layer="SQL",
+        sql={"vote_refusal": ((" OR (p_approval).expires_at <= p_now THEN", " THEN"),)},
+    ),
+    Mutant(
+        name="use a grant after its time",
+        layer="SQL",
+        sql={
+            "check_grant": (
+                (" AND ap.execute_by > p_now", ""),
+                ("(v_requirement ->> 'execute_within_seconds')::double precision) > p_now", "1e6) > p_now"),
+            )
+        },
+        removed=("the time that the rule gives now, beside the one that was granted",),
+    ),
+    Mutant(
+        name="let one person's yes do where two are asked",
+        layer="SQL",
+        sql={
+            "satisfied": (
+                ("asked.role = ANY (yes.roles)) < asked.people)", "asked.role = ANY (yes.roles)) < 1)"),
+                ("(SELECT sum(people) FROM asked)", "1"),
+                ("coalesce((SELECT quorum FROM floor), 0)", "0"),
+            )
+        },
+        removed=("the count of all who are asked together", "the number of people that the published policy asks for"),
+    ),
+    Mutant(
+        name="count one person twice",
+        layer="SQL",
+        sql={
+            "satisfied": (
+                ("(SELECT count(*) FROM yes WHERE counts AND", "(SELECT 2 * count(*) FROM yes WHERE counts AND"),
+                ("(SELECT count(*) FROM yes WHERE counts) >=", "(SELECT 2 * count(*) FROM yes WHERE counts) >="),
+            )
+        },
+    ),
+    Mutant(
+        name="take silence for a yes",
+        layer="SQL",
+        sql={
+            "check_grant": (
+                (
+                    "PERFORM control.close_approval(ap.approval_id, 'expired', p_now);",
+                    "PERFORM control.close_approval(ap.approval_id, 'granted', p_now);",
+                ),
+                (
+                    "v_out.verdict := 'stop';\n            v_out.reason := 'approval_expired';",
+                    "v_out.verdict := 'pass';",
+                ),
+            )
+        },
     ),
     Mutant(
         name="let the requester approve",

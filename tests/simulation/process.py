@@ -27,7 +27,7 @@ from langgraph_control.nodes.saga_places import SagaPlace
 from langgraph_control.nodes.saga_steps import AskUndo, CameBack, InvokeTool, Stopped, Then
 from langgraph_control.nodes.steps import Abandoned, Delivered, Refused, TakenOver
 from tests.simulation.database import POLICY, Ledger
-from tests.simulation.program import Call, Task, saga_of
+from tests.simulation.program import DEFAULTS, Call, Task, saga_of, spelled_out
 from tests.simulation.thread import SimulatedThread
 
 if TYPE_CHECKING:
@@ -354,7 +354,8 @@ class Process:
             match request:
                 case InvokeTool():
                     args = dict(request.args)
-                    call = Call(tool=request.tool.name, call_id="", **args)
+                    named = {name: value for name, value in args.items() if name not in DEFAULTS}
+                    call = Call(tool=request.tool.name, call_id="", **named)
                     outcome = yield from self.governed(call, answers, position, place=request.place)
                     if isinstance(outcome, (Parked, TakenOver, Abandoned)):
                         return outcome if isinstance(outcome, Parked) else LOST
@@ -376,8 +377,8 @@ class Process:
         governed = GovernedCall(
             contract=self.simulation.contracts[call.tool],
             tool=call.tool,
-            args={"target": call.target, "amount": call.amount, "note": call.note},
-            defaults={},
+            args={"target": call.target, "amount": call.amount, "note": call.note} | spelled_out(call),
+            defaults=DEFAULTS,
             run=self.context,
             call_id=call.call_id or None,
             place=place,

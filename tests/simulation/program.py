@@ -16,6 +16,7 @@ from tests.simulation.aims import Aim, draw_aim
 from tests.simulation.world import FORGETS_AFTER_SECONDS, VISIBLE_WITHIN_SECONDS, World
 
 __all__ = [
+    "DEFAULTS",
     "SAGA",
     "TIMEOUT_SECONDS",
     "TOOLS",
@@ -27,10 +28,14 @@ __all__ = [
     "draw",
     "saga_of",
     "saga_tools",
+    "spelled_out",
 ]
 
 TIMEOUT_SECONDS = 10.0
 TOOLS = ("keyed", "forgetful", "found", "read_back", "blind", "sql")
+DEFAULTS = {"by": "bank"}
+"""What identifies a change, too, and is left to its default by some who word it."""
+
 UNDO_TOOLS = {
     "keyed": "undo_keyed",
     "forgetful": "undo_keyed",
@@ -113,7 +118,9 @@ def contracts_for(world: World) -> dict[str, Contract]:
     def expect(action: Action) -> dict[str, object]:
         return {"refunded": action.args["amount"]}
 
-    write = partial(writes, key="target", impact="money", explain="note", system="record", timeout=TIMEOUT_SECONDS)
+    write = partial(
+        writes, key=("target", *DEFAULTS), impact="money", explain="note", system="record", timeout=TIMEOUT_SECONDS
+    )
     forward = {
         "keyed": write(keyed_for="30d"),
         "forgetful": write(keyed_for=FORGETS_AFTER_SECONDS, find=world.find, visible_within=VISIBLE_WITHIN_SECONDS),
@@ -147,9 +154,9 @@ def saga_of(tools: dict[str, BaseTool], calls: int) -> Saga:
 def saga_tools(contracts: dict[str, Contract]) -> dict[str, BaseTool]:
     """Return governed tools for a saga, which only carry their contracts: the simulated driver has the effects."""
 
-    def body(target: str, amount: int, note: str) -> str:
+    def body(target: str, amount: int, note: str, by: str = "bank") -> str:
         """Never called."""
-        raise AssertionError(target, amount, note)
+        raise AssertionError(target, amount, note, by)
 
     def no_store() -> Store:
         raise AssertionError("the simulated driver talks to the ledger")
@@ -158,6 +165,11 @@ def saga_tools(contracts: dict[str, Contract]) -> dict[str, BaseTool]:
         name: govern_tool(StructuredTool.from_function(body, name=name), contract, store=no_store)
         for name, contract in contracts.items()
     }
+
+
+def spelled_out(call: Call) -> dict[str, str]:
+    """Return the defaults that a call names, one wording in two."""
+    return {} if call.note.endswith(("0", "2", "4", "6", "8")) else DEFAULTS
 
 
 def _undo(tool: str, action: Action) -> contracts_module.Call:

@@ -5,11 +5,13 @@ request and its answer in the one order in which they happened, and what the sys
 """
 
 from collections import defaultdict
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from langgraph_control.audit.asking.authority_requests import Edit, WithdrawVote
 from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Settle
+from langgraph_control.audit.asking.ledger_rows import LedgerActions
 from langgraph_control.audit.asking.operator_requests import Cancel, Resolve
 from langgraph_control.audit.asking.requests import RunOpen, RunRelease, RunReplace, Vote
 from langgraph_control.audit.asking.rows import EntryRow, Release, Replacing, RunLease, Voting
@@ -18,6 +20,8 @@ from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.keeping.reconcile import reconcile
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.entry_schemas import problems
+from langgraph_control.audit.trail.period import Period, Read
+from langgraph_control.audit.trail.period_telling import Telling
 from langgraph_control.audit.trail.rebuild import rebuild
 from langgraph_control.audit.trail.rebuilt import Rebuilt
 from langgraph_control.guards.canonical import from_canonical
@@ -49,6 +53,7 @@ def compare_with_memory(simulation: Simulation) -> int:
         _compare_run(simulation, run, told[run["run_id"]], memory)
     _compare_people(list(told.values()), memory)
     _compare_ledger(simulation)
+    _compare_reports(simulation, chains)
     _compare_effects(simulation, told)
     return len(runs)
 
@@ -192,6 +197,35 @@ def _compare_ledger(simulation: Simulation) -> None:
         (run_id, *_) = [run["run_id"] for run in simulation.runs()]
         for one in reconcile(auditor, run_id=run_id):
             _same("nothing differs", [(found.kind.value, found.what) for found in one.differences], [])
+
+
+def _compare_reports(simulation: Simulation, chains: dict[UUID, list[Entry]]) -> None:
+    """A report of all time has each action where its row has it; one of a part has what was done in that part."""
+    intents = {run_id: chain[0].fact("intent") or "" for run_id, chain in chains.items()}
+    times = sorted(entry.at for chain in chains.values() for entry in chain)
+    begin, middle, end = times[0], times[len(times) // 2], times[-1] + timedelta(microseconds=1)
+    with LedgerConnection(simulation.database.database.auditor) as auditor:
+        for intent in set(intents.values()):
+            rows = {one.key.hex(): one.state for one in auditor.ask(LedgerActions(intent=intent))}
+            own = {run_id: chain for run_id, chain in chains.items() if intents[run_id] == intent}
+            whole, first, second = _told(own, begin, end), _told(own, begin, middle), _told(own, middle, end)
+            states = {one.key: one.state for one in whole.asked}
+            wrong = {key for key, state in rows.items() if state not in states.get(key, "").split(" or ")}
+            _same("actions whose state is told otherwise", wrong, set())
+            _same("each write is told", set(states), set(rows))
+            done = {one.key: one.done_at for one in (*whole.unasked, *whole.approved)}
+            later = {key for key, at in done.items() if at is not None and at >= middle}
+            _same("done in the second part", {one.key for one in (*second.unasked, *second.approved)}, later)
+            before = {one.key for one in (*first.unasked, *first.approved)}
+            _same("done in the first part", set(done) - later - before, set())
+            succeeded = {one.key for one in whole.asked if one.state == "succeeded"}
+            _same("done", set(done), succeeded)
+
+
+def _told(chains: dict[UUID, list[Entry]], since: datetime, until: datetime) -> Period:
+    telling = Telling(since=since, until=until)
+    telling.take(chains)
+    return telling.whole(Read(chains=0, entries=0, dropped=0, broken=()))
 
 
 def _compare_effects(simulation: Simulation, told: dict[UUID, Rebuilt]) -> None:

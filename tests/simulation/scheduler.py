@@ -36,10 +36,12 @@ ATTENTIVE_OPERATOR_EVERY_SECONDS = (5.0, 20.0)
 SWEEP_EVERY_SECONDS = (1.0, 4.0)
 SWEEP_HOLD_MS = 15_000
 CHANGES_MIND = 0.15
+LATE, LATE_SECONDS = 0.2, (90.0, 200.0)  # how often who is asked answers about when the time is over
 ENDS = 0.08  # how often a run that asks people is ended before its time, as far as that is allowed
 CANCELLED = 0.2  # by a person, and not for a new message
 ENDS_TOO, CANCELLED_TOO = 0.5, 0.7  # and another, which may have gone on with the first one's writes
 LOOKS, LOOKS_EVERY_SECONDS = 40, 5.0  # until it is in the middle of something
+PEOPLE = ("cy@acme.example", "ana@acme.example", "bo@acme.example", "di@acme.example")
 TIME_MOVES = 0.2  # how often time moves between two steps of processes that are all ready
 SLOW_ODDS = 0.15
 SEND_FAULTS = ("refused", "dropped", "limited", "invalid", "broken", "late", "cut_off", "answer_lost")
@@ -416,7 +418,9 @@ class Simulation:
         approval = UUID(name.removeprefix("apr_"))
         if self.chance.random() < 0.1:
             return  # nobody answers: it expires
-        for person in self.chance.sample(("cy@acme.example", "ana@acme.example", "bo@acme.example", "nobody"), 3):
+        if self.whims.random() < LATE:
+            yield self.whims.uniform(*LATE_SECONDS)
+        for person in self.chance.sample((*PEOPLE, "nobody"), 3):
             if self.whims.random() < CHANGES_MIND:
                 self._edit(approval, person)
                 yield self.whims.uniform(0, 20)
@@ -432,8 +436,9 @@ class Simulation:
             yield self.chance.uniform(0, 30)
             if self.whims.random() < CHANGES_MIND:
                 self._withdraw(approval, person)
-        bo = Vote(approval_id=approval, decision="approve", comment=None, person="bo@acme.example", body=b"{}")
-        self.judge.voted("bo@acme.example", bo, self.send(self._approver(), bo))
+        for person in ("bo@acme.example", "di@acme.example"):
+            yes = Vote(approval_id=approval, decision="approve", comment=None, person=person, body=b"{}")
+            self.judge.voted(person, yes, self.send(self._approver(), yes))
 
     def _edit(self, approval: UUID, person: str) -> None:
         """Somebody wants another amount; also one that the tool does not take."""

@@ -165,7 +165,7 @@ class Log:
         for size in sizes:
             proof = consistency_proof(size, sizes[0], self.node) if size != sizes[0] else []
             writer.checkpoint(self.notes[size], proof)
-        wanted = list(self.chains) if chains is None else list(chains)
+        wanted = sorted(self.chains if chains is None else chains)
         heads = [(at, *leaf) for at, leaf in enumerate(self.leaves[: sizes[0] if sizes else 0])]
         for chain in wanted:
             rows = self.chains[chain]
@@ -178,7 +178,8 @@ class Log:
         for index, about, seq, head in heads:
             if leaves and about not in wanted:
                 writer.leaf(index=index, chain=about, seq=seq, head=head)
-        writer.policy(POLICY_HASH, POLICY)
+        if any(POLICY_HASH.encode() in row.body for chain in wanted for row in self.chains[chain][after:]):
+            writer.policy(POLICY_HASH, POLICY)
         writer.end()
         return file.getvalue()
 

@@ -4,7 +4,8 @@ import os
 from uuid import UUID, uuid4
 
 from langgraph_control.audit.asking.ledger import Claim, Outcome, Settle
-from langgraph_control.audit.asking.requests import RunOpen
+from langgraph_control.audit.asking.requests import RunAcquire, RunOpen, RunRelease
+from langgraph_control.audit.asking.rows import RunAnswer, RunState
 
 LEASE_MS = 600_000
 
@@ -27,6 +28,27 @@ def run_open(run_id: UUID | None = None, *, lease_ms: int = LEASE_MS, holder: st
         lease_ms=lease_ms,
         body=b"{}",
     )
+
+
+def run_release(held: RunAnswer, state: RunState, *, wake_ms: int | None = None) -> RunRelease:
+    """Return a request that parks a run whose lease is held."""
+    assert held.run_id is not None
+    assert held.token is not None
+    assert held.generation is not None
+    return RunRelease(
+        run_id=held.run_id,
+        token=held.token,
+        generation=held.generation,
+        state=state,
+        reason=state.value,
+        wake_ms=wake_ms,
+        body=b"{}",
+    )
+
+
+def run_acquire(run_id: UUID, *, lease_ms: int = LEASE_MS, holder: str = "holder") -> RunAcquire:
+    """Return a request for the lease of a known run."""
+    return RunAcquire(run_id=run_id, holder=holder, lease_ms=lease_ms, body=b"{}")
 
 
 def claim(run_id: UUID, token: int, *, kind: str = "keyed") -> Claim:

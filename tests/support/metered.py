@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from langgraph_control.audit.asking.ledger import Outcome
 from langgraph_control.audit.connecting.store import Store
-from langgraph_control.audit.telemetry.gauges import Gauging
+from langgraph_control.audit.telemetry.gauges import ledger_gauges
 from langgraph_control.cli import app
 from tests.support.postgres import Database
 from tests.support.trails import TrailWriter
@@ -29,8 +29,8 @@ def main() -> None:
         for name, outcome in (("a", Outcome.SUCCEED), ("b", Outcome.LOSE)):
             claim, _ = trail.claim(run, name)
             trail.settle(run, claim, outcome)
-    app(["verify", "--tenant", "--dsn", database.auditor], standalone_mode=False)
-    with Gauging(store):
+    app(["verify", "--all", "--dsn", database.auditor], standalone_mode=False)
+    with ledger_gauges(store):
         data = reader.get_metrics_data() if sys.argv[2] == "on" else None
     found: dict[str, Any] = {}
     for metric in data.resource_metrics[0].scope_metrics[0].metrics if data else ():

@@ -118,6 +118,17 @@ def edit_and_seal_again(hand: Hand) -> None:
     hand.record.seal()
 
 
+def edit_payload(hand: Hand) -> None:
+    """Write other arguments beside an entry."""
+    hand.sql("UPDATE control.entry SET payload = '{}' WHERE run_id = %s AND seq = 3", hand.victim)
+
+
+def move_payload(hand: Hand) -> None:
+    """Move the arguments into their salt, over which the same commitment goes, and leave nothing to read."""
+    hand.sql("ALTER TABLE control.entry DROP CONSTRAINT entry_salt")
+    hand.sql("UPDATE control.entry SET salt = salt || payload, payload = '' WHERE run_id = %s AND seq = 3", hand.victim)
+
+
 def delete(hand: Hand) -> None:
     """Take an entry out, close the gap and make the hashes anew."""
     hand.sql("DELETE FROM control.entry WHERE run_id = %s AND seq = 4", hand.victim)
@@ -244,11 +255,13 @@ class Attack:
         does: does it.
         pin: whether it takes a pin to find it.
         found: what the verifier says of it.
+        payloads: whether it is found only in a bundle with payloads.
     """
 
     does: Callable[[Hand], None]
     pin: bool
     found: str
+    payloads: bool = False
 
 
 ATTACKS: Final[Mapping[str, Attack]] = MappingProxyType(
@@ -259,6 +272,12 @@ ATTACKS: Final[Mapping[str, Attack]] = MappingProxyType(
         ),
         "edit, hashes made anew, sealed again": Attack(
             edit_and_seal_again, pin=False, found="{run} up to entry 9 is not what was sealed"
+        ),
+        "edit a payload (in a bundle with payloads)": Attack(
+            edit_payload, pin=False, found="entry 3 of {run}: its payload was changed", payloads=True
+        ),
+        "move a payload into its salt (likewise)": Attack(
+            move_payload, pin=False, found="entry 3 of {run}: its salt has", payloads=True
         ),
         "delete an entry": Attack(delete, pin=False, found="entry 8 of {run} ends the run and counts another number"),
         "cut the tail of a run": Attack(

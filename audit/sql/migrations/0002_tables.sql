@@ -330,8 +330,8 @@ CREATE TABLE control.entry (
     at timestamptz NOT NULL,
     facts text NOT NULL,
     body bytea NOT NULL,
-    commitment bytea,
-    salt bytea,
+    commitment bytea,  -- over salt and payload in one: what tells where the payload begins is the salt's length, which is fixed
+    salt bytea CONSTRAINT entry_salt CHECK (octet_length(salt) = 16),
     payload bytea,
     hash bytea NOT NULL
 ) PARTITION BY RANGE (at);

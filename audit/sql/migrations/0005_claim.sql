@@ -798,8 +798,10 @@ BEGIN
             END IF;
         END IF;
 
-        -- 8. One entry, unless it would say what the last one said.
-        v_note := concat_ws('|', p_run::text, v_out.answer, v_out.reason, encode(v_digest, 'hex'));
+        -- 8. One entry, unless it would say what the last one said. Which call was told what is stored belongs to what it says: so each
+        -- answer that a conversation has of a write is one of an entry.
+        v_note := concat_ws('|', p_run::text, v_out.answer, v_out.reason, encode(v_digest, 'hex'),
+                            CASE WHEN v_out.answer = 'stored' THEN p_call END);
         v_last := a.last_answer;
         IF a.waited THEN
             SELECT note INTO v_last FROM control.waiter WHERE tenant = v_tenant AND key = p_key AND run_id = p_run;

@@ -92,9 +92,9 @@ $$;
 
 -- The votes on a request, in the order they were given. Of an identity the issuer and the strength are shown, never the rest.
 CREATE FUNCTION control.votes_v1(p_approval uuid)
-    RETURNS TABLE (person text, decision text, comment text, voted_at timestamptz, issuer text, acr text)
+    RETURNS TABLE (person text, delegator text, decision text, comment text, voted_at timestamptz, issuer text, acr text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-SELECT v.person, v.decision, v.comment, v.voted_at, v.identity ->> 'issuer', v.identity ->> 'acr'
+SELECT v.person, v.delegator, v.decision, v.comment, v.voted_at, v.identity ->> 'issuer', v.identity ->> 'acr'
 FROM control.approval a JOIN control.vote v USING (approval_id)
 WHERE a.approval_id = p_approval AND a.tenant = (control.caller('approver', 'admin', 'auditor')).tenant ORDER BY v.voted_at
 $$;

@@ -20,6 +20,17 @@ CREATE TABLE control.tree (
     sweep_after uuid DEFAULT '00000000-0000-0000-0000-000000000000'
 ) WITH (fillfactor = 50);
 
+-- Which transactions were over when all that was to be seen of them was in the tree, and the tree had a size: what a checkpoint of that
+-- size covers. Kept for each size at which a round of sealing ended.
+CREATE TABLE control.tree_seen (
+    tenant text NOT NULL,
+    size bigint NOT NULL,
+    seen_before bigint NOT NULL,
+    seen_open bigint[] NOT NULL,
+    system bigint,
+    PRIMARY KEY (tenant, size)
+) WITH (fillfactor = 70);
+
 CREATE TABLE control.leaf (
     tenant text NOT NULL,
     index bigint NOT NULL,         -- from 0, without a gap
@@ -278,6 +289,11 @@ BEGIN
     END IF;
     UPDATE control.tree SET size = v_out.size, seen_before = t.seen_before, seen_open = t.seen_open, sweep_after = t.sweep_after,
         system = coalesce(v_system, t.system) WHERE tenant = v_tenant;
+    IF v_out.answer = 'sealed' THEN
+        INSERT INTO control.tree_seen (tenant, size, seen_before, seen_open, system)
+            VALUES (v_tenant, v_out.size, t.seen_before, t.seen_open, coalesce(v_system, t.system))
+            ON CONFLICT (tenant, size) DO UPDATE SET seen_before = excluded.seen_before, seen_open = excluded.seen_open, system = excluded.system;
+    END IF;
     PERFORM control.summarize();
     RETURN v_out;
 END
@@ -421,7 +437,7 @@ SELECT n.level, n.index, n.hash FROM unnest(p_levels, p_indexes) AS asked (level
     WHERE n.tenant = (control.caller('agent', 'approver', 'admin', 'auditor')).tenant
 $$;
 
-REVOKE ALL ON control.tree, control.leaf, control.tree_node, control.signing_key, control.checkpoint, control.summarized FROM PUBLIC;
+REVOKE ALL ON control.tree, control.tree_seen, control.leaf, control.tree_node, control.signing_key, control.checkpoint, control.summarized FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION control.refuse_change, control.leaf_data, control.tree_of, control.moved, control.unsealed, control.summarize, control.grow,
     control.tree_root, control.seal_v1, control.tree_v1, control.key_rotate_v1, control.signing_keys_v1, control.checkpoint_add_v1,
     control.checkpoints_v1, control.leaves_v1, control.tree_nodes_v1 FROM PUBLIC;

@@ -31,7 +31,7 @@ BEGIN
         CONTINUE WHEN to_regclass('control.' || v_name) IS NOT NULL;
         BEGIN
             PERFORM set_config('lock_timeout', '200ms', true);
-            EXECUTE format('CREATE TABLE control.%I (LIKE control.entry, PRIMARY KEY (run_id, seq))', v_name);
+            EXECUTE format('CREATE TABLE control.%I (LIKE control.entry INCLUDING CONSTRAINTS, PRIMARY KEY (run_id, seq))', v_name);
             EXECUTE format('ALTER TABLE control.%I ENABLE ROW LEVEL SECURITY', v_name);
             EXECUTE format('WITH moved AS (DELETE FROM control.entry_default WHERE at >= %L AND at < %L RETURNING *) '
                            'INSERT INTO control.%I SELECT * FROM moved', v_from, v_to, v_name);

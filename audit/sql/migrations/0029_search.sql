@@ -1,4 +1,4 @@
--- Looking things up in the record: writes by who, what and when; what people did in a period; policies by their hash.
+-- Looking things up in the record: writes by who, what and when; the chains of a period; policies by their hash.
 -- Never on the agent's login. No claim or settle touches an index but the last, a range of blocks that costs an append
 -- nothing until its blocks are summarised.
 
@@ -77,18 +77,26 @@ BEGIN
 END
 $$;
 
--- Entries of the caller's tenant that carry one of these events, in the order of their time: a page of them, from a place on.
-CREATE FUNCTION control.entries_of_v1(
-    p_events text[], p_since timestamptz, p_until timestamptz, p_after timestamptz, p_after_run uuid, p_after_seq bigint, p_limit integer
-) RETURNS TABLE (run_id uuid, seq bigint, at timestamptz, tenant text, facts text, body bytea, commitment bytea, salt bytea, payload bytea,
-                 hash bytea)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-SELECT e.run_id, e.seq, e.at, e.tenant, e.facts, e.body, e.commitment, e.salt, e.payload, e.hash
-FROM control.entry e
-WHERE e.tenant = (control.caller('approver', 'admin', 'auditor')).tenant AND e.at >= p_since AND e.at < p_until
-  AND (p_after IS NULL OR (e.at, e.run_id, e.seq) > (p_after, p_after_run, p_after_seq))
-  AND e.facts::jsonb -> 'events' ?| p_events
-ORDER BY e.at, e.run_id, e.seq LIMIT least(p_limit, 1000)
+-- The chains of the caller's tenant that have an entry in a period, or a run that began in it, in the order of their ids: a page of them,
+-- after one of them, each with its business request; NULL for one that has no run.
+CREATE FUNCTION control.chains_between_v1(p_since timestamptz, p_until timestamptz, p_after uuid, p_limit integer)
+    RETURNS TABLE (run_id uuid, intent text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('approver', 'admin', 'auditor')).tenant;
+    v_from uuid := coalesce(p_after, '00000000-0000-0000-0000-000000000000');
+BEGIN
+    IF (p_limit BETWEEN 1 AND 10000) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a page that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
+    RETURN QUERY SELECT c.chain, known.intent FROM (
+        (SELECT DISTINCT e.run_id AS chain FROM control.entry e
+            WHERE e.tenant = v_tenant AND e.at >= p_since AND e.at < p_until AND e.run_id > v_from ORDER BY 1 LIMIT p_limit)
+        UNION (SELECT r.run_id FROM control.run r
+            WHERE r.tenant = v_tenant AND r.started_at >= p_since AND r.started_at < p_until AND r.run_id > v_from ORDER BY 1 LIMIT p_limit)) c
+            LEFT JOIN control.run known ON known.run_id = c.chain AND known.tenant = v_tenant
+        ORDER BY 1 LIMIT p_limit;
+END
 $$;
 
 -- The texts of policies by their hashes; a hash that names none has no row.
@@ -99,6 +107,6 @@ WHERE p.tenant = (control.caller('approver', 'admin', 'auditor', 'agent')).tenan
     SELECT FROM unnest(p_hashes) h WHERE length(h) >= 12 AND starts_with(p.hash, h)) ORDER BY p.published_at
 $$;
 
-REVOKE EXECUTE ON FUNCTION control.said_in, control.search_v1, control.entries_of_v1, control.policies_v1 FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION control.search_v1, control.entries_of_v1 TO control_approver, control_admin, control_auditor;
+REVOKE EXECUTE ON FUNCTION control.said_in, control.search_v1, control.chains_between_v1, control.policies_v1 FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION control.search_v1, control.chains_between_v1 TO control_approver, control_admin, control_auditor;
 GRANT EXECUTE ON FUNCTION control.policies_v1 TO control_agent, control_approver, control_admin, control_auditor;

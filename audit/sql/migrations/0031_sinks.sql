@@ -251,34 +251,92 @@ FROM (SELECT (control.caller('agent', 'auditor')).tenant) l JOIN control.open_ru
 GROUP BY s.state
 $$;
 
--- How old the oldest entry is that is not sealed, in milliseconds; NULL where there is no tree to seal in.
-CREATE FUNCTION control.seal_lag_v1() RETURNS bigint
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp SET enable_seqscan = off AS $$
+-- When the oldest of a tenant's entries was written that came from transactions not seen before. Of many, the first thousand are looked
+-- at as they lie in the table, which is how they were written: so it takes no longer where nobody sealed for long. The settings and the
+-- upper bound are those of control.moved.
+CREATE FUNCTION control.oldest_moved(p_tenant text, p_seen_before bigint, p_seen_open bigint[]) RETURNS timestamptz
+    LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_indexscan = off AS $$
 DECLARE
-    t control.tree;
     v_oldest timestamptz;
-    v_below bigint := txid_snapshot_xmax(txid_current_snapshot());  -- what is numbered above it came with another server's dump
+    v_below bigint := txid_snapshot_xmax(txid_current_snapshot());
 BEGIN
-    SELECT * INTO t FROM control.tree WHERE tenant = (control.caller('agent', 'auditor')).tenant;
-    IF t.tenant IS NULL THEN
+    SELECT min(m.at) INTO v_oldest FROM (SELECT e.at FROM control.entry e
+        WHERE e.xact >= p_seen_before AND e.xact < v_below AND e.tenant = p_tenant LIMIT 1000) m;
+    IF cardinality(p_seen_open) > 0 THEN
+        SELECT least(v_oldest, min(m.at)) INTO v_oldest FROM (SELECT e.at FROM control.entry e
+            WHERE e.xact = ANY (p_seen_open) AND e.tenant = p_tenant LIMIT 1000) m;
+    END IF;
+    RETURN v_oldest;
+END
+$$;
+
+-- How old the oldest entry is that a checkpoint of a size does not cover, in milliseconds; NULL where there is no tree to seal in.
+-- Whether there is such a checkpoint is for the caller to know, who can verify signatures; size 0: there is none.
+CREATE FUNCTION control.seal_lag_v1(p_covered bigint) RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('agent', 'auditor')).tenant;
+    s control.tree_seen;
+    v_oldest timestamptz;
+BEGIN
+    IF NOT EXISTS (SELECT FROM control.tree WHERE tenant = v_tenant) THEN
         RETURN NULL;
-    ELSIF t.sweep_after IS NOT NULL THEN
-        -- Not all chains were looked through yet: as old as the oldest of them.
-        SELECT r.started_at INTO v_oldest FROM control.run r WHERE r.tenant = t.tenant ORDER BY r.started_at LIMIT 1;
+    END IF;
+    SELECT * INTO s FROM control.tree_seen WHERE tenant = v_tenant AND size <= p_covered ORDER BY size DESC LIMIT 1;
+    IF s.tenant IS NULL OR s.seen_before > txid_snapshot_xmax(txid_current_snapshot()) OR s.system <> (control.server_now()).system THEN
+        -- Nothing is covered, or by the numbers of another server's transactions, which say nothing here: as old as the oldest there is.
+        SELECT least((SELECT r.started_at FROM control.run r WHERE r.tenant = v_tenant ORDER BY r.started_at LIMIT 1),
+                     (SELECT e.at FROM control.entry e WHERE e.run_id = control.tenant_chain_id(v_tenant) AND e.seq = 1)) INTO v_oldest;
     ELSE
-        SELECT min(e.at) INTO v_oldest FROM control.entry e WHERE e.xact >= t.seen_before AND e.xact < v_below AND e.tenant = t.tenant;
-        IF cardinality(t.seen_open) > 0 THEN
-            SELECT least(v_oldest, min(e.at)) INTO v_oldest FROM control.entry e WHERE e.xact = ANY (t.seen_open) AND e.tenant = t.tenant;
-        END IF;
+        v_oldest := control.oldest_moved(v_tenant, s.seen_before, s.seen_open);
     END IF;
     RETURN coalesce(greatest(0, (extract(epoch FROM control.clock() - v_oldest) * 1000)::bigint), 0);
 END
 $$;
 
-REVOKE ALL ON control.span_sink, control.span_cursor, control.span_dead FROM PUBLIC;
+-- What was found when chains were verified, for those who watch. It is no evidence, and nothing is decided by it.
+CREATE TABLE control.verified (
+    tenant text PRIMARY KEY REFERENCES control.tenant,
+    every_at timestamptz,                -- when all chains had been gone through last; NULL: they never were
+    tampered bigint NOT NULL DEFAULT 0,  -- how many of them were tampered with
+    found_at timestamptz                 -- when a chain was found tampered with since; NULL: none was
+);
+
+-- Note what a verification found. Not on an agent's or an approver's login: who was to be found out would report that all is well.
+-- That all chains are whole takes back what was found of single ones before they were begun with; that one is says nothing of others.
+CREATE FUNCTION control.verified_add_v1(p_every boolean, p_chains bigint, p_tampered bigint, p_took_ms bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('admin', 'auditor');
+    v_now timestamptz := control.clock();
+BEGIN
+    IF (p_every IS NOT NULL AND p_chains > 0 AND p_tampered BETWEEN 0 AND p_chains AND p_took_ms BETWEEN 0 AND 31536000000) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a report that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
+    IF p_every THEN
+        INSERT INTO control.verified AS v (tenant, every_at, tampered) VALUES (l.tenant, v_now, p_tampered)
+            ON CONFLICT (tenant) DO UPDATE SET every_at = v_now, tampered = p_tampered,
+                found_at = CASE WHEN v.found_at >= v_now - p_took_ms * interval '1 ms' THEN v.found_at END;
+    ELSIF p_tampered > 0 THEN
+        INSERT INTO control.verified (tenant, found_at) VALUES (l.tenant, v_now) ON CONFLICT (tenant) DO UPDATE SET found_at = v_now;
+    END IF;
+END
+$$;
+
+-- How many chains were found tampered with, and for how long all of them have not been gone through; no row: nothing was noted.
+CREATE FUNCTION control.verified_v1() RETURNS TABLE (tampered bigint, age_ms bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+SELECT CASE WHEN v.found_at IS NULL THEN v.tampered ELSE greatest(v.tampered, 1) END,
+       CASE WHEN v.every_at IS NOT NULL THEN greatest(0, (extract(epoch FROM control.clock() - v.every_at) * 1000)::bigint) END
+FROM (SELECT (control.caller('agent', 'auditor')).tenant) l JOIN control.verified v ON v.tenant = l.tenant
+$$;
+
+REVOKE ALL ON control.span_sink, control.span_cursor, control.span_dead, control.verified FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION control.span_lease_v1, control.span_leave_v1, control.span_has, control.span_recent_v1, control.span_behind_v1,
     control.span_entries_v1, control.span_sent_v1, control.span_failed_v1, control.span_retry_v1, control.span_sinks_v1,
-    control.span_dead_v1, control.gauges_v1, control.seal_lag_v1 FROM PUBLIC;
+    control.span_dead_v1, control.gauges_v1, control.oldest_moved, control.seal_lag_v1, control.verified_add_v1,
+    control.verified_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.span_lease_v1, control.span_leave_v1, control.span_recent_v1, control.span_behind_v1,
     control.span_entries_v1, control.span_sent_v1, control.span_failed_v1, control.span_retry_v1, control.span_sinks_v1,
-    control.span_dead_v1, control.gauges_v1, control.seal_lag_v1 TO control_agent, control_auditor;
+    control.span_dead_v1, control.gauges_v1, control.seal_lag_v1, control.verified_v1 TO control_agent, control_auditor;
+GRANT EXECUTE ON FUNCTION control.verified_add_v1 TO control_admin, control_auditor;

@@ -337,9 +337,15 @@ class Gauges(FieldsAreParameters):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealLag(FieldsAreParameters):
-    """Ask how old the oldest entry is that is not sealed, in milliseconds; None where nothing is sealed here."""
+    """Ask how old the oldest entry is that no checkpoint covers, in milliseconds; None where nothing is sealed here.
+
+    Args:
+        covered: the size of the newest checkpoint that is really signed; 0: there is none.
+    """
 
     statement: ClassVar[str] = "seal_lag"
+
+    covered: int
 
     def read(self, rows: Rows) -> int | None:
         """Return the answer as a value."""

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, TypedDict
+from uuid import UUID
 
 import orjson
 import typer
@@ -15,6 +17,7 @@ from langgraph_control.audit.asking.observing import fallback_texts
 from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState, Voted, Voting
 from langgraph_control.audit.names import approval_name, run_name
 from langgraph_control.audit.people.approvals import INBOX_LIMIT, Approvals
+from langgraph_control.audit.people.words import said_yes
 from langgraph_control.cli.databases import Dsn, Local, Place, database
 from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_error, print_json
 from langgraph_control.cli.record import Json
@@ -24,11 +27,23 @@ from langgraph_control.errors import ApprovalRefused
 from langgraph_control.guards.approvals import REJECTIONS
 from langgraph_control.guards.told_signals import signal_texts
 
-__all__ = ["As", "Comment", "approve", "inbox", "print_request", "reject", "request_json", "speaking", "voted_json"]
+__all__ = [
+    "LISTED_CHARS_MAX",
+    "As",
+    "Comment",
+    "approve",
+    "inbox",
+    "print_request",
+    "reject",
+    "request_json",
+    "speaking",
+    "voted_json",
+]
 
 LOOK_CLOSELY: Final = "something here hides or disguises text; it is shown as <U+202E>, or followed by [what it is]"
-CARD_CHARS_MAX: Final = 20_000
-"""Who approves sees all of it; what is longer is said to be."""
+LISTED_CHARS_MAX: Final = 20_000
+"""Of one text in a list of requests, where it is said what is cut. Who approves sees all of it."""
+NOTHING: Final[Mapping[UUID, int]] = MappingProxyType({})
 
 
 class Speaker(TypedDict):
@@ -69,12 +84,13 @@ def inbox(
         Approvals(place.dsn, authenticator=signed.authenticator) as approvals,
     ):
         rows = approvals.inbox(limit, mine=mine, tool=tool, actor=actor, as_=as_person, credential=signed.credential)
+        counted = approvals.yes_counted(rows)
     if as_json:
-        print_json([request_json(row) for row in rows])
+        print_json([request_json(row, counted=counted) for row in rows])
         return
     out = console()
     for row in rows:
-        print_request(out, row)
+        print_request(out, row, counted=counted, chars_max=LISTED_CHARS_MAX)
         out.print()
     nothing = "Nothing like that waits for approval." if mine or tool or actor else "Nothing waits for approval."
     out.print(f"{len(rows)} open." if rows else nothing)
@@ -119,12 +135,13 @@ def _vote(approvals: Approvals, names: Iterable[str], vote: Callable[[str], Vote
     for name in names:
         try:
             row = _shown_first(approvals, name, vote)
+            counted = approvals.yes_counted([row])
             if not as_json:
-                print_request(out, row)
+                print_request(out, row, counted=counted)
             voted = vote(name)
             if not as_json:
                 _print_vote(out, voted)
-            told.append({**voted_json(voted), "request": request_json(row)})
+            told.append({**voted_json(voted), "request": request_json(row, counted=counted)})
         except ApprovalRefused as error:  # one request's rule says nothing about the next one
             print_error(error)
             told.append({"approval": name, "answer": Voting.REFUSED, "reason": error.code})
@@ -191,12 +208,16 @@ def _print_vote(out: Console, voted: Voted) -> None:
         indented(out, f"run: {run_name(voted.run_id)}")
 
 
-def print_request(out: Console, row: ApprovalRow) -> None:
+def print_request(
+    out: Console, row: ApprovalRow, *, counted: Mapping[UUID, int] = NOTHING, chars_max: int | None = None
+) -> None:
     """Print what would change, where and why. All of it comes from models and records: nothing is trusted to print.
 
     Args:
         out: where to.
         row: the request.
+        counted: by request, how many of the yes count now; of one that is not in it, all that were given do.
+        chars_max: longer texts are cut, and it is said by how much; None: nothing is cut.
     """
     card = _card(row)
     what, where, why = (_part(card, name) for name in ("what", "where", "why"))
@@ -215,7 +236,7 @@ def print_request(out: Console, row: ApprovalRow) -> None:
         *_listed("model says", (f"{name}: {_text(said)}" for name, said in _part(why, "model_says").items())),
         ("asked by", f"{asked}, version {_text(version)}" if version else asked),
         ("needs", _needs(row.requirement)),
-        ("votes", ", ".join(row.voters)),
+        ("votes", _votes(row, counted)),
         *([("changed by", row.edited_by)] if row.edited_by else []),
         *([("in place of", approval_name(row.supersedes))] if row.supersedes else []),
         ("until", moment(row.expires_at)),
@@ -223,7 +244,7 @@ def print_request(out: Console, row: ApprovalRow) -> None:
     ]
     if any(suspicious(text) for _, text in rows if text):
         rows.insert(0, ("LOOK CLOSELY", LOOK_CLOSELY))
-    pairs(out, rows, chars_max=CARD_CHARS_MAX)
+    pairs(out, rows, chars_max=chars_max)
 
 
 def _listed(label: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -235,6 +256,21 @@ def _changes(diff: Mapping[str, Any]) -> Iterator[str]:
     for name, change in diff.items():
         before, after = change if isinstance(change, list) and len(change) == 2 else (None, change)  # noqa: PLR2004 - before and after
         yield f"{name}: {_text(before)} -> {_text(after)}"
+
+
+def _votes(row: ApprovalRow, counted: Mapping[UUID, int]) -> str | None:
+    if not row.voters:
+        return None
+    yes, lapsed = _yes(row, counted)
+    more = f" ({lapsed} more no longer count{'s' if lapsed == 1 else ''})" if lapsed else ""
+    return f"{yes} yes{more}: {', '.join(row.voters)}"
+
+
+def _yes(row: ApprovalRow, counted: Mapping[UUID, int]) -> tuple[int, int]:
+    """How many of the yes count now, and how many do not any more."""
+    given = said_yes(row)
+    yes = counted.get(row.approval_id, given)
+    return yes, given - yes
 
 
 def _needs(requirement: Mapping[str, Any]) -> str:
@@ -290,12 +326,14 @@ def voted_json(voted: Voted) -> dict[str, Any]:
     }
 
 
-def request_json(row: ApprovalRow) -> dict[str, Any]:
+def request_json(row: ApprovalRow, *, counted: Mapping[UUID, int] = NOTHING) -> dict[str, Any]:
     """Return a request as data.
 
     Args:
         row: the request.
+        counted: by request, how many of the yes count now; of one that is not in it, all that were given do.
     """
+    yes, lapsed = _yes(row, counted)
     return {
         "approval": approval_name(row.approval_id),
         "run": run_name(row.run_id),
@@ -306,6 +344,8 @@ def request_json(row: ApprovalRow) -> dict[str, Any]:
         "on_behalf_of": row.on_behalf_of,
         "requirement": row.requirement,
         "voters": row.voters,
+        "yes": yes,
+        "lapsed": lapsed,
         "code": row.code,
         "supersedes": None if row.supersedes is None else approval_name(row.supersedes),
         "edited_by": row.edited_by,

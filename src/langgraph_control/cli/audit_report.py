@@ -1,24 +1,24 @@
-"""``audit report``: what was done in a period, with which approvals, control by control."""
+"""``audit report``: what was asked for and done in a period, with which approvals, control by control."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import typer
 
-from langgraph_control.audit.asking.searching import FoundWrite, Search, entries_of, writes_found
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_name, run_name
-from langgraph_control.audit.trail.period import EVENTS, Happening, Period, period
+from langgraph_control.audit.trail.period import HAPPENINGS, Happening, Period, Read, ToldRequest, ToldWrite
+from langgraph_control.audit.trail.period_reading import read_period
 from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.cli.as_html import as_html
 from langgraph_control.cli.as_markdown import as_markdown
-from langgraph_control.cli.audit_search import write_json
 from langgraph_control.cli.databases import Dsn, Local, database
-from langgraph_control.cli.dossier import Document, Pairs, Section, Table
+from langgraph_control.cli.dossier import Document, Pairs, Part, Section, Table, Verbatim
 from langgraph_control.cli.moments import moment_of
-from langgraph_control.cli.output import moment, print_json
+from langgraph_control.cli.output import moment, print_json, some
 from langgraph_control.cli.record import Json
 
 __all__ = ["report"]
@@ -37,6 +37,12 @@ CONTROLS: Final = {
 }
 """The report's sections; docs/controls.md maps them to frameworks by these titles."""
 
+RULE: Final = (
+    "each write where it was asked for, done or refused in the period, each request where something was said of it in"
+    " the period, both as they stood at the period's end; from the entries before that end and from nothing else"
+)
+"""What is told where, as the document says it."""
+
 
 def report(
     *,
@@ -49,7 +55,8 @@ def report(
 ) -> None:
     """Tell what was done in a period and with which approvals, control by control. Written as Markdown.
 
-    On the auditor's, the admin's or an approver's login.
+    From entries alone, whose chains are checked: the first table says whether they are whole. A period that is over is
+    told the same whenever it is asked for. On the auditor's, the admin's or an approver's login.
     """
     if html and as_json:
         raise typer.BadParameter("Give one of --json and --html.")
@@ -58,76 +65,120 @@ def report(
     if begin >= end:
         raise typer.BadParameter("The period ends before it begins.")
     with database("auditor", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
-        found = period(
-            writes_found(connection, Search(since=begin, until=end)),
-            (
-                Happening(chain=chain, entry=entry)
-                for chain, entry in entries_of(connection, EVENTS, since=begin, until=end)
-            ),
-            since=begin,
-            until=end,
-        )
+        found = read_period(connection, since=begin, until=end)
     if as_json:
-        print_json(_json(found))
+        print_json({"made_at": now, **_json(found)})
         return
-    document = report_document(found)
+    document = report_document(found, made_at=now)
     sys.stdout.write(as_html(document) if html else as_markdown(document))
 
 
-def report_document(found: Period) -> Document:
+def report_document(found: Period, *, made_at: datetime) -> Document:
     """Return a period as a document.
 
     Args:
         found: what was done in it.
+        made_at: when it was read.
     """
+    happened = {name: (Section(title="", parts=(_happenings(getattr(found, name)),)),) for name in HAPPENINGS}
     told = {
-        "decided": (
-            Pairs(rows=(("From", moment(found.since)), ("Until", moment(found.until)), *_figures(found))),
-            Table(
-                head=("Tool", "State", "Writes"), rows=tuple((tool, state, str(n)) for tool, state, n in found.by_tool)
-            ),
+        "decided": _decided(found, made_at),
+        "oversight": (
+            _part("Done in the period with people's yes", _writes(found.approved, "done_at")),
+            _part("Requests of the period", _requests(found.requests)),
         ),
-        "oversight": (_writes(found.approved),),
-        "refused": (_writes(found.not_done),),
-        "open": (_writes(found.open),),
-        "emergencies": (_happenings(found.emergencies),),
-        "settled": (_happenings(found.settled),),
-        "authority": (_happenings(found.authority),),
-        "stops": (_happenings(found.stops),),
-        "record": (_happenings(found.record),),
-        "noticed": (_happenings(found.refused),),
+        "refused": (Section(title="", parts=(_writes(found.not_done, "since"),)),),
+        "open": (Section(title="", parts=(_writes(found.open, "since"),)),),
+        **happened,
     }
-    nothing = (Pairs(rows=(("In this period", "nothing"),)),)
-    sections = tuple(
-        Section(title=title, parts=told[name] if any(part.rows for part in told[name]) else nothing)
-        for name, title in CONTROLS.items()
+    nothing = (Section(title="", parts=(Pairs(rows=(("In this period", "nothing"),)),)),)
+    sections: list[Section] = []
+    for name, title in CONTROLS.items():
+        parts = [section for section in told[name] if any(_says(part) for part in section.parts)]
+        sections += (Section(title=title, parts=()), *(parts or nothing))
+    return Document(title="What was done, and with which approvals", sections=tuple(sections))
+
+
+def _says(part: Part) -> bool:
+    return isinstance(part, Verbatim) or bool(part.rows)
+
+
+def _part(title: str, table: Table) -> Section:
+    return Section(title=title, parts=(table,), level=3)
+
+
+def _decided(found: Period, made_at: datetime) -> tuple[Section, ...]:
+    unended = "" if found.until <= made_at else "; the period has not ended, and more may come"
+    figures = (
+        ("Asked for in the period", found.asked),
+        ("Done in the period, with people's yes", found.approved),
+        ("Done in the period, unasked, as the policy allowed", found.unasked),
+        ("Not made", found.not_done),
+        ("Open at its end", found.open),
     )
-    return Document(title="What was done, and with which approvals", sections=sections)
-
-
-def _figures(found: Period) -> Iterable[tuple[str, str]]:
+    rows = (
+        ("From", moment(found.since)),
+        ("Until", moment(found.until)),
+        ("Made at", f"{moment(made_at)}{unended}"),
+        ("Told", RULE),
+        *_record(found.read),
+        *((label, str(len(writes))) for label, writes in figures),
+    )
+    states = tuple((tool, state, str(number)) for tool, state, number in found.by_tool)
     return (
-        ("Done with people's yes", str(len(found.approved))),
-        ("Done unasked, as the policy allowed", str(len(found.unasked))),
-        ("Not done", str(len(found.not_done))),
-        ("Open", str(len(found.open))),
+        Section(title="", parts=(Pairs(rows=rows), Table(head=("Tool", "State at the end", "Writes"), rows=states))),
+        _part("Asked for in the period", _writes(found.asked, "asked_at")),
+        _part("Done in the period, unasked, as the policy allowed", _writes(found.unasked, "done_at")),
     )
 
 
-def _writes(writes: Sequence[FoundWrite]) -> Table:
+def _record(read: Read) -> Iterator[tuple[str, str]]:
+    """Whether what the report is told from is whole, as ``show`` says it of a run."""
+    if not read.broken:
+        of = f"{some(read.chains, 'chain')}, {some(read.entries, 'entry')}"
+        yield "Record", f"whole: {of}, their chains of hashes recomputed"
+    for chain, what in read.broken:
+        yield "Record", f"TAMPERED WITH: {run_name(chain)}: {what}"
+    if read.dropped:
+        yield "Dropped by retention", f"{some(read.dropped, 'entry')} before these, of which nothing can be told"
+
+
+def _writes(writes: Sequence[ToldWrite], when: str) -> Table:
     return Table(
-        head=("At", "What", "Asked by", "State", "Request", "Votes", "Run"),
+        head=("At", "What", "Asked by", "First decided", "State at the end", "Request", "Votes", "Run"),
         rows=tuple(
             (
-                moment(one.at),
+                moment(getattr(one, when)),
                 f"{one.tool}, {one.target}" if one.target else one.tool,
                 one.actor if one.on_behalf_of is None else f"{one.actor} for {one.on_behalf_of}",
+                one.verb,
                 one.state,
-                "" if one.approval_id is None else f"{approval_name(one.approval_id)}: {one.approval_state}",
-                ", ".join(one.voters) + (f" ({one.rejected_for})" if one.rejected_for else ""),
+                "" if one.request is None else _outcome(one.request),
+                "" if one.request is None else ", ".join(one.request.votes),
                 run_name(one.run_id),
             )
             for one in writes
+        ),
+    )
+
+
+def _outcome(request: ToldRequest) -> str:
+    return f"{approval_name(request.approval)}: {request.outcome or 'open'}"
+
+
+def _requests(requests: Sequence[ToldRequest]) -> Table:
+    return Table(
+        head=("Asked", "Request", "What", "Votes until the end", "Ended", "Run"),
+        rows=tuple(
+            (
+                moment(one.asked_at),
+                _outcome(one) + (", put to others" if one.escalated else ""),
+                f"{one.tool}, {one.target}" if one.target else one.tool,
+                ", ".join(one.votes),
+                moment(one.ended_at),
+                "" if one.run_id is None else run_name(one.run_id),
+            )
+            for one in requests
         ),
     )
 
@@ -149,19 +200,47 @@ def _happenings(happenings: Sequence[Happening]) -> Table:
 
 
 def _json(found: Period) -> dict[str, Any]:
-    writes = {name: getattr(found, name) for name in ("unasked", "approved", "not_done", "open")}
-    happened = {
-        name: getattr(found, name) for name in ("emergencies", "settled", "authority", "stops", "record", "refused")
-    }
+    read = found.read
     return {
         "since": found.since,
         "until": found.until,
-        **{name: [write_json(one) for one in some] for name, some in writes.items()},
+        "chains": {
+            "whole": not read.broken,
+            "chains": read.chains,
+            "entries": read.entries,
+            "dropped": read.dropped,
+            "broken": [{"chain": run_name(chain), "what": what} for chain, what in read.broken],
+        },
+        **{
+            name: [_write_json(one) for one in getattr(found, name)]
+            for name in ("asked", "unasked", "approved", "not_done", "open")
+        },
+        "requests": [_request_json(one) for one in found.requests],
         **{
             name: [
                 {"chain": run_name(one.chain), "seq": one.entry.seq, "at": one.entry.at, "facts": dict(one.entry.facts)}
-                for one in some
+                for one in getattr(found, name)
             ]
-            for name, some in happened.items()
+            for name in HAPPENINGS
         },
     }
+
+
+def _write_json(one: ToldWrite) -> dict[str, Any]:
+    told = asdict(one)
+    del told["run_id"], told["request"]
+    request = one.request
+    return {
+        "run": run_name(one.run_id),
+        **told,
+        "approval": None if request is None else approval_name(request.approval),
+        "approval_state": None if request is None else request.outcome,
+        "votes": [] if request is None else list(request.votes),
+    }
+
+
+def _request_json(one: ToldRequest) -> dict[str, Any]:
+    told = asdict(one)
+    del told["run_id"]
+    run = None if one.run_id is None else run_name(one.run_id)
+    return {**told, "approval": approval_name(one.approval), "run": run}

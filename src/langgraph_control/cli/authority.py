@@ -9,9 +9,16 @@ import orjson
 import typer
 
 from langgraph_control.audit.asking.rows import Voting
-from langgraph_control.audit.names import approval_name
 from langgraph_control.audit.people.approvals import Approvals
-from langgraph_control.cli.approvals import As, Comment, print_request, speaking, voted_json
+from langgraph_control.cli.approvals import (
+    LISTED_CHARS_MAX,
+    As,
+    Comment,
+    print_request,
+    request_json,
+    speaking,
+    voted_json,
+)
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented, moment, pairs, print_json
 from langgraph_control.cli.record import Json
@@ -45,7 +52,9 @@ def edit(
     if as_json:
         print_json({**voted_json(edited), "changes": asked})
         return
-    heading(console(), f"Changed: {name}. A new request shows it once the run has taken it up.", style="yellow")
+    out = console()
+    heading(out, f"Changed: {name}. A new request shows it once the run has taken it up.", style="yellow")
+    indented(out, f"if it does not fit, this says so, and why: langgraph-control card {name}")
 
 
 def withdraw(
@@ -80,6 +89,9 @@ def break_glass(
 ) -> None:
     """Approve alone in an emergency, where the policy lets you. It is on record as that, and others review it."""
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, who):
+        if not as_json:
+            row = approvals.get(name)
+            print_request(console(), row, counted=approvals.yes_counted([row]))
         voted = approvals.break_glass(name, comment=comment, **who)
     if as_json:
         print_json(voted_json(voted))
@@ -92,11 +104,11 @@ def reviews(dsn: Dsn = None, local: Local = False, as_json: Json = False) -> Non
     with database("approver", dsn=dsn, local=local) as place, Approvals(place.dsn) as approvals:
         rows = approvals.reviews()
     if as_json:
-        print_json([{"approval": approval_name(row.approval_id), "tool": row.tool} for row in rows])
+        print_json([request_json(row) for row in rows])
         return
     out = console()
     for row in rows:
-        print_request(out, row)
+        print_request(out, row, chars_max=LISTED_CHARS_MAX)
         out.print()
     out.print(f"{len(rows)} to review." if rows else "Nothing is to be reviewed.")
 

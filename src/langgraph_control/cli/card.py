@@ -1,15 +1,20 @@
 """``card``: one request with everything that is known about it."""
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 import orjson
 import typer
 from rich.console import Console
 
 from langgraph_control.audit.asking.evidence import EarlierRequest, EarlierWrite, Evidence, ReadBefore
-from langgraph_control.audit.asking.rows import ApprovalRow
+from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState
+from langgraph_control.audit.asking.waiting import VoteRow
 from langgraph_control.audit.people.approvals import Approvals
+from langgraph_control.audit.people.words import Words
+from langgraph_control.audit.trail.quoted import quoted
 from langgraph_control.cli.approvals import print_request, request_json
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, moment, pairs, print_json
@@ -18,6 +23,9 @@ from langgraph_control.guards.card_changes import card_changes
 
 __all__ = ["card"]
 
+DECISIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {"approve": "yes", "reject": "no", "break_glass": "yes, alone in an emergency"}
+)
 DIGEST_CHARS: int = 12
 """Enough to see whether two reads gave the same."""
 
@@ -28,23 +36,27 @@ def card(
     local: Local = False,
     as_json: Json = False,
 ) -> None:
-    """Show one request, open or closed, with what its run had read and what was asked about the record before."""
+    """Show one request, open or closed: what people said about it, what its run had read, and what was asked before."""
     with database("approver", dsn=dsn, local=local) as place, Approvals(place.dsn) as approvals:
         row = approvals.get(name)
+        words = approvals.words(row.approval_id)
         evidence = approvals.evidence(row.approval_id)
         earlier = None if row.supersedes is None else approvals.get(row.supersedes)
-    shown = request_json(row)
+    counted = {row.approval_id: words.yes}
+    shown = request_json(row, counted=counted)
     since = () if earlier is None else card_changes(request_json(earlier)["card"], shown["card"])
     if as_json:
         changes = [{"what": one.what, "before": one.before, "after": one.after} for one in since]
-        print_json({**shown, "changed_since": changes, "evidence": _json(evidence)})
+        print_json({**shown, **_said_json(words), "changed_since": changes, "evidence": _json(evidence)})
         return
     out = console()
-    print_request(out, row)
+    print_request(out, row, counted=counted)
     if earlier is not None:
         said = ((one.what, f"{_value(one.before)} -> {_value(one.after)}") for one in since)
         _print_list(out, "Changed since the request before it", said)
     _print_details(out, row)
+    if words.votes or words.edits:
+        _print_list(out, "What people said", _said(row, words))
     _print_list(out, "Read before it asked, newest first", (_read(one) for one in evidence.reads))
     asked = "Asked about this record in the last 30 days (same tool or system)"
     _print_list(out, asked, (_earlier(one) for one in evidence.earlier))
@@ -66,6 +78,7 @@ def _print_details(out: Console, row: ApprovalRow) -> None:
             ("comment", row.comment),
             ("digest", row.digest.hex()),
         ],
+        chars_max=None,
     )
 
 
@@ -77,7 +90,45 @@ def _print_list(out: Console, title: str, rows: Iterator[tuple[str, str]]) -> No
     listed = list(rows)
     out.print()
     heading(out, title if listed else f"{title}: nothing")
-    pairs(out, listed)
+    pairs(out, listed, chars_max=None)
+
+
+def _said(row: ApprovalRow, words: Words) -> Iterator[tuple[str, str]]:
+    for vote in words.votes:
+        yield moment(vote.voted_at), _vote(vote)
+        if vote.comment:
+            yield "", f'"{vote.comment}"'
+    for edit in words.edits:
+        values = ", ".join(f"{name}={quoted(value)}" for name, value in edit.changes.items())
+        yield moment(edit.at), f"{edit.person} asks for {values or 'what was erased since'}"
+        if edit.problem:
+            yield "", f"it does not fit, and the request stays as it was: {edit.problem}"
+        elif row.state is ApprovalState.OPEN:
+            yield "", "the run takes it up at its next try"
+        if edit.comment:
+            yield "", f'"{edit.comment}"'
+
+
+def _vote(vote: VoteRow) -> str:
+    who = f"{vote.person} for {vote.delegator}" if vote.delegator else vote.person
+    said = DECISIONS.get(vote.decision, vote.decision)
+    return f"{who}: {said} (signed in by {vote.issuer})" if vote.issuer else f"{who}: {said}"
+
+
+def _said_json(words: Words) -> dict[str, Any]:
+    return {
+        "votes": [asdict(vote) for vote in words.votes],
+        "edits": [
+            {
+                "person": edit.person,
+                "at": edit.at,
+                "comment": edit.comment,
+                "values": edit.changes,
+                "problem": edit.problem,
+            }
+            for edit in words.edits
+        ],
+    }
 
 
 def _read(read: ReadBefore) -> tuple[str, str]:

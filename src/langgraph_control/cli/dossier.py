@@ -13,13 +13,14 @@ import orjson
 
 from langgraph_control.audit.asking.searching import PolicyText
 from langgraph_control.audit.names import approval_name
+from langgraph_control.audit.trail.quoted import quoted
 from langgraph_control.audit.trail.rebuilt import Asked, Change, Rebuilt, Voted
 from langgraph_control.audit.trail.reconstruct import Story
 from langgraph_control.audit.trail.timeline import duration_text
 from langgraph_control.audit.trail.verify import Verification
 from langgraph_control.guards.canonical import observed_bytes
 
-__all__ = ["Document", "Pairs", "Section", "Table", "Verbatim", "dossier"]
+__all__ = ["Document", "Pairs", "Part", "Section", "Table", "Verbatim", "dossier"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,9 +282,10 @@ def _votes(asked: Asked) -> Table:
         for vote in asked.votes
     ]
     for edit in asked.edits:
-        said = "; ".join(f"{name} = {value}" for name, value in _values(edit.changes))
-        counts = "yes" if edit.counted else f"no: {edit.reason}"
-        votes.append((edit.at, edit.person, "", f"edit: {said}", counts, edit.comment or ""))
+        said = ", ".join(f"{name}={quoted(value)}" for name, value in edit.changes.items())
+        problem = edit.problem if edit.counted else edit.reason
+        counts = f"no: {problem}" if problem else "yes"
+        votes.append((edit.at, edit.person, "", f"edit: {said}" if said else "edit", counts, edit.comment or ""))
     return Table(
         head=("When", "Who", "In the roles", "Said", "Counts", "Comment"),
         rows=tuple((_moment(at), *rest) for at, *rest in sorted(votes, key=lambda vote: vote[0])),

@@ -104,7 +104,7 @@ def _export_runs(dsn: str, run: str | None, exporter: Exporter, endpoint: str | 
 
 
 def _send(store: Store, file: Path | None, endpoint: str | None, *, once: bool) -> None:
-    from langgraph_control.audit.telemetry.gauges import Gauging
+    from langgraph_control.audit.telemetry.gauges import ledger_gauges
     from langgraph_control.audit.telemetry.sinks.exporting import Exporting
     from langgraph_control.audit.telemetry.sinks.settings import read_sinks, sink_of_environment
 
@@ -121,7 +121,7 @@ def _send(store: Store, file: Path | None, endpoint: str | None, *, once: bool) 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with Gauging(store), exporting:
+    with ledger_gauges(store), exporting:
         stop.wait()
 
 

@@ -72,7 +72,7 @@ def indented(out: Console, text: str, *, by: int = 2, style: str = "") -> None:
 
 
 def pairs(
-    out: Console, rows: Iterable[tuple[str, str | None]], *, by: int = 2, chars_max: int = TEXT_CHARS_MAX
+    out: Console, rows: Iterable[tuple[str, str | None]], *, by: int = 2, chars_max: int | None = TEXT_CHARS_MAX
 ) -> None:
     """Print names and values in two columns; a value that is None or empty is left out with its name.
 
@@ -80,7 +80,7 @@ def pairs(
         out: where.
         rows: name and value.
         by: columns before the names.
-        chars_max: longer values are cut, and it is said by how much.
+        chars_max: longer values are cut, and it is said by how much; None: nothing is cut.
     """
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="dim")

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,8 +21,11 @@ from langgraph_control.guards.conditions import Condition, Truth
 from langgraph_control.guards.decision_table import decision_table
 from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.policy import Policy
+from langgraph_control.guards.policy_conditions import stated_problem
+from langgraph_control.guards.policy_text import read_document
 from langgraph_control.guards.routing import Explanation, Fit, Judgement, explain
-from langgraph_control.guards.signals import Breaker, Impact, Operation, Prior, Progress, Risk, Signals, SystemState
+from langgraph_control.guards.signal_fields import gathered_head, given
+from langgraph_control.guards.signals import Impact, Operation, Risk, Signals
 
 __all__ = ["policy"]
 
@@ -90,30 +93,31 @@ def explain_call(
     environment: Annotated[str | None, typer.Option(help="Where the agent runs.", show_default=False)] = None,
     actor: Annotated[str, typer.Option(help="The identity the agent runs under.")] = "policy explain",
     tenant: Annotated[str, typer.Option(help="Whose data it is.")] = "policy explain",
-    prior: Annotated[Prior, typer.Option(help="What earlier attempts of the action came to.")] = Prior.NONE,
-    attempts: Annotated[int, typer.Option(help="How many attempts there were.", min=0)] = 0,
-    breaker: Annotated[Breaker, typer.Option(help="Where the system's breaker stands.")] = Breaker.CLOSED,
+    signal: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What is known of system or run, as a test's `with` says it: run.attempts=2. Can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Say what the policy decides about a call, which signals and rules made it so, and which missed most narrowly."""
-    found = explain(
-        Signals(
-            tool=tool,
-            impact=impact,
-            kind=effect,
-            system=system,
-            arguments=_object(args, "--args"),
-            record=None if record is None else _object(record, "--record"),
-            actor=actor,
-            on_behalf_of=None,
-            tenant=tenant,
-            now=datetime.now(UTC),
-            environment=environment,
-            risk=Risk(operation=operation, reversible=reversible),
-            system_state=SystemState(breaker=breaker),
-            progress=Progress(prior=prior, attempts=attempts),
-        ),
-        _read(file),
+    call = Signals(
+        tool=tool,
+        impact=impact,
+        kind=effect,
+        system=system,
+        arguments=_object(args, "--args"),
+        record=None if record is None else _object(record, "--record"),
+        actor=actor,
+        on_behalf_of=None,
+        tenant=tenant,
+        now=datetime.now(UTC),
+        environment=environment,
+        risk=Risk(operation=operation, reversible=reversible),
     )
+    found = explain(given(call, _stated(signal or (), system)), _read(file))
     _print_explanation(console(), f"{tool} ({impact})", found)
 
 
@@ -203,6 +207,36 @@ def _object(text: str, option: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{option} is not a JSON object")
     return {name: observed(item) for name, item in value.items()}
+
+
+def _stated(signals: Sequence[str], system: str | None) -> dict[str, Any]:
+    """Read what is stated of system and run: names, values and what is wrong with them are those of a test's `with`."""
+    stated: dict[str, Any] = {}
+    for name, is_pair, text in (one.partition("=") for one in signals):
+        if not is_pair:
+            raise typer.BadParameter(f"--signal takes NAME=VALUE, like run.attempts=2; this is no such pair: {name}")
+        if name in stated:
+            raise typer.BadParameter(f"--signal {name} is given twice; keep one")
+        document = read_document(text)
+        stated[name] = document.tree
+        wrong = next((problem.what for problem in document.problems), None) or _wrong(name, document.tree, system)
+        if wrong is not None:
+            raise typer.BadParameter(f"--signal {name}: {wrong}")
+    return stated
+
+
+def _wrong(name: str, value: object, system: str | None) -> str | None:
+    head = gathered_head(name)
+    if head is None:
+        return _STATED_ELSEWHERE.get(name.partition(".")[0], "an argument of the call goes into --args")
+    wrong = stated_problem(name, value)
+    return "this needs --system: the tool's system" if wrong is None and head == "system" and not system else wrong
+
+
+_STATED_ELSEWHERE: Final = {
+    "record": "a field of the record goes into --record",
+    "risk": "this is worked out of the call, by the policy's `risk`",
+}
 
 
 def _print_explanation(out: Console, call: str, found: Explanation) -> None:

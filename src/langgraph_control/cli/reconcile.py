@@ -1,6 +1,7 @@
 """``reconcile``: does everything that is recorded follow from everything else that is recorded?"""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -8,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import orjson
 import typer
 from rich.text import Text
 
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.keeping.differences import Difference
+from langgraph_control.audit.keeping.outside import SHORTFALL, Unasked
 from langgraph_control.audit.keeping.reconcile import Outside, Reconciled, nothing_outside, reconcile_rest
 from langgraph_control.audit.keeping.reconcile import reconcile as compare
 from langgraph_control.audit.keeping.restored import FindRestore, RecordReconciliation, Restore
@@ -34,6 +37,9 @@ __all__ = ["reconcile"]
 DIFFERS: Final = 1
 USAGE: Final = 2
 UNREACHABLE: Final = 3
+SHORT: Final = 4
+
+NAMES_MAX: Final = 20
 
 
 @dataclass(slots=True)
@@ -41,8 +47,11 @@ class _Found:
     """What was found so far.
 
     Args:
-        outside: systems of record and threads were asked, too.
+        outside: systems of record and threads are asked, too.
         whole: everything was looked at, and not only a part.
+        unclear: tool → actions whose system was asked and cannot tell.
+        unasked: why there is no word of a system → system or tool → actions.
+        no_graph: graph → its runs, of which nothing was asked outside.
     """
 
     outside: bool
@@ -52,6 +61,9 @@ class _Found:
     actions: int = 0
     entries: int = 0
     asked: int = 0
+    unclear: Counter[str] = field(default_factory=Counter)
+    unasked: dict[Unasked, Counter[str]] = field(default_factory=lambda: {why: Counter() for why in Unasked})
+    no_graph: Counter[str] = field(default_factory=Counter)
     open: list[str] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
 
@@ -61,8 +73,17 @@ class _Found:
         self.actions += one.actions
         self.entries += one.entries
         self.asked += one.asked
+        self.unclear.update(one.unclear)
+        for why, name in one.unasked:
+            self.unasked[why][name] += 1
+        self.no_graph.update(one.no_graph)
         self.open += one.open
         self.differences += one.differences
+
+    @property
+    def short(self) -> bool:
+        """Whether something outside was to be asked, could have been, and was not."""
+        return bool(self.no_graph) or any(self.unasked[why] for why in SHORTFALL)
 
 
 def reconcile(
@@ -93,7 +114,8 @@ def reconcile(
     """Hold the ledger against its entries, and both against LangGraph's threads and the systems of record.
 
     On the auditor's or the admin's login. Changes nothing; that everything was looked through is put on record. Exit
-    code 0: nothing differs; 1: something does, and is named; 2: no such run; 3: it could not be read, or not recorded.
+    code 0: nothing differs; 1: something does, and is named; 2: no such run; 3: it could not be read, or not recorded;
+    4: nothing differs in what was looked at, and something outside could not be asked, which is named.
     """
     if run is not None and since is not None:
         raise typer.BadParameter("Give a run, or --since, or neither for everything.")
@@ -121,6 +143,8 @@ def reconcile(
         raise typer.Exit(USAGE if isinstance(error, UnknownRun) else UNREACHABLE) from None
     if found.differences:
         raise typer.Exit(DIFFERS)
+    if found.short:
+        raise typer.Exit(SHORT)
 
 
 def _looked_through(connection: LedgerConnection, found: _Found, restore: Restore | None) -> None:
@@ -138,17 +162,22 @@ def _looked_through(connection: LedgerConnection, found: _Found, restore: Restor
             actions=found.actions,
             entries=found.entries,
             asked=found.asked,
+            unclear=found.unclear.total(),
+            **{why.value: found.unasked[why].total() for why in Unasked},
+            no_graph=found.no_graph.total(),
             open=len(found.open),
             differences=len(found.differences),
+            body=_missing(found),
         )
     )
     if not counts:
+        why = "it was restored again meanwhile" if found.outside else "outside was not asked"
         said = (
             "The database was restored, and this does not let writes go on:"
-            f" {'it was restored again meanwhile' if found.outside else 'outside was not asked'}."
+            f" {'not all that is outside was asked' if found.short else why}."
             " Next: langgraph-control reconcile --graphs langgraph.json."
         )
-    elif found.outside:
+    elif found.outside and not found.short:
         said = (
             "Everything was looked at, outside too: what a restore has lost is named above."
             " Where writes stand still for it, langgraph-control accept-restore lets them go on."
@@ -156,6 +185,18 @@ def _looked_through(connection: LedgerConnection, found: _Found, restore: Restor
     else:
         return
     print(said, file=sys.stderr)
+
+
+def _missing(found: _Found) -> bytes:
+    """The entry's body: what was not asked, by name, as far as that is short enough to be kept."""
+    names = {
+        "graphs": found.no_graph,
+        "systems": found.unasked[Unasked.UNANSWERED],
+        "tools": found.unasked[Unasked.NO_TOOL],
+    }
+    return orjson.dumps(
+        {name: sorted(each)[:NAMES_MAX] for name, each in names.items() if each}, option=orjson.OPT_SORT_KEYS
+    )
 
 
 @contextmanager
@@ -188,19 +229,40 @@ def _tell(found: _Found, *, as_json: bool) -> None:
     looked = f"{some(found.runs, 'run')}, {some(found.actions, 'action')}, {some(found.entries, 'entry')}"
     if found.outside:
         looked += f", {some(found.asked, 'action')} looked up in their systems"
-    verdict = f"{len(found.differences)} DIFFERENCES" if found.differences else "OK"
+    verdict = "NOT ALL ASKED" if found.short else "OK"
+    verdict = f"{len(found.differences)} DIFFERENCES" if found.differences else verdict
     out.print(f"reconcile: {verdict} ({looked})", soft_wrap=True)
     if found.open:
         unknown = some(len(found.open), "action")
         out.print(f"Open, and no difference: {unknown} whose outcome nobody knows yet.", soft_wrap=True)
+    for said, each, what, todo in _not_known(found):
+        for name, count in sorted(each.items()):
+            out.print(Text(printable(f"{said}: {name}, {some(count, what)}. {todo}")), soft_wrap=True)
     if not found.outside:
         out.print("Not looked at: systems of record and threads. Name the graphs with --graphs.", soft_wrap=True)
 
 
+def _not_known(found: _Found) -> Iterator[tuple[str, Counter[str], str, str]]:
+    """What nobody outside has answered: how it is called, how often by name, of what, and what to do."""
+    by_hand = "Look by hand."
+    yield "Graph not named", found.no_graph, "run", "Name it in the file of --graphs."
+    unasked = found.unasked
+    yield "Could not be asked", unasked[Unasked.UNANSWERED], "action", "Run this again when the system answers."
+    yield "In no named graph", unasked[Unasked.NO_TOOL], "action", "Name a graph that has the tool."
+    yield "Cannot tell", found.unclear, "action", by_hand
+    yield "No find", unasked[Unasked.NO_FIND], "action", by_hand
+    yield "No arguments", unasked[Unasked.NO_ARGUMENTS], "action", by_hand
+
+
 def _json(found: _Found) -> dict[str, Any]:
-    told = {
-        name: getattr(found, name)
-        for name in ("whole", "outside", "requests", "runs", "actions", "entries", "asked", "open")
-    }
+    told = {name: getattr(found, name) for name in ("whole", "requests", "runs", "actions", "entries", "asked", "open")}
     differences = [{**asdict(one), "run_id": run_name(one.run_id)} for one in found.differences]
-    return {"ok": not differences, **told, "differences": differences}
+    return {
+        "ok": not differences and not found.short,
+        "outside": found.outside and not found.short,
+        **told,
+        "unclear": found.unclear,
+        **{why.value: found.unasked[why] for why in Unasked},
+        "no_graph": found.no_graph,
+        "differences": differences,
+    }

@@ -21,12 +21,12 @@ _HIDDEN: Final = frozenset({Mark.CONTROL, Mark.BIDI, Mark.INVISIBLE})
 _MARKED: Final = "bold magenta"
 
 
-def seen(text: str, *, chars_max: int = TEXT_CHARS_MAX, style: str = "") -> Text:
+def seen(text: str, *, chars_max: int | None = TEXT_CHARS_MAX, style: str = "") -> Text:
     """Return a text for a terminal.
 
     Args:
         text: anything.
-        chars_max: longer texts are cut, at the end of a word, and it is said by how much.
+        chars_max: longer texts are cut, at the end of a word, and it is said by how much; None: nothing is cut.
         style: a colour.
     """
     made = Text(style=style, overflow="fold")
@@ -54,8 +54,8 @@ def suspicious(text: str) -> bool:
     return visible(_on_one_line(text)).suspicious
 
 
-def _parts(text: str, chars_max: int) -> Iterator[tuple[str, bool]]:
-    shown = visible(_on_one_line(text), fold_chars=chars_max)
+def _parts(text: str, chars_max: int | None) -> Iterator[tuple[str, bool]]:
+    shown = visible(_on_one_line(text), fold_chars=len(text) if chars_max is None else chars_max)
     yield from map(_part, shown.head)
     if shown.rest_chars:
         yield f"… ({shown.rest_chars} characters more)", False

@@ -146,7 +146,7 @@ async def _work(
     sealing: tuple[Path, tuple[str, ...]] | None,
     sinks: "tuple[SpanSink, ...]",
 ) -> None:
-    from langgraph_control.audit.telemetry.gauges import Gauging
+    from langgraph_control.audit.telemetry.gauges import ledger_gauges
     from langgraph_control.graphs.worker import Worker
 
     store = next(iter(ledgers.values())).store()
@@ -165,7 +165,7 @@ async def _work(
         queue = _queue(engine, store.dsn, session.tenant, temporal)
         working = Worker(ledgers, queue, name=name, concurrency=concurrency, drain_seconds=drain_seconds)
         with contextlib.ExitStack() as beside:
-            beside.enter_context(Gauging(store))
+            beside.enter_context(ledger_gauges(store))
             if settings is not None:
                 beside.enter_context(_telling(store.dsn, settings))
             if sealing is not None:

@@ -3,8 +3,9 @@
 Each is a form of its own page, in a session of its own, authenticated once more; who may do what, the ledger decides.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.responses import Response
 
@@ -14,7 +15,7 @@ from langgraph_control.audit.names import run_name
 from langgraph_control.audit.people.operators import refusal
 from langgraph_control.audit.trail.verify import verify_all
 from langgraph_control.console.pages import found_run
-from langgraph_control.console.visiting import Visit, acting
+from langgraph_control.console.visiting import Console, Visit, acting
 from langgraph_control.console.words import comment_of
 from langgraph_control.errors import OperationRefused
 from langgraph_control.nodes.results import encode
@@ -68,17 +69,30 @@ def unfreeze(visit: Visit) -> Response:
 @acting
 def check_record(visit: Visit) -> Response:
     """Check every chain of the record. A form, though it changes nothing: nobody else's page can set the work off."""
+    # Whoever waited here would keep a thread from all other pages.
+    if not visit.console.checking.acquire(blocking=False):
+        raise OperationRefused(
+            "The record is being checked already.",
+            safe="That check goes on; nothing else was begun.",
+            todo="Ask again when it is over.",
+            code="check_under_way",
+        )
+    try:
+        found = _checked(visit.console)
+    finally:
+        visit.console.checking.release()
+    return visit.render("record.html", found=found)
+
+
+def _checked(console: Console) -> Mapping[str, Any]:
     runs = entries = 0
     broken: list[tuple[str, str]] = []
-    with (
-        visit.console.checking,
-        LedgerConnection(visit.console.store.dsn, application_name="langgraph-control console") as connection,
-    ):
+    with LedgerConnection(console.store.dsn, application_name="langgraph-control console") as connection:
         for run, found in verify_all(connection):
             runs, entries = runs + (run is not None), entries + found.entries
             if not found.ok:
                 broken.append(("" if run is None else run_name(run), str(found.broken)))
-    return visit.render("record.html", found={"runs": runs, "entries": entries, "broken": broken})
+    return {"runs": runs, "entries": entries, "broken": broken}
 
 
 def _one_of(kind: type[T], word: str, missing: str) -> T:

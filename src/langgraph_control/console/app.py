@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from langgraph_control.console import acts, pages, signing, standing_in, together, words
+from langgraph_control.console import acts, pages, receipts, signing, standing_in, together, words
 from langgraph_control.console.door import PASSING
 from langgraph_control.console.guarding import Guard
 from langgraph_control.console.presenting import asset, environment
@@ -50,7 +50,11 @@ STATUSES: Final[tuple[tuple[type[ControlError], int], ...]] = (
     (TrailUnavailable, 503),
     (SchemaMismatch, 503),
 )
-CODES: Final = ((frozenset({"unknown_request", "approval_name_invalid", "policy_not_found"}), 404), (PASSING, 503))
+CODES: Final = (
+    (frozenset({"unknown_request", "approval_name_invalid", "policy_not_found", "entry_unknown"}), 404),
+    (frozenset({"receipt_unsealed", "receipt_too_long", "export_overtaken"}), 409),
+    (PASSING, 503),
+)
 NEWS_SECONDS_MAX: Final = 5.0
 LISTENERS_EACH_MAX: Final = 4
 """Of one person. Browsers open six connections to a host (HTTP/1.1): a stream holds one, and links need some, too."""
@@ -79,6 +83,7 @@ def console_app(console: Console) -> ASGIApp:
             Route("/", pages.inbox),
             Route("/decided", pages.decided),
             Route("/requests/{name}", pages.request),
+            Route("/requests/{name}/receipt", receipts.receipt_of_request),
             Route("/requests/{name}/vote", words.vote, methods=["POST"]),
             Route("/requests/{name}/edit", words.edit, methods=["POST"]),
             Route("/requests/{name}/withdraw", words.withdraw, methods=["POST"]),
@@ -91,6 +96,7 @@ def console_app(console: Console) -> ASGIApp:
             Route("/standing-in/end", standing_in.end, methods=["POST"]),
             Route("/runs", pages.runs),
             Route("/runs/{name}", pages.run),
+            Route("/runs/{name}/receipt", receipts.receipt_of_run),
             Route("/runs/{name}/resolve", acts.resolve, methods=["POST"]),
             Route("/attention", pages.attention),
             Route("/writes", pages.writes),

@@ -13,6 +13,7 @@ from langgraph_control.audit.asking.observing import fallback_texts
 from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState
 from langgraph_control.audit.names import approval_name, run_name
 from langgraph_control.audit.people.approvals import REFUSALS
+from langgraph_control.audit.people.words import said_yes
 from langgraph_control.audit.trail.timeline import duration_text
 from langgraph_control.console.presenting import value_text
 from langgraph_control.guards.told_signals import signal_texts
@@ -27,7 +28,6 @@ __all__ = [
     "link_in",
     "parsed_card",
     "people",
-    "said_yes",
     "why_not",
 ]
 
@@ -135,15 +135,6 @@ class Card:
     def open(self) -> bool:
         """Whether it still takes votes."""
         return self.state is ApprovalState.OPEN
-
-
-def said_yes(row: ApprovalRow) -> int:
-    """Return how many people have said yes to a request, whether or not that counts now.
-
-    Args:
-        row: the request.
-    """
-    return sum(voter.endswith((":approve", ":break_glass")) for voter in row.voters)
 
 
 def card_of(row: ApprovalRow, *, counted: Mapping[UUID, int] = NOTHING) -> Card:

@@ -1,16 +1,14 @@
-"""What may be changed about a request, as fields of a form, and what became of what people changed."""
+"""What may be changed about a request, as fields of a form, and what a change led to."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote_plus
 
-from langgraph_control.audit.asking.requests import FindApproval, FindRun, RunActions, RunEntries
+from langgraph_control.audit.asking.requests import FindApproval, RunActions
 from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState
 from langgraph_control.audit.names import approval_name
-from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.console.cards import Change, called_with, parsed_card
 from langgraph_control.console.presenting import value_text
 from langgraph_control.console.visiting import Console
@@ -19,14 +17,13 @@ from langgraph_control.guards.card_changes import card_changes
 from langgraph_control.guards.redaction import REDACTED
 from langgraph_control.guards.visible import visible
 
-__all__ = ["Editable", "Edited", "changed_since", "changes", "editables", "edits_of", "successor"]
+__all__ = ["Editable", "changed_since", "changes", "editables", "successor"]
 
 ARGUMENTS_MAX: Final = 30
 CHARS_MAX: Final = 4000
 """Of one argument; what is longer is not changed in a field."""
 ALL_BYTES_MAX: Final = 30_000
 """Of all of them as a form sends them, so that the form is not too large to be taken."""
-ENTRIES_LOOKED_AT: Final = 500
 STEPS_MAX: Final = 20
 
 Kind: TypeAlias = Literal["text", "json"]
@@ -54,25 +51,6 @@ class Editable:
     def large(self) -> bool:
         """Whether it wants more than a line."""
         return "\n" in self.text or len(self.text) > 60  # noqa: PLR2004 - characters that a line shows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edited:
-    """What somebody changed about a request.
-
-    Args:
-        person: who.
-        at: when.
-        comment: why.
-        values: argument and new value; None where that was erased.
-        problem: why it does not fit; "" as long as nobody says so.
-    """
-
-    person: str
-    at: datetime
-    comment: str
-    values: str | None
-    problem: str
 
 
 def editables(row: ApprovalRow) -> tuple[Editable, ...]:
@@ -151,33 +129,6 @@ def changed_since(console: Console, row: ApprovalRow) -> list[Change]:
         Change(name=one.what, before=value_text(one.before), after=value_text(one.after))
         for one in card_changes(parsed_card(earlier.card), parsed_card(row.card))
     ]
-
-
-def edits_of(console: Console, row: ApprovalRow) -> list[Edited]:
-    """Return what people changed about a request, by the newest entries of its run, and why that does not fit.
-
-    Args:
-        console: what the pages share.
-        row: the request.
-    """
-    run = console.ask(FindRun(run_id=row.run_id))
-    if run is None:
-        return []
-    after = max(0, run.entries - ENTRIES_LOOKED_AT)
-    entries = map(Entry.of, console.ask(RunEntries(run_id=row.run_id, after=after, limit=ENTRIES_LOOKED_AT)))
-    return _edits(entry for entry in entries if entry.fact("approval") == str(row.approval_id))
-
-
-def _edits(entries: Iterable[Entry]) -> list[Edited]:
-    found: list[Edited] = []
-    for entry in entries:
-        if "approval.edited" in entry.events:
-            values = None if entry.payload is None else entry.payload.decode("utf-8", "replace")
-            person, comment = entry.fact("person") or "", entry.fact("comment") or ""
-            found.append(Edited(person=person, at=entry.at, comment=comment, values=values, problem=""))
-        elif "approval.edit_refused" in entry.events and found:
-            found[-1] = replace(found[-1], problem=entry.fact("reason") or "nobody says why")
-    return found
 
 
 def _editable(field: str, name: str, value: Any) -> Editable:

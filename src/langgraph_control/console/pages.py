@@ -23,19 +23,19 @@ from langgraph_control.audit.asking.waiting import (
     VoteRow,
     Votes,
     Waiting,
-    YesCounted,
     groups_of,
 )
 from langgraph_control.audit.names import approval_id, approval_name, run_name
 from langgraph_control.audit.names import run_id as id_of
 from langgraph_control.audit.people.approvals import REFUSALS
 from langgraph_control.audit.people.operators import matched
+from langgraph_control.audit.people.words import edits_of, yes_counted
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.reconstruct import reconstruct
 from langgraph_control.audit.trail.timeline import timeline
 from langgraph_control.audit.trail.verify import verify_chain
-from langgraph_control.console.cards import card_of, link_in, said_yes, why_not
-from langgraph_control.console.changing import changed_since, editables, edits_of, successor
+from langgraph_control.console.cards import card_of, link_in, why_not
+from langgraph_control.console.changing import changed_since, editables, successor
 from langgraph_control.console.links import outward_link
 from langgraph_control.console.paths import path_of
 from langgraph_control.console.visiting import Console, Visit, page
@@ -91,7 +91,7 @@ def inbox(visit: Visit) -> Response:
     listed = rows[:PAGE_REQUESTS]
     further = _token(listed[-1].requested_at, listed[-1].approval_id) if len(rows) > PAGE_REQUESTS else ""
     filters = {"view": "all" if everyone else "mine", "tool": tool, "actor": actor}
-    counted = yes_counted(visit.console, listed)
+    counted = yes_counted(visit.console.ask, listed)
     cards = [card_of(row, counted=counted) for row in listed]
     return visit.render("inbox.html", cards=cards, filters=filters, further=further, later=bool(after))
 
@@ -122,7 +122,7 @@ def request(visit: Visit) -> Response:
     yes = any(vote.person == visit.person and vote.decision != "reject" for vote in votes)
     return visit.render(
         "request.html",
-        card=card_of(row, counted=yes_counted(visit.console, [row])),
+        card=card_of(row, counted=yes_counted(visit.console.ask, [row])),
         link=outward_link(link_in(row), visit.console.address),
         row=row,
         votes=votes,
@@ -131,7 +131,7 @@ def request(visit: Visit) -> Response:
         reviewable=_may_review(visit, row, votes),
         evidence=visit.console.ask(FindEvidence(approval_id=row.approval_id)),
         editables=editables(row) if refused is None else (),
-        edits=edits_of(visit.console, row),
+        edits=edits_of(visit.console.ask, row),
         in_place_of="" if row.supersedes is None else approval_name(row.supersedes),
         since=changed_since(visit.console, row),
         replaced_by=successor(visit.console, row),
@@ -260,18 +260,6 @@ def found_request(console: Console, name: str) -> ApprovalRow:
         what, todo = REFUSALS["unknown_request"]
         raise ApprovalRefused(what, todo=todo, code="unknown_request")
     return row
-
-
-def yes_counted(console: Console, rows: Sequence[ApprovalRow]) -> Mapping[UUID, int]:
-    """Return how many of the yes count now, of those requests where that still matters and somebody said yes.
-
-    Args:
-        console: what the pages share.
-        rows: the requests.
-    """
-    undecided = {ApprovalState.OPEN, ApprovalState.GRANTED}
-    asked = [row.approval_id for row in rows if row.state in undecided and said_yes(row)]
-    return console.ask(YesCounted(approvals=asked)) if asked else {}
 
 
 def found_run(console: Console, name: str) -> RunRow:

@@ -9,6 +9,7 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from langgraph_control.audit.trail.quoted import quoted
 from langgraph_control.audit.trail.timeline import duration_text
 from langgraph_control.guards.visible import FOLD_CHARS, Mark, Piece, visible
 
@@ -120,7 +121,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update(shown=shown, line=line, moment=moment, age=age)
+    made.filters.update(shown=shown, line=line, moment=moment, age=age, quoted=quoted)
     return made
 
 

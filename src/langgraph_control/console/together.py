@@ -9,10 +9,13 @@ from typing import Final
 from anyio.from_thread import run as on_the_loop
 from starlette.responses import Response
 
+from langgraph_control.audit.asking.evidence import Evidence, FindEvidence
 from langgraph_control.audit.asking.rows import ApprovalRow, Voted, Voting
 from langgraph_control.audit.asking.waiting import Refused, groups_of
-from langgraph_control.console.cards import Card, card_of, why_not
-from langgraph_control.console.pages import found_request, yes_counted
+from langgraph_control.audit.people.words import edits_of, yes_counted
+from langgraph_control.console.cards import Card, card_of, link_in, why_not
+from langgraph_control.console.links import outward_link
+from langgraph_control.console.pages import found_request
 from langgraph_control.console.visiting import Visit, acting, page
 from langgraph_control.console.words import comment_of, shown_request
 from langgraph_control.errors import ApprovalRefused, ControlError, TrailUnavailable
@@ -39,11 +42,15 @@ class Chosen:
         name: ``apr_…``.
         card: what it asks for; None where there is no such request.
         singly: why it is not voted on here; None where it is.
+        link: to its record; "" where its contract gives none that is safe to follow.
+        evidence: what was known when it was asked.
     """
 
     name: str
     card: Card | None
     singly: str | None
+    link: str
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,17 +102,32 @@ def _chosen(visit: Visit, name: str) -> Chosen:
     try:
         row = found_request(visit.console, name)
     except ApprovalRefused as error:
-        return Chosen(name=name, card=None, singly=str(error.what))
-    card = card_of(row, counted=yes_counted(visit.console, [row]))
+        return Chosen(name=name, card=None, singly=str(error.what), link="", evidence=Evidence())
+    card = card_of(row, counted=yes_counted(visit.console.ask, [row]))
+    return Chosen(
+        name=name,
+        card=card,
+        singly=_singly(visit, row, card),
+        link=outward_link(link_in(row), visit.console.address),
+        evidence=visit.console.ask(FindEvidence(approval_id=row.approval_id)),
+    )
+
+
+def _singly(visit: Visit, row: ApprovalRow, card: Card) -> str | None:
+    """Why a request is not voted on among others: it cannot be, or there is more to it than is shown here."""
     groups = groups_of(visit.session.identity)
     refused = visit.console.ask(Refused(approval_id=row.approval_id, person=visit.person, groups=groups))
-    # A comment is what the form asks for.
-    singly = None if refused in {None, "comment_missing"} else why_not(refused or "")
-    if singly is None and not card.readable:
-        singly = "Its card cannot be read, so what would change cannot be shown."
-    if singly is None and card.doubtful:
-        singly = "Something in it hides or disguises text. Look at it by itself."
-    return Chosen(name=name, card=card, singly=singly)
+    if refused is not None and refused != "comment_missing":  # a comment is what the form asks for
+        return why_not(refused)
+    if not card.readable:
+        return "Its card cannot be read, so what would change cannot be shown."
+    if card.doubtful:
+        return "Something in it hides or disguises text. Look at it by itself."
+    if row.supersedes is not None:
+        return "It took the place of another request. Look at it by itself: there it says what changed since."
+    if edits_of(visit.console.ask, row):
+        return "Somebody asked for other arguments. Look at it by itself: there it says for which."
+    return None
 
 
 Say = Callable[[ApprovalRow], Voted]

@@ -67,7 +67,7 @@ class Console:
         self.door = Door(authenticator, self.store, self.sessions)
         self.heart = Heart(self.store)
         self.listeners = Counter[str]()  # pages that wait for news, by person
-        self.checking = Lock()  # of the whole record: long, and by one at a time
+        self.checking = Lock()  # of the whole record: long, and one at a time; nobody waits for it
         self.acts = RateLimit(burst=ACTS_BURST, per_minute=60)
         self.failed_sign_ins = RateLimit(burst=FAILED_SIGN_INS_BURST, per_minute=10)
         self.refusals = Refusals(self.store)

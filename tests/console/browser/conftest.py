@@ -43,6 +43,7 @@ owner: finance
 approve: {within: 4h, on_expiry: deny, not_by: [requester]}
 rules:
   - {tool: refund, when: {amount: {gt: 0, lte: 5000}}, then: approve, by: {finance: 2}, break_glass: oncall}
+  - {tool: mail, then: allow}
 """,
     source="control.yaml",
 )
@@ -153,11 +154,11 @@ def picture(page: Page, name: str) -> None:
 
 
 def check_access(page: Page) -> None:
-    """No serious finding of axe, and nothing wider than the screen."""
+    """No finding of axe that is more than minor, and nothing wider than the screen."""
     found = [
         (one["id"], one["nodes"][0]["html"])
         for one in Axe().run(page).response["violations"]
-        if one["impact"] in {"serious", "critical"}
+        if one["impact"] in {"moderate", "serious", "critical"}
     ]
     assert found == []
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

@@ -4,15 +4,21 @@ Wherever a Chromium is found. With ``CONTROL_SCREENSHOTS=1`` the pictures in doc
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+from langgraph_control.audit.asking.ledger import Outcome
+from langgraph_control.audit.asking.operator_requests import Scope
+from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.names import run_name
 from tests.console.browser.conftest import (
     DESKTOP,
     MARKS,
     PHONE,
+    POLICY,
     SCHEMES,
     Scheme,
     Shop,
@@ -23,7 +29,9 @@ from tests.console.browser.conftest import (
     wait_for_scripts,
 )
 from tests.console.conftest import Served
-from tests.support.desk import GO
+from tests.support.desk import GO, new_trigger
+from tests.support.postgres import Database
+from tests.support.trails import TrailWriter
 
 pytestmark = MARKS
 
@@ -126,7 +134,7 @@ def test_a_changed_request_by_keyboard_alone(chromium: Browser, site: Served, sh
         assert shop.control.run(graph, GO, trigger=run.trigger, actor="support-bot").state == "done"
         bo.goto(f"/runs/{run.id}")
         story = bo.get_by_role("region", name="The story")
-        expect(story.get_by_text("its arguments were changed by a person")).to_be_visible()
+        expect(story.get_by_text("a person asked for other arguments")).to_be_visible()
         expect(story.get_by_text("approved, and that is enough")).to_be_visible()
         expect(story.get_by_text("the run is done")).to_be_visible()
         check_access(bo)
@@ -165,15 +173,59 @@ def test_an_emergency_by_keyboard_alone(chromium: Browser, site: Served, shop: S
         expect(ana.get_by_role("link", name="refund: order/I-1")).to_have_count(0)
 
 
-def test_every_page_can_be_used_by_everybody(chromium: Browser, site: Served, shop: Shop) -> None:
-    """Axe finds nothing serious on any page, light or dark, and none is wider than a phone's screen."""
+@pytest.fixture
+def lost(shared_database: Database) -> str:
+    """A run that a person has to get on with: nobody knows what became of its write."""
+    with TrailWriter(shared_database) as trail:
+        run = trail.open(new_trigger())
+        claim, _ = trail.claim(run, kind="blind", tool="mail")
+        trail.settle(run, claim, Outcome.LOSE)
+        trail.claim(run, kind="blind", tool="mail")
+        trail.release(run, RunState.NEEDS_HUMAN, reason="needs_human")
+    return run_name(run.run_id)
+
+
+@pytest.fixture
+def _frozen(site: Served) -> Iterator[None]:
+    """Writes of an agent that nobody knows are stopped."""
+    operators = site.console.operators
+    operators.freeze(Scope.AGENT, "nobody", comment="Wrong prices.", credential="token-ana")
+    yield
+    operators.unfreeze(Scope.AGENT, "nobody", comment="Right again.", credential="token-ana")
+
+
+@pytest.mark.usefixtures("_frozen")
+def test_every_page_can_be_used_by_everybody(chromium: Browser, site: Served, shop: Shop, lost: str) -> None:
+    """Axe finds nothing more than minor on any page, light or dark, and none is wider than a phone's screen.
+
+    Each page has on it what it may have: a run to settle, writes that are stopped, an emergency to look at.
+    """
     _, run = shop.asks("B-1", reason="\u202egpj.exe \u0440\u0430\u0443")
     name = run.approvals[0]
-    paths = ("/decided", "/attention", "/runs", "/writes", "/record", f"/requests/{name}", f"/runs/{run.id}", "/x")
+    alone = shop.asks("B-2")[1].approvals[0]
+    site.console.approvals.break_glass(alone, comment="outage", credential="token-cy")
+    paths = {
+        "/?view=all": name,
+        "/decided": alone,
+        "/attention": lost,
+        "/runs": lost,
+        "/runs?state=needs_human": lost,
+        "/writes": "Wrong prices.",
+        "/record": "Check everything",
+        "/standing-in": "Standing in",
+        f"/together?request={name}&request={alone}": alone,
+        f"/requests/{name}": "Change it first",
+        f"/requests/{alone}": "Accept it",
+        f"/runs/{run.id}": "The path it took",
+        f"/runs/{lost}": "What became of",
+        f"/policies/{POLICY.hash}": "not_by: [requester]",
+        "/x": "There is no such page.",
+    }
     with opened(chromium, site, size=PHONE) as page:
         sign_in(page, "ana")
-        for path in paths:
+        for path, has in paths.items():
             page.goto(path)
+            assert has in page.content()
             for scheme in SCHEMES:
                 page.emulate_media(color_scheme=scheme)
                 check_access(page)

@@ -151,6 +151,9 @@ def test_the_address_connected_to(place: Receiver, hook: Hook, monkeypatch: pyte
         ("::ffff:10.0.0.1", False),
         ("64:ff9b::a00:1", False),
         ("2002:a00:1::", False),
+        ("::127.0.0.1", False),
+        ("::a9fe:a9fe", False),
+        ("::ffff:0:127.0.0.1", False),
     ],
 )
 def test_what_is_public(address: str, *, public: bool) -> None:
