@@ -28,6 +28,7 @@ __all__ = [
     "ChangedPolicy",
     "KnownSession",
     "Snapshot",
+    "ThreadState",
     "answered",
     "found_run",
     "getting",
@@ -80,6 +81,17 @@ class Snapshot:
     def thread_config(self) -> RunnableConfig:
         """The config of the run's thread."""
         return {"configurable": {"thread_id": self.row.thread_id}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadState:
+    """Ask for the newest state of a thread, whatever runs it has had. Answered with a ``StateSnapshot``.
+
+    Args:
+        thread: the thread.
+    """
+
+    thread: str
 
 
 def running(trip: Trip, policies: Policies, opened: Callable[[Policy], RunOpen]) -> Steps:

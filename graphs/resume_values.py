@@ -104,19 +104,23 @@ def _of(interrupt: str, said: object, thread: Thread) -> Iterator[Word]:
         return
     items = list(_items(said))
     word = _word(items[0]) if len(items) == 1 else Word(ignored=Ignored.NO_DECISION)
-    yield _about(word, card["approval"], named=items[0].get("approval") if items else None)
+    named = items[0].get("approval") if items else None
+    yield _about(word, card["approval"], named=named, otherwise=Ignored.NOT_PENDING)
 
 
 def _plain(value: object, thread: Thread) -> Iterator[Word]:
     """What is said without an interrupt's id: each decision is about the request of its digest."""
     by_digest = {card["digest"]: card["approval"] for card in thread.parked.values() if card["approval"]}
+    otherwise = Ignored.OTHER_DIGEST if by_digest else Ignored.NOT_PENDING
     for item in _items(value):
         word = _word(item)
-        yield _about(word, by_digest.get(word.digest, _only(thread)), named=item.get("approval"))
+        approval = by_digest.get(word.digest, _only(thread))
+        yield _about(word, approval, named=item.get("approval"), otherwise=otherwise)
 
 
-def _about(word: Word, approval: str, *, named: object) -> Word:
-    ignored = word.ignored or (None if approval else Ignored.NO_DECISION)
+def _about(word: Word, approval: str, *, named: object, otherwise: Ignored) -> Word:
+    """A word with the request it is about; where that is none, ``otherwise`` is why it decides nothing."""
+    ignored = word.ignored or (None if approval else otherwise)
     if ignored is None and named not in (None, approval):
         ignored = Ignored.OTHER_REQUEST
     return replace(word, approval=approval, ignored=ignored)
@@ -124,7 +128,7 @@ def _about(word: Word, approval: str, *, named: object) -> Word:
 
 def _only(thread: Thread) -> str:
     """The request that is asked about, if there is just one."""
-    asked = {card["approval"] for card in thread.parked.values()}
+    asked = {card["approval"] for card in thread.parked.values() if card["approval"]}
     return next(iter(asked)) if len(asked) == 1 else ""
 
 

@@ -20,7 +20,7 @@ from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import run_name
 from langgraph_control.errors import ControlError, RunRefused
 from langgraph_control.graphs.advance import Drive, Driven, LookAtThread
-from langgraph_control.graphs.itinerary import ChangedPolicy, KnownSession, Snapshot
+from langgraph_control.graphs.itinerary import ChangedPolicy, KnownSession, Snapshot, ThreadState
 from langgraph_control.graphs.journey import Pause, Take
 from langgraph_control.graphs.order import worker_name
 from langgraph_control.graphs.policies import Policies
@@ -180,6 +180,8 @@ class Runs:
             case Snapshot():
                 graph = self._graph_of(trip, request.row)
                 return None if graph is None else _seen(graph, request)
+            case ThreadState(thread=thread_id):
+                return trip.known_graph.get_state({"configurable": {"thread_id": thread_id}})
             case Pause():
                 _before_waiting(request)
                 time.sleep(request.seconds)
@@ -207,6 +209,8 @@ class Runs:
             case Snapshot():
                 graph = self._graph_of(trip, request.row)
                 return None if graph is None else await _aseen(graph, request)
+            case ThreadState(thread=thread_id):
+                return await trip.known_graph.aget_state({"configurable": {"thread_id": thread_id}})
             case Pause():
                 _before_waiting(request)
                 await asyncio.sleep(request.seconds)

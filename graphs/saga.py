@@ -21,6 +21,7 @@ from langgraph_control.errors import NoRun
 from langgraph_control.graphs.saga_checks import checked_name, checked_steps, checked_tools
 from langgraph_control.nodes.contexts import current_run
 from langgraph_control.nodes.drivers import finished
+from langgraph_control.nodes.outside_run import anote_outside, note_outside
 from langgraph_control.nodes.run_context import RunContext
 from langgraph_control.nodes.saga_places import at_place
 from langgraph_control.nodes.saga_steps import (
@@ -96,7 +97,11 @@ def _step(made: Saga, number: int) -> Work:
 
 def _node(tools: Mapping[str, BaseTool], work: Work, *, following: str = "") -> RunnableLambda[Any, Any]:
     def do(state: SagaState) -> Command[Any]:
-        steps, answer = work(state, _run()), None
+        try:
+            steps, answer = work(state, _run()), None
+        except NoRun:
+            note_outside(lambda: _store(tools))
+            raise
         store = _store(tools)
         while True:
             try:
@@ -106,7 +111,11 @@ def _node(tools: Mapping[str, BaseTool], work: Work, *, following: str = "") -> 
             answer = _answer(store, request)
 
     async def ado(state: SagaState) -> Command[Any]:
-        steps, answer = work(state, _run()), None
+        try:
+            steps, answer = work(state, _run()), None
+        except NoRun:
+            await anote_outside(lambda: _store(tools))
+            raise
         store = _store(tools)
         while True:
             try:

@@ -16,11 +16,12 @@ from langgraph.types import Command
 from langgraph_control.audit.asking.attempts import FindThreadRun, Ignored
 from langgraph_control.audit.asking.requests import FindRun, RunAcquire, RunOpen
 from langgraph_control.audit.asking.rows import RunRow
+from langgraph_control.audit.names import run_id as run_of_name
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.people.approvals import Approvals
-from langgraph_control.errors import RunRefused
+from langgraph_control.errors import RunRefused, UnknownRun
 from langgraph_control.graphs.advance import Ended
-from langgraph_control.graphs.itinerary import Snapshot, found_run, in_force
+from langgraph_control.graphs.itinerary import Snapshot, ThreadState, found_run, in_force
 from langgraph_control.graphs.journey import journey
 from langgraph_control.graphs.order import Order, acquiring
 from langgraph_control.graphs.policies import Policies
@@ -28,7 +29,7 @@ from langgraph_control.graphs.resume_values import read_resume
 from langgraph_control.graphs.resumed import Sender, heard, ignored
 from langgraph_control.graphs.server_users import credential_of, server_user
 from langgraph_control.graphs.thread_view import thread_of
-from langgraph_control.graphs.trip import Steps, Trip
+from langgraph_control.graphs.trip import RUN_METADATA, Steps, Trip
 
 __all__ = ["Called", "called", "serving"]
 
@@ -62,6 +63,11 @@ class Called:
     resume: Any = field(default=None, repr=False)
     changes: bool = False
     sender: Sender = field(default_factory=Sender)
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it wants more than to go on: then that it is refused is on record."""
+        return self.resume is not None or self.changes
 
 
 def called(given: Any, config: RunnableConfig | None, *, graph: str, actor: str, approvals: Approvals | None) -> Called:
@@ -154,6 +160,7 @@ def _resumed(
     """Hear what a resume says, and return the request for the lease of the thread's run."""
     run_id: UUID | None = yield FindThreadRun(thread=call.thread)
     if run_id is None:
+        yield from _noted_after_the_end(call)
         raise RunRefused(
             "This thread has no run to go on with.",
             todo="Start one: give the graph an input.",
@@ -161,6 +168,8 @@ def _resumed(
         )
     row = yield from found_run(FindRun(run_id=run_id))
     if row.graph != call.graph:
+        if call.says_something:
+            yield from ignored(run_id, Ignored.OTHER_GRAPH, call.sender)
         raise RunRefused(
             f"The thread's run {run_name(run_id)} belongs to the graph {row.graph!r}.",
             todo="Go on with it by the assistant of that graph.",
@@ -174,6 +183,8 @@ def _resumed(
             code="resume_with_changes",
         )
     if driven_here(run_id):
+        if call.says_something:
+            yield from ignored(run_id, Ignored.RUN_NOT_PARKED, call.sender)
         raise RunRefused(
             f"Run {run_name(run_id)} is driven by this process right now.",
             todo="Wait for the call that drives it.",
@@ -182,6 +193,19 @@ def _resumed(
     if call.resume is not None:
         yield from _hear(trip, call, row)
     return acquired(run_id)
+
+
+def _noted_after_the_end(call: Called) -> Generator[Any, Any, None]:
+    """Put on record, in the last run of the thread, that somebody resumed it after that run's end."""
+    snapshot = (yield ThreadState(thread=call.thread)) if call.says_something else None
+    try:
+        last = run_of_name(((snapshot.metadata if snapshot else None) or {}).get(RUN_METADATA, ""))
+    except UnknownRun:
+        return  # the thread has had none
+    # Whoever can write checkpoints can have one name any run: only one of this very thread is taken for its last.
+    row: RunRow | None = yield FindRun(run_id=last)
+    if row is not None and row.thread_id == call.thread:
+        yield from ignored(row.run_id, Ignored.NOTHING_TO_RESUME, call.sender)
 
 
 def _hear(trip: Trip, call: Called, row: RunRow) -> Generator[Any, Any, None]:

@@ -24,6 +24,7 @@ from langgraph_control.nodes.card import card_bytes, named_target, parked_card
 from langgraph_control.nodes.checking import checked, names_of_checks
 from langgraph_control.nodes.deciding import Bounds, bounds_of, decide, signals_of
 from langgraph_control.nodes.editing import edited, told_edit
+from langgraph_control.nodes.foreign_answers import ask_graph
 from langgraph_control.nodes.gathering import gathered
 from langgraph_control.nodes.reading_back import find_out
 from langgraph_control.nodes.refusal_texts import refusal_text
@@ -50,7 +51,7 @@ def perform(call: GovernedCall) -> Gate:
     Args:
         call: the write.
     """
-    yield ask.ReplayWakes(key=call.key.hex())
+    yield from ask_graph(call.run, call.where, ask.ReplayWakes(key=call.key.hex()))
     later: Later | None = None
     hopeless: str | None = None
     waited, with_card = 0.0, False
@@ -82,7 +83,8 @@ def perform(call: GovernedCall) -> Gate:
                 waited += pause
             else:
                 wake_ms = int(pause * 1000) or _wake_ms(later, claimed, decision)
-                yield ask.Park(card=parked_card(call, view, decision, claimed, wake_ms=wake_ms))
+                park = ask.Park(card=parked_card(call, view, decision, claimed, wake_ms=wake_ms))
+                yield from ask_graph(call.run, call.where, park, approval_id=claimed.approval_id)
                 waited = 0.0
             later = None
             continue
@@ -100,7 +102,8 @@ def perform(call: GovernedCall) -> Gate:
         else:
             # That very claim listed it as waiting; one for "later" would only be told to wait or verify again.
             waiting = replace(claimed, reason=_waits_for(claimed))
-            yield ask.Park(card=parked_card(call, view, decision, waiting, wake_ms=int(pause * 1000)))
+            park = ask.Park(card=parked_card(call, view, decision, waiting, wake_ms=int(pause * 1000)))
+            yield from ask_graph(call.run, call.where, park)
             waited = 0.0
 
 

@@ -15,6 +15,7 @@ from langgraph_control.audit.asking.observing import KeepStep, Kept, KeptAs
 from langgraph_control.guards.loops import Loop, LoopRules, Step
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.call import GovernedCall
+from langgraph_control.nodes.foreign_answers import ask_graph
 from langgraph_control.nodes.gate import Gate, perform
 from langgraph_control.nodes.steps import Delivered, Refused, TakenOver
 
@@ -111,12 +112,14 @@ def _judged(
     if kept.answer is KeptAs.STALE:
         return TakenOver()
     if kept.answer is KeptAs.CALLS_USED_UP:
-        yield ask.Park(card=_card(call, Reason.CALLS_USED_UP, "the run has made as many tool calls as it may"))
+        card = _card(call, Reason.CALLS_USED_UP, "the run has made as many tool calls as it may")
+        yield from ask_graph(call.run, call.where, ask.Park(card=card))
         return None
     memory.keep(step, writes=kept.writes)
     if loop is Loop.PARKED:
         what = "refused" if isinstance(ended, Refused) else "asked for after it was done"
-        yield ask.Park(card=_card(call, LOOPING, f"the run goes in circles: this was {what} again and again"))
+        card = _card(call, LOOPING, f"the run goes in circles: this was {what} again and again")
+        yield from ask_graph(call.run, call.where, ask.Park(card=card))
         return None
     return _noted(ended, told(loop, call.tool, rules, write=ended))
 

@@ -26,6 +26,7 @@ from langgraph_control.guards.retries import backoff_seconds
 from langgraph_control.guards.retry_rules import RetryRules
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.fallbacks import WAIT, StoodIn, stand_in
+from langgraph_control.nodes.foreign_answers import ask_graph
 from langgraph_control.nodes.looping import LOOPING, noted_on, stopped_text, told
 from langgraph_control.nodes.read_call import GovernedRead
 from langgraph_control.nodes.results import encode
@@ -120,7 +121,7 @@ def consult(call: GovernedRead) -> Generator[Any, Any, Found | NotFound | StoodI
     Args:
         call: the read.
     """
-    yield ask.ReplayWakes(key=call.origin.hex())
+    yield from ask_graph(call.run, call.where, ask.ReplayWakes(key=call.origin.hex()))
     rules, memory = call.run.policy.caps.loops, call.run.memory
     while True:
         came = yield from _came(call)
@@ -142,7 +143,7 @@ def consult(call: GovernedRead) -> Generator[Any, Any, Found | NotFound | StoodI
                 if loop is not Loop.PARKED:
                     return _noted(call, came.ended, told(loop, call.tool, rules))
                 card = call.card(LOOPING, why="the run goes in circles: the same is asked again and again")
-        yield ask.Park(card=card)
+        yield from ask_graph(call.run, call.where, ask.Park(card=card))
 
 
 def _came(call: GovernedRead) -> Generator[Any, Any, _Came | NotFound]:

@@ -241,7 +241,7 @@ class ReplayWakes:
     """Consume this task's stored answers that belong to this action, so that later questions get their own.
 
     These are all answers from the present position to the last one equal to ``{"control": key}``: what lies before it
-    answered this gate's questions too, whoever gave it.
+    answered this gate's questions too, whoever gave it. Answered with those that are nobody's wake-up.
 
     Args:
         key: the action key in hexadecimal digits.
@@ -253,6 +253,8 @@ class ReplayWakes:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Park:
     """Interrupt the graph. Whatever the answer is, it carries no authority: the gate claims again.
+
+    Answered as :class:`ReplayWakes`.
 
     Args:
         card: JSON primitives only, for people and front ends.

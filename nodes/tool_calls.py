@@ -31,11 +31,12 @@ from langgraph_control.nodes.run_context import RunContext
 from langgraph_control.nodes.saga_places import SagaPlace, taken_place
 from langgraph_control.nodes.steps import Delivered, Refused, TakenOver
 from langgraph_control.nodes.surroundings import Surroundings
-from langgraph_control.nodes.wakes import configurable
+from langgraph_control.nodes.wakes import configurable, placed
 
 __all__ = ["BY_HAND", "CALL_ID_CHARS_MAX", "Seam", "ToolCalled"]
 
-_EVIDENCE: Final = ("checkpoint_id", "checkpoint_ns", "task_id")
+CALL_ID_CHARS_MAX: Final = 256
+BY_HAND: Final = "undo "  # before the name of what people take back by hand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +70,6 @@ class Seam:
         if args:
             given |= inspect.signature(body).bind_partial(*args).arguments
         return ToolCalled(seam=self, body=body, given=given, call_id=call_id)
-
-
-CALL_ID_CHARS_MAX: Final = 256
-BY_HAND: Final = "undo "  # before the name of what people take back by hand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +133,7 @@ class ToolCalled:
         """
         seam, place = self.seam, taken_place()
         args = seam.parameters.visible(self.given)
-        where = _where()
+        where = placed()
         if seam.parameters.schema is not None:
             validate_arguments(seam.original, args)
         turn = turn_of(messages_in_sight(configurable()), where.get("task_id", ""))
@@ -292,12 +289,6 @@ class ToolCalled:
         """A value in the shape that the tool's response format promises LangChain."""
         is_pair = isinstance(value, tuple) and len(value) == 2  # noqa: PLR2004 - content and artifact
         return value if self.seam.original.response_format == "content" or is_pair else (value, None)
-
-
-def _where() -> dict[str, str]:
-    """Where in the graph this call is, as LangGraph tells it; evidence, never identity."""
-    info = getattr(configurable().get("__pregel_runtime"), "execution_info", None)
-    return {name: value for name in _EVIDENCE if (value := getattr(info, name, None))}
 
 
 def _alias(declared: Any, name: str) -> str:

@@ -17,10 +17,11 @@ from langchain_core.tools.base import _get_runnable_config_param
 from pydantic import PrivateAttr
 
 from langgraph_control.audit.connecting.store import Store
-from langgraph_control.errors import ArgumentError, ContractError
+from langgraph_control.errors import ArgumentError, ContractError, NoRun
 from langgraph_control.nodes.async_drivers import adrive
 from langgraph_control.nodes.contracts import Contract, contract_of
 from langgraph_control.nodes.drivers import drive
+from langgraph_control.nodes.outside_run import anote_outside, note_outside
 from langgraph_control.nodes.parameters import tool_parameters
 from langgraph_control.nodes.tool_calls import Seam
 
@@ -146,7 +147,11 @@ def _governed(seam: Seam, body: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(body)
     def governed(*args: Any, **kwargs: Any) -> Any:
         called = seam.called(body, args, kwargs, _taken_call_id())
-        run = called.run()
+        try:
+            run = called.run()
+        except NoRun:
+            note_outside(seam.store)
+            raise
         if run is None:
             return body(*args, **kwargs)
         try:
@@ -163,7 +168,11 @@ def _agoverned(seam: Seam, body: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(body)
     async def governed(*args: Any, **kwargs: Any) -> Any:
         called = seam.called(body, args, kwargs, _taken_call_id())
-        run = called.run()
+        try:
+            run = called.run()
+        except NoRun:
+            await anote_outside(seam.store)
+            raise
         if run is None:
             return await body(*args, **kwargs)
         try:

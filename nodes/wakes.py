@@ -5,9 +5,10 @@ onto the wrong question. A call whose claim need not park any more therefore fir
 """
 
 import itertools
+import re
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,9 +18,16 @@ from langgraph.types import interrupt
 
 from langgraph_control.nodes import requests as ask
 
-__all__ = ["at_langgraph", "configurable", "execution", "park", "replay_wakes", "uses"]
+__all__ = ["at_langgraph", "configurable", "execution", "park", "placed", "replay_wakes", "uses"]
 
 TASKS_MAX: Final = 4096  # only tasks that were resumed and have wake-ups are kept
+
+FOREIGN_MAX: Final = 50
+"""At most so many answers of one task that are none of ours are told of; whoever writes checkpoints may put more."""
+
+_EVIDENCE: Final = ("checkpoint_id", "checkpoint_ns", "task_id")
+_KEY: Final = re.compile("[0-9a-f]{64}")
+_FOREIGN: Final = ""  # among the keys of the actions
 
 _taken: Final[OrderedDict[int, tuple[object, Counter[str]]]] = OrderedDict()
 _lock: Final = threading.Lock()
@@ -31,8 +39,14 @@ def configurable() -> Mapping[str, Any]:
     return (config or {}).get("configurable") or {}
 
 
-def at_langgraph(request: ask.ReplayWakes | ask.Park) -> None:
-    """Carry out what the gate asks of LangGraph.
+def placed() -> dict[str, str]:
+    """Return where in the graph this call is, as LangGraph tells it; evidence, never identity."""
+    info = getattr(configurable().get("__pregel_runtime"), "execution_info", None)
+    return {name: value for name in _EVIDENCE if (value := getattr(info, name, None))}
+
+
+def at_langgraph(request: ask.ReplayWakes | ask.Park) -> Sequence[object]:
+    """Carry out what the gate asks of LangGraph, and return which answers that are none of ours it met.
 
     Args:
         request: replay our answers, or park.
@@ -40,41 +54,46 @@ def at_langgraph(request: ask.ReplayWakes | ask.Park) -> None:
     Raises:
         GraphInterrupt: the call parks.
     """
-    if isinstance(request, ask.Park):
-        park(request.card)
-    else:
-        replay_wakes(request.key)
+    return park(request.card) if isinstance(request, ask.Park) else replay_wakes(request.key)
 
 
-def park(card: Mapping[str, Any]) -> None:
+def park(card: Mapping[str, Any]) -> Sequence[object]:
     """Interrupt the graph, or consume an answer that is there. Whatever it is, it carries no authority.
 
     Args:
         card: JSON primitives only.
 
+    Returns:
+        The answer, where it is no wake-up of anybody's; else nothing.
+
     Raises:
         GraphInterrupt: LangGraph stores the card and runs the task again when it is answered.
     """
-    _note(interrupt(dict(card)))
+    return _note(interrupt(dict(card)))
 
 
-def replay_wakes(key: str) -> None:
+def replay_wakes(key: str) -> Sequence[object]:
     """Consume this task's answers up to the last wake-up for one action, unless this execution of the task has already.
 
     What lies before that wake-up and was not consumed answered the same call's questions, too, whoever gave it.
 
     Args:
         key: the action key, hexadecimal.
+
+    Returns:
+        Those that are no wake-up of anybody's.
     """
     scratchpad = _scratchpad()
     stored = 0 if scratchpad is None else scratchpad.resume.count(_wake(key))
     if not stored:
-        return
+        return ()
     taken = _taken_by(scratchpad)
     # Calls of one ToolNode share a task and its answers: a sibling on another thread may be faster and leave none.
+    foreign: list[object] = []
     with suppress(GraphInterrupt):
         while taken[key] < stored:
-            _note(interrupt(_wake(key)))
+            foreign += _note(interrupt(_wake(key)))
+    return foreign
 
 
 def execution() -> object | None:
@@ -110,13 +129,19 @@ def _wake(key: str) -> dict[str, str]:
     return {"control": key}
 
 
-def _note(answer: object) -> None:
-    if isinstance(answer, Mapping) and set(answer) == {"control"}:
-        _taken_by(_scratchpad())[str(answer["control"])] += 1
+def _note(answer: object) -> Sequence[object]:
+    """Count an answer, and return it where it is no wake-up, of this call or of another one in the same task."""
+    taken = _taken_by(_scratchpad())
+    key = answer["control"] if isinstance(answer, Mapping) and set(answer) == {"control"} else None
+    if isinstance(key, str) and _KEY.fullmatch(key):
+        taken[key] += 1
+        return ()
+    taken[_FOREIGN] += 1
+    return (answer,) if taken[_FOREIGN] <= FOREIGN_MAX else ()
 
 
 def _taken_by(scratchpad: Any) -> Counter[str]:
-    """How many wake-ups of each action this execution of the task has consumed."""
+    """How many wake-ups of each action this execution of the task has consumed, and how many other answers."""
     execution = scratchpad.interrupt_counter
     with _lock:
         # The counter is kept, so that its id cannot come to mean another task's; the scratchpad itself holds much more.

@@ -24,6 +24,11 @@ class Ignored(StrEnum):
     NOT_PENDING = "not_pending"  # nothing of that interrupt waits on this thread
     EDIT_UNUSABLE = "edit_unusable"  # it changes nothing, another tool's call, or what the record keeps out
     NO_VOTES_HERE = "no_votes_here"  # this process has no approver's login
+    NOTHING_TO_RESUME = "nothing_to_resume"  # the thread's last run has ended
+    OTHER_GRAPH = "other_graph"  # it came by a graph that the thread's run is not of
+    RUN_NOT_PARKED = "run_not_parked"  # the run is under way, and waits for nothing
+    OUTSIDE_RUN = "outside_run"  # the thread was resumed by plain LangGraph, without its run
+    FOREIGN_ANSWER = "foreign_answer"  # an answer that nobody gave through us lay ready for one of our own questions
     STATE_CHANGED = "state_changed"  # it came together with a change of the graph's state or course
 
 
@@ -54,6 +59,7 @@ class NoteAttempt(FieldsAreParameters):
         approval_id: the request it was about, where that is known.
         reason: why it was ignored.
         body: the entry's body, canonical bytes: who, as far as that is known, and where.
+        mark: what tells it from others of the run, where it may be met again; it is then noted once. None: each time.
     """
 
     statement: ClassVar[str] = "attempt"
@@ -62,6 +68,7 @@ class NoteAttempt(FieldsAreParameters):
     approval_id: UUID | None
     reason: Ignored
     body: bytes
+    mark: str | None = None
 
     def read(self, rows: Rows) -> bool:
         """Return the answer as a value."""

@@ -39,10 +39,11 @@ class ReadBefore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierRequest:
-    """A request for the same tool on the same record, as it stood when the later one was opened.
+    """A request on the same record, by the same tool or another of its system, as it stood then.
 
     Args:
         approval: its name.
+        tool: what was to be called.
         state: where it stood.
         action: where its write stood; None where that has another request since.
         at: when it was asked for.
@@ -52,6 +53,7 @@ class EarlierRequest:
     """
 
     approval: str
+    tool: str
     state: str
     action: str | None
     at: datetime
@@ -134,6 +136,7 @@ def _read(one: Mapping[str, Any]) -> ReadBefore:
 def _earlier(one: Mapping[str, Any]) -> EarlierRequest:
     return EarlierRequest(
         approval=approval_name(one["approval"]),
+        tool=one["tool"],
         state=one["state"],
         action=one.get("action"),
         at=_moment(one["at"]),

@@ -433,7 +433,9 @@ class Approvals:
     def _edit(self, name: str | UUID, changes: Mapping[str, Any], said: Said) -> Edit:
         if not changes or not all(isinstance(argument, str) for argument in changes):
             raise ArgumentError("An edit names at least one argument and its new value.", code="edit_empty")
-        hidden = [argument for argument in changes if argument in _hidden(self.get(name))]
+        row = self._store.call(FindApproval(approval_id=approval_id(name)))
+        # Of a request that there is not nothing is hidden: the ledger refuses the edit, and puts that on record.
+        hidden = [] if row is None else [argument for argument in changes if argument in _hidden(row)]
         if hidden:
             # An edit is stored; what the contract keeps out of the record must not get there by one.
             raise ArgumentError(

@@ -335,7 +335,7 @@ SELECT control.run_of_thread_v1(%(thread)s::text) AS run_id;
 
 -- name: attempt
 -- Put on record that a resume tried to decide and was ignored.
-SELECT control.attempt_v1(%(run_id)s::uuid, %(approval_id)s::uuid, %(reason)s::text, %(body)s::bytea) AS noted;
+SELECT control.attempt_v1(%(run_id)s::uuid, %(approval_id)s::uuid, %(reason)s::text, %(body)s::bytea, %(mark)s::text) AS noted;
 
 -- name: access_refused
 -- Put on record that somebody was not let in.

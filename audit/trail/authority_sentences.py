@@ -38,6 +38,8 @@ def authority_sentence(entry: Entry) -> tuple[str, Tone] | None:
         objected = entry.fact("verdict") == "objected"
         said = "somebody objects to the emergency afterwards" if objected else "the emergency was reviewed and accepted"
         return f"{tool}: {said}", Tone.BAD if objected else Tone.GOOD
+    if "delegation.refused" in entry.events and entry.fact("to") is None:
+        return f"somebody may not end a delegation: {entry.fact('reason')}", Tone.BAD
     for event in ("approval.broke_glass", *entry.events):
         if event in entry.events and event in _SAID:
             said, tone = _SAID[event]

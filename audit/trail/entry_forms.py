@@ -381,6 +381,20 @@ FORMS: Final[tuple[Form, ...]] = (
         payload="the arguments that were changed",
     ),
     Form(
+        name="unknown_request",
+        about="Somebody spoke on a request that there is not: mistyped, or guessed. In the tenant's own chain.",
+        events=("approval.refused",),
+        facts={
+            "approval": ID,
+            **PERSON,
+            **COMMENT,
+            "decision": one_of("approve", "reject", "break_glass", "withdraw", "edit", "review"),
+            "answer": one_of("refused"),
+            "reason": one_of("unknown_request"),
+        },
+        body=SAID,
+    ),
+    Form(
         name="edit_refused",
         about="The tool does not take what somebody wanted changed.",
         events=("approval.edit_refused",),
@@ -510,7 +524,7 @@ FORMS: Final[tuple[Form, ...]] = (
         name="ignored_resume",
         about="A resume of the graph tried to decide, and was ignored.",
         events=("resume.ignored",),
-        facts={"approval?": ID, "tool?": TEXT, "key?": HEX32, "digest?": HEX32, "reason": TEXT},
+        facts={"approval?": ID, "tool?": TEXT, "key?": HEX32, "digest?": HEX32, "reason": TEXT, "mark?": HEX32},
         body={"who": {"type": "object"}, "where": WHERE},
     ),
     Form(
@@ -567,9 +581,9 @@ FORMS: Final[tuple[Form, ...]] = (
     ),
     Form(
         name="revocation",
-        about="A delegation was ended. In the tenant's own chain.",
-        events=("delegation.revoked",),
-        facts={"delegation": ID, **PERSON, **COMMENT},
+        about="A delegation was ended, or somebody may not end it. In the tenant's own chain.",
+        events=("delegation.revoked", "delegation.refused"),
+        facts={"delegation": ID, **PERSON, **COMMENT, "reason": or_null(TEXT)},
         body=SAID,
     ),
     Form(

@@ -74,6 +74,7 @@ _REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
         "comment_missing": "a comment is required",
         "already_voted": "has voted already",
         "not_yourself": "a login votes for its own person only",
+        "unknown_request": "there is no such request",
     }
 )
 
@@ -142,7 +143,8 @@ def _stopped(entry: Entry) -> tuple[str, Tone] | None:
     if "question.answered" in entry.events:
         return f"{_tool(entry)}: what the user was asked about it is answered", Tone.GOOD
     if "resume.ignored" in entry.events:
-        return f"{_tool(entry)}: a resume tried to decide it and was ignored: {entry.fact('reason')}", Tone.BAD
+        what = f"{_tool(entry)}: a resume tried to decide it" if entry.fact("tool") else "a resume tried to decide"
+        return f"{what} and was ignored: {entry.fact('reason')}", Tone.BAD
     if "run.cancelled" in entry.events:
         return "the run was cancelled by a person", Tone.BAD
     if "run.replaced" in entry.events:

@@ -12,7 +12,7 @@ from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import approval_id, run_id
 from langgraph_control.errors import RunRefused
 from tests.support.desk import Desk, How
-from tests.support.front_desk import FrontDesk, User
+from tests.support.front_desk import FrontDesk, User, agent
 
 ANA, CY = "ana@acme.example", "cy@acme.example"
 
@@ -150,18 +150,60 @@ def test_a_resume_after_an_update(desk: Desk, how: How, trigger: str) -> None:
     front.graph.update_state({"configurable": {"thread_id": front.thread}}, raised(front), as_node="model")
     front.resume({"decision": "approve", "digest": digest}, user=ANA)
     assert desk.done == []
+    assert front.ignored(run) == ["not_pending"]
     assert front.card["digest"] != digest
     assert desk.control.get(run.id).state is RunState.NEEDS_APPROVAL
 
 
 def test_a_resume_of_a_finished_thread(desk: Desk, how: How, trigger: str) -> None:
-    """After the end there is nothing to resume, and a replayed decision runs nothing."""
-    front, _, _, digest = parked(desk, how, trigger)
+    """After the end there is nothing to resume: a replayed decision runs nothing, and is on record in the last run."""
+    front, run, _, digest = parked(desk, how, trigger)
     good = {"decision": "approve", "digest": digest}
     front.resume(good, user=ANA)
+    for given in ({}, {"goto": "model"}):
+        with pytest.raises(RunRefused) as refused:
+            front.resume(good, user=ANA, **given)
+        assert (refused.value.code, desk.done) == ("nothing_to_resume", ["o0:500"])
+    assert front.ignored(run) == ["nothing_to_resume", "nothing_to_resume"]
+    with pytest.raises(RunRefused):
+        front.call(None)  # nobody says anything
+    assert front.ignored(run) == ["nothing_to_resume", "nothing_to_resume"]
+
+
+def test_a_thread_that_names_anothers_run(desk: Desk, how: How, trigger: str) -> None:
+    """Whoever writes checkpoints cannot have it put on record in a run of another thread, or of none."""
+    front, run, _, digest = parked(desk, how, trigger)
+    other, other_run, _, _ = parked(desk, how, f"{trigger}/other")
+    for named in (other_run.id, f"run_{'0' * 32}", "no name"):
+        thread = FrontDesk(desk=desk, graph=front.graph, thread=f"{front.thread}/{named}", how=how)
+        config = {"configurable": {"thread_id": thread.thread}, "metadata": {"control_run": named}}
+        front.graph.update_state(config, {"messages": []}, as_node="model")
+        with pytest.raises(RunRefused) as refused:
+            thread.resume({"decision": "approve", "digest": digest}, user=ANA)
+        assert refused.value.code == "nothing_to_resume"
+    assert (front.ignored(run), other.ignored(other_run)) == ([], [])
+    unharmed(front, run)
+
+
+def test_a_resume_by_another_graph(desk: Desk, how: How, trigger: str) -> None:
+    """Another assistant's resume of the thread is refused, and on record in the thread's run."""
+    front, run, _, digest = parked(desk, how, trigger)
+    other = FrontDesk.of(desk, agent(desk, "done"), how, votes=True, name="desk")
+    other.graph.checkpointer, other.thread = front.graph.checkpointer, front.thread
     with pytest.raises(RunRefused) as refused:
-        front.resume(good, user=ANA)
-    assert (refused.value.code, desk.done) == ("nothing_to_resume", ["o0:500"])
+        other.resume({"decision": "approve", "digest": digest}, user=ANA)
+    assert refused.value.code == "other_graph"
+    assert front.ignored(run) == ["other_graph"]
+    unharmed(front, run)
+
+
+def test_what_is_said_where_several_wait(desk: Desk, how: How, trigger: str) -> None:
+    """A digest that none of several requests has is another digest, and decides none of them."""
+    front = FrontDesk.refunding(desk, how, 500, 600, votes=True)
+    run = front.start(trigger)
+    front.resume({"decision": "approve", "digest": "0" * 64}, user=ANA)
+    assert front.ignored(run) == ["other_digest"]
+    assert (len(desk.control.get(run.id).approvals), desk.done) == (2, [])
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject", "edit"])
@@ -179,6 +221,9 @@ def test_a_vote_without_the_role(desk: Desk, how: How, trigger: str) -> None:
     front, run, _, digest = parked(desk, how, trigger)
     front.resume({"decision": "approve", "digest": digest, "role": "finance"}, user=CY)
     assert front.ignored(run) == []
+    (said,) = [fact for fact in front.facts(run) if "approval.refused" in fact["events"]]
+    assert (said["reason"], said["person"], said["roles"]) == ("unknown_person", CY, [])
+    assert (said["digest"], said["identity"]["person"]) == (digest, CY)
     unharmed(front, run)
 
 
@@ -195,7 +240,7 @@ def test_the_agents_login_can_note_attempts_and_nothing_more(desk: Desk, trigger
     """What records an attempt makes no approval's entry, changes no request, and knows its own tenant alone."""
     front, run, _, _ = parked(desk, "sync", trigger)
     asked = (run_id(run.id), approval_id(run.approvals[0]))
-    note = "SELECT control.attempt_v1(%s, %s, %s, '{}')"
+    note = "SELECT control.attempt_v1(%s, %s, %s, '{}', NULL)"
     with psycopg.connect(desk.database.agent, autocommit=True) as agent:
         assert agent.execute(note, (*asked, "no_decision")).fetchone() == (True,)
         for reason in ("Approved by Ana", "x" * 65, ""):

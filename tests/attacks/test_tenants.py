@@ -262,7 +262,7 @@ VALUES: Final[Mapping[str, Any]] = {
 OWN_VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
     "answer_v1": {"person": None},
     "ask_v1": {},
-    "attempt_v1": {"reason": "forged"},
+    "attempt_v1": {"reason": "forged", "mark": None},
     "claim_v1": {"scope": bytes(32)},
     "decided_v1": {"before": None},
     "edit_taken_v1": {"edit": 1},

@@ -1,9 +1,10 @@
-"""Votes with tokens that are not what they seem: none of them counts, and what reaches the ledger is on record."""
+"""Votes with tokens that are not what they seem: none of them counts, and each that was tried is on record."""
 
 import base64
 import hmac
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,14 @@ import pytest
 
 from langgraph_control import Approvals, Control, Policy, Run
 from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.requests import FindTenantChain
 from langgraph_control.audit.asking.rows import Voting
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id, run_id
 from langgraph_control.audit.people.identity import NotAuthenticated
 from langgraph_control.audit.people.oidc import OpenIDConnect
 from langgraph_control.audit.people.provider_keys import ProviderKeys
+from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.errors import ApprovalRefused
 from langgraph_control.guards.run_states import RunState
 from tests.support.desk import Desk, new_trigger
@@ -78,6 +81,17 @@ class Waiting:
         """Return what its entries say."""
         with LedgerConnection(self.office.desk.database.auditor) as auditor:
             return [orjson.loads(entry.facts) for entry in auditor.entries(run_id(self.run.id))]
+
+    def refused_access(self) -> Counter[str]:
+        """Return how often who was not let in, by the record of the tenant."""
+        with LedgerConnection(self.office.desk.database.auditor) as auditor:
+            entries = [Entry.of(row) for row in auditor.entries(auditor.ask(FindTenantChain()).run_id)]
+        found = Counter[str]()
+        for entry in entries:
+            if "access.refused" in entry.events:
+                assert entry.body["where"] == "service"
+                found.update(entry.body["refused"])
+        return found
 
     def is_untouched(self) -> bool:
         """Drive the run again: nothing is done, nobody has voted."""
@@ -167,14 +181,17 @@ TOKENS: dict[str, tuple[str, Callable[[Provider], str | None]]] = {
 
 @pytest.mark.parametrize("what", TOKENS)
 def test_a_bad_token_votes_for_nobody(office: Office, what: str) -> None:
-    """The vote is refused before the ledger is asked: nothing is done, nothing is counted, the request stays open."""
+    """No vote is asked of the ledger: nothing is done, the request stays open, and the refusal is on record."""
     code, make = TOKENS[what]
     waiting = office.waiting()
-    before = waiting.entries()
+    before, refusals = waiting.entries(), waiting.refused_access()
+    token = make(office.provider)
     with pytest.raises(NotAuthenticated) as refused:
-        waiting.vote(make(office.provider))
+        waiting.vote(token)
     assert refused.value.code == code
     assert waiting.entries() == before
+    # Where nothing was presented, nobody tried anything.
+    assert waiting.refused_access() - refusals == ({} if code == "no_credential" else {code: 1})
     assert waiting.is_untouched()
 
 
@@ -188,9 +205,11 @@ def test_a_token_of_a_revoked_key_votes_for_nobody(office: Office) -> None:
     del office.provider.keys["rsa-2"]
     passed[0] += 3600
     waiting = office.waiting()
+    refusals = waiting.refused_access()
     with pytest.raises(NotAuthenticated) as refused:
         waiting.vote(stolen)
     assert refused.value.code == "token_key_unknown"
+    assert waiting.refused_access() - refusals == {"token_key_unknown": 1}
     assert waiting.is_untouched()
 
 
@@ -199,7 +218,9 @@ def test_a_replayed_vote_counts_once(office: Office) -> None:
     waiting = office.waiting(2000)
     token = office.provider.token(jti="1")
     assert waiting.vote(token) is Voting.OPEN
-    assert waiting.vote(token) is Voting.OPEN  # the same word again
+    before = waiting.entries()
+    assert waiting.vote(token) is Voting.OPEN  # the same word again, as after a lost answer
+    assert waiting.entries() == before
     for replayed in (token, office.provider.token(jti="2"), office.provider.token(jti="3", kid="ec")):
         with pytest.raises(ApprovalRefused) as refused:
             waiting.vote(replayed, comment="again")
@@ -210,14 +231,16 @@ def test_a_replayed_vote_counts_once(office: Office) -> None:
 
 
 def test_a_vote_replayed_after_the_write_does_nothing(office: Office) -> None:
-    """A vote that is sent again when its write is done is told what became of it, and unlocks nothing more."""
+    """A vote that is sent again when its write is done is told what became of it: no attempt, and no entry."""
     waiting = office.waiting()
     token = office.provider.token(jti="1")
     assert waiting.vote(token) is Voting.GRANTED
     done = list(office.desk.done)
     assert office.desk.run(waiting.graph, trigger=waiting.trigger).state is RunState.DONE
     assert len(office.desk.done) == len(done) + 1
+    before = waiting.entries()
     assert waiting.vote(token) is Voting.GRANTED
+    assert waiting.entries() == before
     assert office.desk.run(waiting.graph, trigger=waiting.trigger).state is RunState.DONE
     assert len(office.desk.done) == len(done) + 1
     del office.desk.done[:]
@@ -278,9 +301,11 @@ def test_a_login_that_is_no_service_names_nobody_else(office: Office) -> None:
 def test_a_service_names_nobody_beside_the_token(office: Office) -> None:
     """Cy's good token with Ana's name beside it is refused before the ledger is asked."""
     waiting = office.waiting()
+    refusals = waiting.refused_access()
     with pytest.raises(NotAuthenticated) as refused:
         waiting.vote(office.provider.token(CY), as_=ANA)
     assert refused.value.code == "person_differs"
+    assert waiting.refused_access() - refusals == {"person_differs": 1}
     assert waiting.is_untouched()
 
 

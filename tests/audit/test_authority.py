@@ -1,7 +1,7 @@
 """Who may decide: words that keep people out, standing in for each other, emergencies, and votes taken back."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -249,7 +249,10 @@ def test_a_revoked_delegation_takes_its_votes_along(desk: Desk) -> None:
     with says(desk, "ana") as ana, says(desk, "bo") as bo, says(desk, "di") as di:
         given = ana.delegate("di@acme.example", until=TOMORROW, role="finance")
         di.approve(name)
-        assert refusal(bo.revoke, given) == "not_yours"
+        assert refusal(bo.revoke, given, comment="mine now") == "not_yours"
+        refused = of_tenant(desk)[-1]
+        assert (refused["events"], refused["reason"]) == (["delegation.refused"], "not_yours")
+        assert (refused["person"], refused["delegation"]) == ("bo@acme.example", str(given))
         ana.revoke(given)
         ana.revoke(given)
         assert ana.delegations() == ()
@@ -285,7 +288,47 @@ def test_a_delegation_that_makes_no_sense_is_refused(desk: Desk, what: str) -> N
         assert ana.delegations() == ()
         with pytest.raises(ArgumentError, match="time zone"):
             ana.delegate("di@acme.example", until=datetime(2030, 1, 1))  # noqa: DTZ001 - that is the point
-        assert refusal(ana.revoke, uuid4()) == "unknown_delegation"
+        unknown = uuid4()
+        assert refusal(ana.revoke, unknown) == "unknown_delegation"
+    refused = of_tenant(desk)[-1]
+    assert (refused["events"], refused["reason"]) == (["delegation.refused"], "unknown_delegation")
+    assert (refused["person"], refused["delegation"]) == ("ana@acme.example", str(unknown))
+
+
+WORDS: dict[str, Callable[[Approvals, UUID], Any]] = {
+    "approve": lambda says, name: says.approve(name),
+    "reject": lambda says, name: says.reject(name, comment="no"),
+    "break_glass": lambda says, name: says.break_glass(name, comment="now"),
+    "withdraw": lambda says, name: says.withdraw(name),
+    "edit": lambda says, name: says.edit(name, {"amount": "1"}),
+    "review": lambda says, name: says.review(name, "accepted"),
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_on_a_request_that_there_is_not_is_on_record(desk: Desk, word: str) -> None:
+    """Whoever tries names of requests, another tenant's among them, is on record with them, in the tenant's chain."""
+    _, _, run = waiting(desk)
+    guessed, there = uuid4(), approval_id(run.approvals[0])
+    add_login(desk.database.admin, "test_approver_di", role="approver", person="di@acme.example", tenant="other")
+    for person, name in (("ana", guessed), ("di", there)):
+        with says(desk, person) as approvals:
+            assert refusal(WORDS[word], approvals, name) == "unknown_request"
+        said = of_tenant(desk, person)[-1]
+        assert (said["events"], said["reason"]) == (["approval.refused"], "unknown_request")
+        assert (said["person"], said["approval"], said["decision"]) == (f"{person}@acme.example", str(name), word)
+    assert desk.control.get(run.id).approvals == run.approvals
+
+
+def of_tenant(desk: Desk, person: str = "ana") -> list[dict[str, Any]]:
+    """Return what the entries of the own chain of a person's tenant say."""
+    with psycopg.connect(desk.database.admin) as admin:
+        rows = admin.execute(
+            "SELECT e.facts::jsonb FROM control.login l"
+            " JOIN control.entry e ON e.run_id = control.tenant_chain_id(l.tenant) WHERE l.login = %s ORDER BY e.seq",
+            (f"test_approver_{person}",),
+        ).fetchall()
+    return [facts for (facts,) in rows]
 
 
 def test_a_stand_in_lends_nothing_on(desk: Desk) -> None:

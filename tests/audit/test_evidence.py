@@ -1,5 +1,6 @@
 """What an approver is told beside the card comes from the trail: what the run had read, and what was asked before."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -131,18 +132,63 @@ def test_only_the_newest_writes_are_listed(trail: TrailWriter) -> None:
     assert [one.intent for one in found.writes] == [f"ticket/{number}" for number in range(11, 1, -1)]
 
 
+def card_of(system: str | None, target: str = "invoice 17") -> bytes:
+    """A card that names where the record is."""
+    return orjson.dumps({"where": {"system": system, "target": target}})
+
+
+def test_what_another_tool_of_the_system_asked_is_listed(trail: TrailWriter) -> None:
+    """A write by another tool that people allowed is listed with its tool, though it is no write without asking."""
+    run = trail.open("ticket/1")
+    changes: dict[str, Any] = {"name": "void", "tool": "void", "system": "billing", "card": card_of("billing")}
+    trail.vote(asked(trail, run, **changes))
+    claim, _ = trail.claim(run, verb="approve", **changes)
+    trail.settle(run, claim)
+    trail.pass_time(minutes=1)
+    asked(trail, trail.open("ticket/2"), card=card_of("billing"))
+    found = evidence(trail, asked(trail, trail.open("ticket/3"), system="billing", card=card_of("billing")))
+    assert [(one.intent, one.tool, one.state, one.action) for one in found.earlier] == [
+        ("ticket/2", "refund", "open", "needs_approval"),
+        ("ticket/1", "void", "used", "succeeded"),
+    ]
+    assert found.writes == ()
+
+
 def test_another_record_is_another_matter(trail: TrailWriter) -> None:
-    """What was asked about another record, or with another tool, is not listed."""
-    card = b'{"where":{"target":"invoice 18"}}'
-    asked(trail, trail.open("ticket/1"), card=card)
-    asked(trail, trail.open("ticket/2"), tool="void")
-    assert evidence(trail, asked(trail, trail.open("ticket/3"))).earlier == ()
+    """What was asked about another record is not listed, nor what another system's tool asked of one of that name."""
+    asked(trail, trail.open("ticket/1"), card=card_of("billing", "invoice 18"))
+    asked(trail, trail.open("ticket/2"), tool="void", card=card_of("warehouse"))
+    asked(trail, trail.open("ticket/3"), tool="void", card=card_of(None))
+    assert evidence(trail, asked(trail, trail.open("ticket/4"))).earlier == ()
+
+
+def test_without_a_system_the_tool_tells(trail: TrailWriter) -> None:
+    """Where no system is declared, only the same tool is known to mean the same record."""
+    asked(trail, trail.open("ticket/1"), tool="void", card=card_of(None))
+    asked(trail, trail.open("ticket/2"), card=card_of(None))
+    found = evidence(trail, asked(trail, trail.open("ticket/3"), card=card_of(None)))
+    assert [(one.intent, one.tool) for one in found.earlier] == [("ticket/2", "refund")]
+
+
+def test_only_the_newest_requests_are_listed(trail: TrailWriter) -> None:
+    """Ten at most of both kinds together, the newest first, and each once."""
+    for number in range(12):
+        asked(trail, trail.open(f"ticket/{number}"), tool=("refund", "void")[number % 2], card=card_of("billing"))
+    found = evidence(trail, asked(trail, trail.open("ticket/12"), card=card_of("billing")))
+    assert [one.intent for one in found.earlier] == [f"ticket/{number}" for number in range(11, 1, -1)]
 
 
 @pytest.mark.parametrize("card", [b"", b"{", b"\xff", b'{"where":{"target":"\\u0000"}}', b"[1]", b'{"where":7}'])
 def test_a_card_that_is_none_stops_no_claim(trail: TrailWriter, card: bytes) -> None:
     """Whatever bytes an agent sends for a card, its request is opened, without earlier ones."""
     assert evidence(trail, asked(trail, trail.open(), card=card)) == Evidence()
+
+
+def test_a_card_that_names_no_systems_name_stops_no_claim(trail: TrailWriter) -> None:
+    """Longer than any index takes, however it is packed: the request is opened, and then the tool alone tells."""
+    asked(trail, trail.open("ticket/1"), card=card_of("billing"))
+    found = evidence(trail, asked(trail, trail.open("ticket/2"), card=card_of(os.urandom(9000).hex())))
+    assert [one.intent for one in found.earlier] == ["ticket/1"]
 
 
 def test_another_tenant_sees_none(trail: TrailWriter) -> None:

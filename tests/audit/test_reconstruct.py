@@ -179,6 +179,37 @@ def test_an_attempt_that_did_not_succeed_is_told(trail: TrailWriter, outcome: Ou
     assert (step.what, step.tone) == (what, tone)
 
 
+@pytest.mark.parametrize(
+    ("facts", "what"),
+    [
+        (
+            {"events": ["approval.refused"], "decision": "edit", "person": "ana", "reason": "unknown_request"},
+            "a tool: a vote that does not count: there is no such request",
+        ),
+        (
+            {"events": ["delegation.refused"], "person": "bo", "reason": "not_yours"},
+            "somebody may not end a delegation: not_yours",
+        ),
+        (
+            {"events": ["delegation.refused"], "person": "bo", "to": "di", "reason": "to_yourself"},
+            "a delegation that does not hold: to_yourself",
+        ),
+        (
+            {"events": ["resume.ignored"], "reason": "outside_run"},
+            "a resume tried to decide and was ignored: outside_run",
+        ),
+        (
+            {"events": ["resume.ignored"], "tool": "refund", "reason": "foreign_answer"},
+            "refund: a resume tried to decide it and was ignored: foreign_answer",
+        ),
+    ],
+)
+def test_what_was_tried_is_told(facts: dict[str, object], what: str) -> None:
+    """What was refused and ignored has words of its own, also where it is about no request that there is."""
+    (step,) = reconstruct([entry_of({"at": 0, "login": "x", **facts}, payload=None)]).steps
+    assert (step.what, step.tone) == (what, Tone.BAD)
+
+
 def test_an_erased_payload_is_told(trail: TrailWriter) -> None:
     """Where the arguments were erased the story says so and goes on."""
     run = trail.refund()

@@ -5,6 +5,9 @@ from uuid import UUID
 
 import pytest
 
+from langgraph_control.audit.asking.requests import FindTenantChain
+from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.trail.entries import Entry
 from tests.cli.conftest import Command
 from tests.support.trails import TrailWriter
 
@@ -67,6 +70,13 @@ def test_votes_as_json(command: Command, trail: TrailWriter, request_name: str) 
     assert (counted["approval"], counted["answer"], counted["votes"]) == (request_name, "granted", 1)
     assert counted["request"]["card"]["diff"] == {"status": ["paid", "refunded"]}
     assert refused == {"approval": f"apr_{'0' * 32}", "answer": "refused", "reason": "unknown_request"}
+    with LedgerConnection(trail.database.auditor) as auditor:
+        said = [Entry.of(row) for row in auditor.entries(auditor.ask(FindTenantChain()).run_id)][-1]
+    assert (said.fact("decision"), said.fact("approval"), said.fact("reason")) == (
+        "approve",
+        str(UUID(int=0)),
+        "unknown_request",
+    )
     _, claimed = trail.claim(trail.open("ticket/2"), "other", verb="approve")
     other = f"apr_{(claimed.approval_id or UUID(int=0)).hex}"
     (rejected,) = json.loads(

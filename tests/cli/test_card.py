@@ -52,7 +52,7 @@ def test_everything(command: Command, trail: TrailWriter, known: str) -> None:
         "it is denied",
         "Read before it asked, newest first\n",
         "find_invoice",
-        "denied, write denied, ticket/1",
+        "refund, denied, write denied, ticket/1",
         "ana@acme.example:reject",
         "Done to this record without asking, in that time",
         "refund, succeeded, ticket/0, by support-agent, run_",
@@ -68,7 +68,7 @@ def test_as_json(command: Command, trail: TrailWriter, known: str) -> None:
     shown = json.loads(command("card", known, "--json", "--dsn", ana).stdout)
     assert (shown["approval"], shown["state"]) == (known, "granted")
     assert [one["tool"] for one in shown["evidence"]["reads"]] == ["find_invoice"]
-    assert [one["state"] for one in shown["evidence"]["earlier"]] == ["denied"]
+    assert [(one["tool"], one["state"]) for one in shown["evidence"]["earlier"]] == [("refund", "denied")]
     assert [one["intent"] for one in shown["evidence"]["writes"]] == ["ticket/0"]
 
 

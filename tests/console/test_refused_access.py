@@ -9,9 +9,10 @@ import pytest
 
 from langgraph_control import Approvals
 from langgraph_control.audit.asking.operator_requests import Scope
-from langgraph_control.audit.asking.requests import FindTenantChain
+from langgraph_control.audit.asking.requests import FindApproval, FindTenantChain
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.connecting.store import Store
+from langgraph_control.audit.names import approval_name
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.entry_schemas import problems
@@ -19,10 +20,11 @@ from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.audit.trail.tones import Tone
 from langgraph_control.console.refusals import Refusals
 from langgraph_control.errors import NotAuthenticated
-from tests.console.conftest import People, Served, hidden, served, sign_in
+from tests.console.conftest import People, Served, cast, hidden, served, sign_in
 from tests.support.complete_entries import incomplete_entries
-from tests.support.desk import Desk
+from tests.support.desk import Desk, new_trigger
 from tests.support.postgres import Database
+from tests.support.trails import TrailWriter
 from tests.support.waiting import until
 
 
@@ -87,9 +89,27 @@ def _sent_away(site: Served) -> None:
         assert client.post("/writes/freeze", data=form).status_code == 401
 
 
+def _guessed(site: Served) -> None:
+    with site.signed_in() as client:
+        form = {"csrf": hidden(client.get("/writes").text, "csrf"), "digest": "0" * 64, "decision": "approve"}
+        assert client.post(f"/requests/apr_{'0' * 32}/vote", data=form).status_code == 404
+
+
+def _malformed(body: bytes, status: int) -> Attack:
+    def attack(site: Served) -> None:
+        with site.browser(headers={"origin": site.url, "content-type": "application/x-www-form-urlencoded"}) as client:
+            assert client.post("/sign-in", content=body).status_code == status
+
+    return attack
+
+
 @pytest.mark.parametrize(
     ("attack", "reason"),
     [
+        (_guessed, "unknown_request"),
+        (_malformed(b"a=" + b"x" * 70_000, 413), "malformed"),
+        (_malformed(b"csrf=1&csrf=2", 400), "malformed"),
+        (_malformed(b"a=%ff", 400), "malformed"),
         (_bad_token, "token_unknown"),
         (_forged_sign_in, "csrf"),
         (_forged_change, "csrf"),
@@ -109,6 +129,26 @@ def test_what_the_console_refuses_is_on_record(
     until(lambda: counted(desk_database)[reason] == before + 1)
     assert "token-" not in str([entry.body for entry in entries(desk_database)])
     assert sentence(entries(desk_database)[-1]) == (f"somebody was not let in: {reason} 1", Tone.BAD)
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["on its page", "among others"])
+def test_a_form_about_another_change_is_on_record(site: Served, desk_database: Database, together: bool) -> None:  # noqa: FBT001 - a table
+    """Whoever names a digest that the request has not changes nothing, and is counted."""
+    with TrailWriter(desk_database) as trail:
+        _, claimed = trail.claim(trail.open(new_trigger()), verb="approve")
+    assert claimed.approval_id is not None
+    name, before = approval_name(claimed.approval_id), counted(desk_database)["other_digest"]
+    with site.signed_in() as client:
+        if together:
+            csrf = hidden(client.get("/together", params={"request": name}).text, "csrf")
+            client.post("/together", data={"csrf": csrf, "decision": "approve", "comment": "", name: "0" * 64})
+        else:
+            assert cast(client, name, digest="0" * 64).status_code == 409
+    site.console.refusals.tell()
+    until(lambda: counted(desk_database)["other_digest"] == before + 1)
+    row = site.console.ask(FindApproval(approval_id=claimed.approval_id))
+    assert row is not None
+    assert (row.state, row.voters) == ("open", ())
 
 
 def test_many_are_one_entry(site: Served, desk_database: Database) -> None:

@@ -15,9 +15,9 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.tools import ToolException
 
-from langgraph_control import writes
+from langgraph_control import Control, writes
 from langgraph_control.audit.asking.waiting import Votes
-from langgraph_control.audit.names import approval_id
+from langgraph_control.audit.names import approval_id, approval_name, run_name
 from langgraph_control.audit.people.identity import Identity
 from langgraph_control.audit.trail.verify import verify_all
 from langgraph_control.console import acts
@@ -28,9 +28,13 @@ from langgraph_control.console.limits import RateLimit
 from langgraph_control.console.signing import own_path
 from langgraph_control.console.visiting import SIGN_INS_AT_ONCE
 from langgraph_control.errors import ConsoleRefused
+from langgraph_control.guards.canonical import observed_bytes
+from langgraph_control.guards.checks import Proposal, Question
+from langgraph_control.guards.run_states import RunState
 from tests.console.conftest import Served, cast, hidden, sign_in
-from tests.support.desk import Desk, new_trigger
+from tests.support.desk import POLICY, Desk, new_trigger
 from tests.support.scripted_model import ScriptedModel, call, calls
+from tests.support.trails import TrailWriter
 from tests.support.waiting import until
 
 PAGES = (
@@ -404,6 +408,65 @@ def test_text_from_elsewhere_stays_text(desk: Desk, site: Served, field: str) ->
         assert not set("\u202e\u2066\u200b\x1b") & set(page)
 
 
+def unharmed(pages: list[str]) -> bool:
+    """Whether the text stands on a page, and none of them obeys it or hides what it hides."""
+    return any("&lt;script&gt;alert(1)" in page for page in pages) and not any(
+        dangers(page) or "57337" in page or set("\u202e\u2066\u200b\x1b") & set(page) for page in pages
+    )
+
+
+def test_the_name_of_a_tool_stays_text(desk: Desk, site: Served) -> None:
+    """Servers of tools choose their names: on cards, in lists, stories and filters, and where others ask later."""
+    tool = EVIL[:256]
+    where = {"system": EVIL[:256], "target": EVIL}
+    card = observed_bytes({"what": {"tool": tool, "impact": "money", "arguments": {EVIL: EVIL}}, "where": where})
+    with TrailWriter(desk.database) as trail:
+        first, second = trail.open(new_trigger()), trail.open(new_trigger())
+        pages = []
+        with site.signed_in() as client:
+            for run in (first, second):
+                _, claimed = trail.claim(run, verb="approve", tool=tool, system=where["system"], card=card)
+                assert claimed.approval_id is not None
+                name = approval_name(claimed.approval_id)
+                paths = (
+                    "/?view=all",
+                    f"/requests/{name}",
+                    f"/together?request={name}",
+                    f"/runs/{run_name(run.run_id)}",
+                )
+                pages.append([client.get(path).text for path in paths])
+                assert all(unharmed([page]) for page in pages[-1])
+                if run is first:
+                    assert cast(client, name, "reject").status_code == 303
+            before = pages[1][1].partition('id="before"')[2].partition("</section>")[0]
+            assert "&lt;script&gt;alert(1)" in before
+            trail.claim(trail.open(new_trigger()), "mail", verb="escalate", tool=tool, system=where["system"])
+            rest = [client.get(path).text for path in ("/decided", "/runs", "/attention", "/writes", "/record")]
+    assert unharmed(rest)
+
+
+def test_a_question_and_its_answer_stay_text(desk: Desk, site: Served) -> None:
+    """What a check asks the user, in words that a model may have given it, and what was answered."""
+
+    def doubts(_: Proposal) -> Question:
+        return Question(text=EVIL)
+
+    with Control(POLICY, dsn=desk.database.agent, checks=[doubts]) as control:
+        asking = Desk(database=desk.database, control=control)
+        run = asking.run(asking.refunding(50), trigger=new_trigger())
+        (question,) = run.questions
+        with site.signed_in() as client:
+            paths = (f"/runs/{run.id}", "/runs", "/attention", "/")
+            pages = [client.get(path).text for path in paths]
+            assert "The user is asked" in pages[0]
+            assert unharmed([pages[0]])
+            assert unharmed(pages)
+            after = asking.resume(run, answers={question: EVIL})
+            assert after.state is RunState.DONE
+            pages = [client.get(path).text for path in paths]
+            assert unharmed(pages)
+
+
 @pytest.mark.parametrize("name", ["tool", "actor", "owner", "after", "before", "state", "said", "view"])
 def test_what_is_asked_for_stays_text(site: Served, name: str) -> None:
     """Markup in an address's query is shown as text, or not at all."""
@@ -461,15 +524,26 @@ def test_a_sign_in_leads_to_our_own_pages_only(site: Served, then: str) -> None:
         "/static/console.css%00.png",
         "/static/htmx.LICENSE.txt",
         "/requests/..%2f..%2fetc",
+        "/requests/../../../etc/passwd",
+        "/requests/apr_..%2f..%2fpyproject.toml",
         "/runs/%0d%0aSet-Cookie:%20x=y",
+        "/runs/..%5c..%5cpyproject.toml",
+        "/runs/run_%2e%2e%2f%2e%2e%2fpyproject.toml",
+        "/policies/..%2f..%2fpyproject.toml",
+        "/policies/%0d%0aSet-Cookie:%20x=y",
     ],
 )
-def test_no_path_leads_out(site: Served, path: str) -> None:
+@pytest.mark.parametrize("signed_in", [False, True], ids=["a stranger", "signed in"])
+def test_no_path_leads_out(site: Served, path: str, signed_in: bool) -> None:  # noqa: FBT001 - a table
     """Names in a path are looked up; they are never made into one, nor into a header."""
-    answer = raw(site, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nConnection: close\r\n\r\n".encode())
-    assert answer.split(b" ")[1] in {b"303", b"404"}
+    with site.signed_in() as client:
+        cookie = f"Cookie: control={client.cookies['control']}\r\n" if signed_in else ""
+        head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\n{cookie}Connection: close\r\n\r\n"
+        answer = raw(site, head.encode())
+    assert answer.split(b" ")[1] in ({b"404"} if signed_in else {b"303", b"404"})
     assert b"set-cookie: x" not in answer.lower()
     assert b"[project]" not in answer
+    assert b"root:" not in answer
 
 
 def raw(site: Served, request: bytes) -> bytes:

@@ -359,7 +359,7 @@ def test_the_card_says_what_was_known(desk: Desk, site: Served) -> None:
     first = desk.run(explained(desk, order=MARKUP, reason="It broke.", record="paid"), trigger=new_trigger())
     with site.signed_in() as client:
         page = client.get(f"/requests/{first.approvals[0]}").text
-        assert "Nothing was asked about this record in the 30 days before." in page
+        assert "Nothing, by this tool or another of its system, in the 30 days before." in page
         cast(client, first.approvals[0], "reject")
         looked = calls(call("look", order_id=MARKUP, call_id="l"))
         asked = calls(call("refund", order_id=MARKUP, amount="600", call_id="c"))
@@ -377,4 +377,5 @@ def test_the_card_says_what_was_known(desk: Desk, site: Served) -> None:
         assert "Record read" in page
         before = page.partition('id="before"')[2].partition("</section>")[0]
         assert f'href="/requests/{first.approvals[0]}"' in before
+        assert "<bdi>refund</bdi>, <bdi>denied</bdi>, write <bdi>denied</bdi>" in before
         assert "ana@acme.example:reject" in before

@@ -10,23 +10,24 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.tools import tool
 from langgraph.graph import START, StateGraph
+from langgraph.types import Command
 
-from langgraph_control import Action, Call, Control, reads, saga, writes
+from langgraph_control import Action, Call, Control, Run, reads, saga, writes
 from langgraph_control.audit.asking.operator_requests import Resolution
 from langgraph_control.audit.asking.requests import FindRun
 from langgraph_control.audit.asking.sagas import RunSagas
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.names import approval_id
+from langgraph_control.audit.names import approval_id, run_id
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.audit.trail.entries import Entry
-from langgraph_control.errors import ContractError, OperationRefused
+from langgraph_control.errors import ContractError, NoRun, OperationRefused
 from langgraph_control.guards.checks import Proposal, Stricter
 from langgraph_control.guards.decisions import Verb
 from langgraph_control.guards.lifecycle import State
 from langgraph_control.guards.run_states import RunState
 from langgraph_control.nodes.contracts import Done, NotDone
 from langgraph_control.nodes.saga_steps import SagaSoFar
-from tests.support.desk import POLICY, Desk, How, told
+from tests.support.desk import POLICY, Desk, How, forge, told
 from tests.support.half_done import closing
 from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls
@@ -421,6 +422,27 @@ def test_silence_does_not_refuse_an_undo(desk: Desk, how: How, trigger: str) -> 
     run = desk.resume(run, how)
     assert run.output["outcome"] == "undone"
     assert desk.done == ["o1:500"]
+
+
+def test_a_saga_resumed_outside_its_run_does_nothing(desk: Desk, how: How, trigger: str) -> None:
+    """Whoever has the thread of a saga that waits for people gets no further than its node, and is on record."""
+    steps = {"refund": lambda _: Call("refund", order_id="o1", amount=Decimal(500))}
+    made = saga("order", steps, tools=desk.control.govern([desk.tool("refund")]))
+    graph = desk.control.bind(made, name="order")
+    run = desk.run(graph, how, trigger=trigger, given={"request": {}})
+    assert run.state is RunState.NEEDS_APPROVAL
+    forged, config = desk.forged(graph, run)
+    with pytest.raises(NoRun):
+        forge(forged, Command(resume="approved"), config, how)
+    assert [reason for reason in reasons(desk, run) if reason == "outside_run"] == ["outside_run"]
+    assert desk.resume(run, how).approvals == run.approvals
+    assert desk.done == []
+
+
+def reasons(desk: Desk, run: Run) -> list[str | None]:
+    """Return the reasons that a run's entries name, in their order."""
+    with LedgerConnection(desk.database.auditor) as auditor:
+        return [Entry.of(entry).fact("reason") for entry in auditor.entries(run_id(run.id))]
 
 
 def test_an_undo_that_people_reject_stays_for_a_person(desk: Desk, operators: Operators, trigger: str) -> None:

@@ -73,7 +73,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="leave the wake-ups to the user's own question",
         layer="gate",
-        python={GATE: (("    yield ask.ReplayWakes(key=call.key.hex())\n", ""),)},
+        python={GATE: (("    yield from ask_graph(call.run, call.where, ask.ReplayWakes(key=call.key.hex()))\n", ""),)},
     ),
     Mutant(
         name="begin another attempt before the pause is over",

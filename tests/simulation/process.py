@@ -395,14 +395,15 @@ class Process:
             match request:
                 case ask.ReplayWakes(key=key):
                     own = [place for place, given in enumerate(answers) if given == {"control": key}]
-                    position[0] = max(position[0], own[-1] + 1 if own else 0)
-                    answer = None
+                    before, position[0] = position[0], max(position[0], own[-1] + 1 if own else 0)
+                    answer = [given for given in answers[before : position[0]] if set(given) != {"control"}]
                 case ask.Park(card=card):
                     yield "park"
                     if position[0] >= len(answers):
                         return Parked(dict(card))
+                    given = answers[position[0]]
                     position[0] += 1
-                    answer = None
+                    answer = [] if set(given) == {"control"} else [given]
                 case _:
                     answer = yield from self.handle(governed, request)
 

@@ -111,6 +111,14 @@ class Desk:
         return with_saver, {"configurable": {"thread_id": run.thread}}
 
 
+def forge(forged: Any, given: Any, config: Any, how: How = "sync") -> None:
+    """Call a forger's graph as LangGraph lets anybody do."""
+    if how == "sync":
+        forged.invoke(given, config, durability="sync")
+    else:
+        asyncio.run(forged.ainvoke(given, config, durability="sync"))
+
+
 def new_trigger() -> str:
     """Return a delivery nobody has seen."""
     return f"ticket/{next(_numbers)}"

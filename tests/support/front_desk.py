@@ -97,12 +97,15 @@ class FrontDesk:
         value: dict[str, Any] = pending.value
         return value
 
-    def ignored(self, run: Run) -> list[str]:
-        """Return why resumes of a run were ignored, in their order."""
+    def facts(self, run: Run) -> list[dict[str, Any]]:
+        """Return what a run's entries say, in their order."""
         with LedgerConnection(self.desk.database.agent) as ledger:
             entries = ledger.ask(RunEntries(run_id=run_id(run.id), after=0, limit=1000))
-        facts = [orjson.loads(entry.facts) for entry in entries]
-        return [fact["reason"] for fact in facts if "resume.ignored" in fact["events"]]
+        return [orjson.loads(entry.facts) for entry in entries]
+
+    def ignored(self, run: Run) -> list[str]:
+        """Return why resumes of a run were ignored, in their order."""
+        return [fact["reason"] for fact in self.facts(run) if "resume.ignored" in fact["events"]]
 
 
 def agent(desk: Desk, *script: Answer, middleware: tuple[Any, ...] = ()) -> Any:

@@ -127,6 +127,24 @@ SELECT CASE WHEN jsonb_typeof(p_identity -> 'groups') = 'array'
     THEN ARRAY(SELECT 'group:' || g FROM jsonb_array_elements_text(p_identity -> 'groups') g ORDER BY g) ELSE '{}' END
 $$;
 
+-- Put on record that somebody spoke on a request that there is not for their tenant: mistyped, or guessed. In the tenant's own chain, for
+-- there is no other. Returns why it is refused.
+CREATE FUNCTION control.unknown_request(
+    p_login control.login, p_approval uuid, p_decision text, p_comment text, p_person text, p_identity jsonb, p_body bytea
+) RETURNS text
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_chain uuid := control.tenant_chain((p_login).tenant);
+BEGIN
+    PERFORM 1 FROM control.run_state WHERE run_id = v_chain FOR UPDATE;
+    PERFORM control.append((p_login).tenant, v_chain, control.clock(), ARRAY['approval.refused'],
+        jsonb_build_object('approval', p_approval, 'person', p_person, 'identity', p_identity, 'decision', p_decision,
+            'comment', p_comment, 'answer', 'refused', 'reason', 'unknown_request'), p_body, NULL);
+    RETURN 'unknown_request';
+END
+$$;
+REVOKE EXECUTE ON FUNCTION control.unknown_request FROM PUBLIC;
+
 -- Vote on a request. A refused vote changes nothing and is recorded. p_identity is for the login of a service that authenticates people.
 CREATE FUNCTION control.vote_v1(
     p_approval uuid, p_decision text, p_code text, p_comment text, p_person text, p_identity jsonb, p_body bytea
@@ -158,7 +176,7 @@ BEGIN
     v_out.answer := 'refused';
     SELECT run_id, key INTO v_run, v_key FROM control.approval WHERE approval_id = p_approval AND tenant = l.tenant;
     IF v_run IS NULL THEN
-        v_out.reason := 'unknown_request';
+        v_out.reason := control.unknown_request(l, p_approval, p_decision, p_comment, v_person, p_identity, p_body);
         RETURN v_out;
     END IF;
     PERFORM 1 FROM control.run_state WHERE run_id = v_run FOR UPDATE;

@@ -34,7 +34,7 @@ BEGIN
     v_out.answer := 'refused';
     SELECT run_id, key INTO v_run, v_key FROM control.approval WHERE approval_id = p_approval AND tenant = l.tenant;
     IF v_run IS NULL THEN
-        v_out.reason := 'unknown_request';
+        v_out.reason := control.unknown_request(l, p_approval, 'withdraw', p_comment, v_who.person, p_identity, p_body);
         RETURN v_out;
     END IF;
     PERFORM 1 FROM control.run_state WHERE run_id = v_run FOR UPDATE;
@@ -100,7 +100,7 @@ BEGIN
     v_out.answer := 'refused';
     SELECT run_id, key INTO v_run, v_key FROM control.approval WHERE approval_id = p_approval AND tenant = l.tenant;
     IF v_run IS NULL THEN
-        v_out.reason := 'unknown_request';
+        v_out.reason := control.unknown_request(l, p_approval, 'edit', p_comment, v_who.person, p_identity, p_body);
         RETURN v_out;
     END IF;
     PERFORM 1 FROM control.run_state WHERE run_id = v_run FOR UPDATE;
@@ -220,7 +220,7 @@ BEGIN
 END
 $$;
 
--- End a delegation: by who gave it, or by an admin. Votes given under it that nothing was done with yet do not count any more.
+-- End a delegation: by who gave it, or by an admin; anybody else's word is refused and on record. Votes given under it that nothing was done with yet do not count any more.
 CREATE FUNCTION control.revoke_delegation_v1(p_delegation uuid, p_comment text, p_person text, p_identity jsonb, p_body bytea)
     RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
@@ -230,6 +230,7 @@ DECLARE
     v_chain uuid := control.tenant_chain(l.tenant);
     d control.delegation;
     v_now timestamptz;
+    v_reason text;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
     IF (p_delegation IS NOT NULL AND coalesce(length(p_comment), 0) <= 10000 AND length(p_body) <= control.body_bytes_max()
@@ -238,19 +239,19 @@ BEGIN
     END IF;
     PERFORM 1 FROM control.run_state WHERE run_id = v_chain FOR UPDATE;
     SELECT * INTO d FROM control.delegation WHERE delegation_id = p_delegation AND tenant = l.tenant FOR UPDATE;
-    IF d.delegation_id IS NULL THEN
-        RETURN 'unknown_delegation';
-    ELSIF l.role <> 'admin' AND lower(btrim(v_who.person)) IS DISTINCT FROM lower(btrim(d.from_person)) THEN
-        RETURN 'not_yours';
-    ELSIF d.revoked_at IS NOT NULL THEN
+    v_now := control.clock();
+    v_reason := CASE
+        WHEN d.delegation_id IS NULL THEN 'unknown_delegation'
+        WHEN l.role <> 'admin' AND lower(btrim(v_who.person)) IS DISTINCT FROM lower(btrim(d.from_person)) THEN 'not_yours' END;
+    IF v_reason IS NULL AND d.revoked_at IS NOT NULL THEN
         RETURN NULL;
     END IF;
-    v_now := control.clock();
-    UPDATE control.delegation SET revoked_at = v_now WHERE delegation_id = p_delegation;
-    PERFORM control.append(l.tenant, v_chain, v_now, ARRAY['delegation.revoked'],
+    UPDATE control.delegation SET revoked_at = v_now WHERE delegation_id = p_delegation AND v_reason IS NULL;
+    PERFORM control.append(l.tenant, v_chain, v_now,
+        ARRAY[CASE WHEN v_reason IS NULL THEN 'delegation.revoked' ELSE 'delegation.refused' END],
         jsonb_build_object('delegation', p_delegation, 'person', coalesce(v_who.person, l.login::text), 'identity', p_identity,
-            'comment', p_comment), p_body, NULL);
-    RETURN NULL;
+            'comment', p_comment, 'reason', v_reason), p_body, NULL);
+    RETURN v_reason;
 END
 $$;
 
@@ -290,7 +291,7 @@ BEGIN
     END IF;
     SELECT * INTO ap FROM control.approval WHERE approval_id = p_approval AND tenant = l.tenant;
     IF ap.approval_id IS NULL THEN
-        RETURN 'unknown_request';
+        RETURN control.unknown_request(l, p_approval, 'review', p_comment, v_who.person, p_identity, p_body);
     END IF;
     PERFORM 1 FROM control.run_state WHERE run_id = ap.run_id FOR UPDATE;
     SELECT * INTO w FROM control.review WHERE approval_id = p_approval FOR UPDATE;

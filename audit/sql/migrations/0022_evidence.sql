@@ -5,13 +5,16 @@ CREATE TABLE control.approval_evidence (
     approval_id uuid PRIMARY KEY REFERENCES control.approval ON DELETE CASCADE,
     tenant text NOT NULL,
     tool text NOT NULL,
+    system text,                  -- as the card names it; NULL where it names none
     target_hash bytea,            -- of the record's name; NULL where the card names none
     requested_at timestamptz NOT NULL,
     reads jsonb NOT NULL,
     earlier jsonb NOT NULL,
     writes jsonb NOT NULL
 );
-CREATE INDEX approval_evidence_target ON control.approval_evidence (tenant, tool, target_hash, requested_at) WHERE target_hash IS NOT NULL;
+CREATE INDEX approval_evidence_by_tool ON control.approval_evidence (tenant, tool, target_hash, requested_at) WHERE target_hash IS NOT NULL;
+CREATE INDEX approval_evidence_by_system ON control.approval_evidence (tenant, system, target_hash, requested_at)
+    WHERE target_hash IS NOT NULL AND system IS NOT NULL;
 
 -- What a client wrote, as JSON; NULL for what cannot be read as such: no claim fails for it.
 CREATE FUNCTION control.read_json(p_bytes bytea) RETURNS jsonb
@@ -35,19 +38,26 @@ FROM (SELECT e.seq, e.at, e.facts, control.read_json(e.body) AS body FROM (
       WHERE e.facts ->> 'kind' = 'read' AND NOT e.facts ? 'waits' ORDER BY e.seq DESC LIMIT p_limit) r
 $$;
 
--- Earlier requests for the same tool on the same record in the last 30 days, newest first, with what came of them.
+-- Earlier requests on the same record in the last 30 days, newest first, with what came of them: by the same tool, or by another of the
+-- same system. Each of the two is looked up in an index of its own, so that no more rows are read than can be shown.
 CREATE FUNCTION control.earlier_requests(
-    p_tenant text, p_tool text, p_target_hash bytea, p_before timestamptz, p_but uuid, p_limit integer
+    p_tenant text, p_tool text, p_system text, p_target_hash bytea, p_before timestamptz, p_but uuid, p_limit integer
 ) RETURNS jsonb
     LANGUAGE sql STABLE AS $$
-SELECT coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('approval', a.approval_id, 'state', a.state,
+SELECT coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('approval', a.approval_id, 'tool', a.tool, 'state', a.state,
         'action', c.state, 'at', (extract(epoch FROM a.requested_at) * 1000000)::bigint, 'intent', left(r.intent, 200),
         'asked_by', left(r.actor, 200),
         'voters', (SELECT jsonb_agg(v.person || ':' || v.decision ORDER BY v.voted_at) FROM control.vote v
                    WHERE v.approval_id = a.approval_id))) ORDER BY a.requested_at DESC, a.approval_id), '[]'::jsonb)
-FROM (SELECT a.* FROM control.approval_evidence e JOIN control.approval a USING (approval_id)
-      WHERE e.tenant = p_tenant AND e.tool = p_tool AND e.target_hash = p_target_hash AND e.approval_id <> p_but
-        AND e.requested_at > p_before - interval '30 days' ORDER BY e.requested_at DESC, e.approval_id LIMIT p_limit) a
+FROM ((SELECT e.approval_id, e.requested_at FROM control.approval_evidence e
+       WHERE e.tenant = p_tenant AND e.tool = p_tool AND e.target_hash = p_target_hash AND e.approval_id <> p_but
+         AND e.requested_at > p_before - interval '30 days' ORDER BY e.requested_at DESC, e.approval_id LIMIT p_limit)
+      UNION
+      (SELECT e.approval_id, e.requested_at FROM control.approval_evidence e
+       WHERE e.tenant = p_tenant AND e.system = p_system AND e.target_hash = p_target_hash AND e.approval_id <> p_but
+         AND e.requested_at > p_before - interval '30 days' ORDER BY e.requested_at DESC, e.approval_id LIMIT p_limit)
+      ORDER BY requested_at DESC, approval_id LIMIT p_limit) n
+    JOIN control.approval a USING (approval_id)
     JOIN control.run r ON r.run_id = a.run_id
     LEFT JOIN control.action c ON c.tenant = a.tenant AND c.key = a.key AND c.approval_id = a.approval_id
 $$;
@@ -80,17 +90,19 @@ CREATE FUNCTION control.keep_evidence() RETURNS trigger
     LANGUAGE plpgsql AS $$
 DECLARE
     v_where jsonb := control.read_json(NEW.card) -> 'where';
+    -- As long as a claim's may be: no index takes whatever an agent sends.
+    v_system text := CASE WHEN length(v_where ->> 'system') <= 256 THEN v_where ->> 'system' END;
     v_target text := v_where ->> 'target';
     -- Under the tenant's secret: a plain hash of a short name could be guessed.
     v_hash bytea := sha256((SELECT secret FROM control.tenant WHERE tenant = NEW.tenant) || convert_to(v_target, 'UTF8'));
 BEGIN
-    INSERT INTO control.approval_evidence (approval_id, tenant, tool, target_hash, requested_at, reads, earlier, writes)
-        VALUES (NEW.approval_id, NEW.tenant, NEW.tool, v_hash, NEW.requested_at, control.reads_of(NEW.run_id, 20),
-            control.earlier_requests(NEW.tenant, NEW.tool, v_hash, NEW.requested_at, NEW.approval_id, 10),
-            control.earlier_writes(NEW.tenant, NEW.tool, v_where ->> 'system', v_target, NEW.requested_at, NEW.key, 10))
+    INSERT INTO control.approval_evidence (approval_id, tenant, tool, system, target_hash, requested_at, reads, earlier, writes)
+        VALUES (NEW.approval_id, NEW.tenant, NEW.tool, v_system, v_hash, NEW.requested_at, control.reads_of(NEW.run_id, 20),
+            control.earlier_requests(NEW.tenant, NEW.tool, v_system, v_hash, NEW.requested_at, NEW.approval_id, 10),
+            control.earlier_writes(NEW.tenant, NEW.tool, v_system, v_target, NEW.requested_at, NEW.key, 10))
         -- A request that the floor opened gets its card with the next claim.
         ON CONFLICT (approval_id) DO UPDATE
-            SET target_hash = excluded.target_hash, earlier = excluded.earlier, writes = excluded.writes;
+            SET system = excluded.system, target_hash = excluded.target_hash, earlier = excluded.earlier, writes = excluded.writes;
     RETURN NULL;
 END
 $$;

@@ -8,25 +8,32 @@ SELECT run_id FROM control.open_run WHERE tenant = (control.caller('agent')).ten
 $$;
 
 -- Put on record that somebody tried to decide by resuming a graph, and why that was ignored. It is the agent's word about what it
--- ignored: no approval's entry, no vote, and nothing follows from it. Returns whether there is such a run.
-CREATE FUNCTION control.attempt_v1(p_run uuid, p_approval uuid, p_reason text, p_body bytea) RETURNS boolean
+-- ignored: no approval's entry, no vote, and nothing follows from it. What has a mark is noted once a run. Returns whether there is such
+-- a run.
+CREATE FUNCTION control.attempt_v1(p_run uuid, p_approval uuid, p_reason text, p_body bytea, p_mark text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     v_tenant text := (control.caller('agent')).tenant;
     ap control.approval;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
-    IF (p_run IS NOT NULL AND p_reason ~ '^[a-z_]{1,64}$' AND length(p_body) <= control.body_bytes_max()) IS NOT TRUE THEN
+    IF (p_run IS NOT NULL AND p_reason ~ '^[a-z_]{1,64}$' AND length(p_body) <= control.body_bytes_max()
+        AND coalesce(p_mark, '') ~ '^[0-9a-f]{0,64}$') IS NOT TRUE THEN
         RAISE EXCEPTION 'an attempt that cannot be one' USING ERRCODE = 'LC002';
     END IF;
     PERFORM 1 FROM control.run_state s WHERE s.run_id = p_run AND s.tenant = v_tenant AND s.state <> 'chain' FOR UPDATE;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
+    -- Few runs are ever tried, so no index: of the entries only those are read as JSON that tell of an attempt.
+    IF p_mark IS NOT NULL AND EXISTS (SELECT FROM control.entry e WHERE e.run_id = p_run
+            AND CASE WHEN position('"resume.ignored"' IN e.facts) > 0 THEN e.facts::jsonb ->> 'mark' = p_mark END) THEN
+        RETURN true;
+    END IF;
     SELECT * INTO ap FROM control.approval WHERE approval_id = p_approval AND tenant = v_tenant;
     PERFORM control.append(v_tenant, p_run, control.clock(), ARRAY['resume.ignored'],
         jsonb_strip_nulls(jsonb_build_object('approval', ap.approval_id, 'tool', ap.tool, 'key', encode(ap.key, 'hex'),
-            'digest', encode(ap.digest, 'hex'), 'reason', p_reason)), p_body, NULL);
+            'digest', encode(ap.digest, 'hex'), 'reason', p_reason, 'mark', p_mark)), p_body, NULL);
     RETURN true;
 END
 $$;

@@ -134,7 +134,7 @@ def _vote(approvals: Approvals, names: Iterable[str], vote: Callable[[str], Vote
     out, refused, told = console(), 0, list[dict[str, Any]]()
     for name in names:
         try:
-            row = approvals.get(name)
+            row = _shown_first(approvals, name, vote)
             counted = approvals.yes_counted([row])
             if not as_json:
                 print_request(out, row, counted=counted)
@@ -150,6 +150,16 @@ def _vote(approvals: Approvals, names: Iterable[str], vote: Callable[[str], Vote
         print_json(told)
     if refused:
         raise typer.Exit(1)
+
+
+def _shown_first(approvals: Approvals, name: str, vote: Callable[[str], Voted]) -> ApprovalRow:
+    """The request that is voted on. Where there is none, the word is sent all the same, for the record."""
+    try:
+        return approvals.get(name)
+    except ApprovalRefused as unknown:
+        if unknown.code == "unknown_request":
+            vote(name)
+        raise
 
 
 @contextmanager

@@ -58,7 +58,8 @@ def card(
     if words.votes or words.edits:
         _print_list(out, "What people said", _said(row, words))
     _print_list(out, "Read before it asked, newest first", (_read(one) for one in evidence.reads))
-    _print_list(out, "Asked about this record in the last 30 days", (_earlier(one) for one in evidence.earlier))
+    asked = "Asked about this record in the last 30 days (same tool or system)"
+    _print_list(out, asked, (_earlier(one) for one in evidence.earlier))
     _print_list(out, "Done to this record without asking, in that time", (_write(one) for one in evidence.writes))
 
 
@@ -139,7 +140,7 @@ def _read(read: ReadBefore) -> tuple[str, str]:
 
 def _earlier(one: EarlierRequest) -> tuple[str, str]:
     stood = one.state if one.action is None else f"{one.state}, write {one.action}"
-    said = [one.approval, stood, one.intent, f"asked by {one.asked_by}", *one.voters]
+    said = [one.approval, one.tool, stood, one.intent, f"asked by {one.asked_by}", *one.voters]
     return moment(one.at), ", ".join(said)
 
 

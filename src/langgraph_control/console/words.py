@@ -102,7 +102,7 @@ def comment_of(visit: Visit) -> str:
 
 
 def shown_request(visit: Visit, name: str, digest: str) -> ApprovalRow:
-    """Return the request that a form is about, if the form says the digest that its page showed.
+    """Return the request that a form is about, if the form says the digest that its page showed; else it is counted.
 
     Args:
         visit: whose form it is.
@@ -112,8 +112,13 @@ def shown_request(visit: Visit, name: str, digest: str) -> ApprovalRow:
     Raises:
         ApprovalRefused: there is no such request, or its digest is another one.
     """
-    row = found_request(visit.console, name)
+    try:
+        row = found_request(visit.console, name)
+    except ApprovalRefused as refused:
+        visit.console.refusals.count(refused.code)
+        raise
     if not hmac.compare_digest(digest.encode(), row.digest.hex().encode()):
+        visit.console.refusals.count("other_digest")
         raise ApprovalRefused(
             "The form does not say which change it is about.", todo="Open the request again.", code="digest_missing"
         )
