@@ -204,13 +204,25 @@ class GovernedCall:
         Args:
             view: the target as it is.
         """
-        if view.failed:
-            return None
+        return None if view.failed else self._digest(self._whole, view)
+
+    def is_of(self, kept: bytes | None, view: View) -> bool:
+        """Whether a kept digest is this call's, also one that was made before the tool declared some default.
+
+        Args:
+            kept: the digest.
+            view: the target as it was then.
+        """
+        return (
+            kept is not None and not view.failed and kept in (self.digest(view), self._digest(self._identified, view))
+        )
+
+    def _digest(self, arguments: Identified, view: View) -> bytes:
         return digest(
             self.run.secret,
             tool=self.tool,
             contract_version=self.contract.version,
-            arguments=self._whole,
+            arguments=arguments,
             before=self.contract.before_image(view.before),
         )
 

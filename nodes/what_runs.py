@@ -52,11 +52,11 @@ def what_runs(call: GovernedCall, view: View, claimed: Claimed) -> Runs | None:
     again = replace(call, args=args)
     if claimed.answer is Answer.GO and claimed.attempts == 1:
         # Nothing was sent that could have changed the record: it is as it was asked with, or the ledger asks anew.
-        return Runs(args=args, before=view.before) if again.digest(view) == claimed.digest else None
+        return Runs(args=args, before=view.before) if again.is_of(claimed.digest, view) else None
     if _is_whole(call, before):
-        fits = again.digest(View(before=before)) == claimed.digest
+        fits = again.is_of(claimed.digest, View(before=before))
     else:
-        fits = again.digest(view) == claimed.digest or _is_asked(call, claimed.payload)
+        fits = again.is_of(claimed.digest, view) or _is_asked(call, claimed.payload)
     return Runs(args=args, before=before) if fits else None
 
 

@@ -39,7 +39,9 @@ def told(*entries: Entry) -> Period:
     return telling.whole(NOTHING)
 
 
-@pytest.mark.parametrize(("section", "event"), [(name, one) for name, events in HAPPENINGS.items() for one in events])
+@pytest.mark.parametrize(
+    ("section", "event"), [(name, one) for name, events in HAPPENINGS.items() for one in sorted(events)]
+)
 def test_what_happened_is_told_in_its_section(section: str, event: str) -> None:
     """Once, whichever else of its events there are."""
     happened = told(entry(2, BEGIN, event))
@@ -54,7 +56,9 @@ def test_a_request_is_told_when_something_was_said_of_it(event: str) -> None:
     assert told(asked_before()).requests == ()
 
 
-@pytest.mark.parametrize(("section", "event"), [(name, one) for name, events in WRITES.items() for one in events])
+@pytest.mark.parametrize(
+    ("section", "event"), [(name, one) for name, events in WRITES.items() for one in sorted(events)]
+)
 def test_a_write_is_told_by_where_its_events_leave_it(section: str, event: str) -> None:
     """Refused where it was refused in the period, open where its outcome is open, and counted in either."""
     state = {} if event.startswith("approval.") else {"state": LEFT_AT[section]}
