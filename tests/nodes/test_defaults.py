@@ -179,6 +179,26 @@ def test_so_is_one_of_an_old_model() -> None:
             resolve_contracts([made], {"pay": writes(key=key, impact="money")})
 
 
+class Early(BaseModel):
+    """Refers to what comes after it."""
+
+    order: str
+    lines: "list[Late]"
+
+
+class Late(BaseModel):
+    """Comes after it."""
+
+    line_id: str = Field(default_factory=lambda: uuid.uuid4().hex)
+
+
+def test_so_is_one_of_a_model_that_was_not_whole_yet() -> None:
+    """What a model refers to by name is looked at, too."""
+    made = StructuredTool(name="pay", description="Pay.", args_schema=Early, func=lambda **given: str(given))
+    with pytest.raises(ContractError, match="lines"):
+        resolve_contracts([made], {"pay": writes(key="order", impact="money")})
+
+
 STEADY: dict[str, Any] = {
     "list": Annotated[list[str], Field(default_factory=list)],
     "a constant of a function": Annotated[list[str], Field(default_factory=lambda: ["a"])],
