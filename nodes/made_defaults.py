@@ -54,6 +54,7 @@ def _by_argument(model: Any) -> Iterator[tuple[str, list[Callable[..., Any]]]]:
         for name, declared in get_fields(model).items():
             yield name, list(_of_version_1(declared, set()))
         return
+    model.model_rebuild(raise_errors=False)  # one that refers to what came after it is not whole yet
     schema: Any = model.__pydantic_core_schema__
     shared = {one["ref"]: one for one in _nodes(schema, {}, set()) if "ref" in one}
     for node in _nodes(schema, {}, set()):

@@ -18,6 +18,7 @@ from pydantic.v1 import Field as OldField
 
 from langgraph_control.errors import ContractError
 from langgraph_control.nodes.contracts import Contract, reads, resolve_contracts, writes
+from langgraph_control.nodes.made_defaults import made_defaults
 from tests.compat.building import around
 from tests.support.entered_run import EnteredRun, async_form, invoked
 from tests.support.scripted_model import call, calls
@@ -195,8 +196,7 @@ class Late(BaseModel):
 def test_so_is_one_of_a_model_that_was_not_whole_yet() -> None:
     """What a model refers to by name is looked at, too."""
     made = StructuredTool(name="pay", description="Pay.", args_schema=Early, func=lambda **given: str(given))
-    with pytest.raises(ContractError, match="lines"):
-        resolve_contracts([made], {"pay": writes(key="order", impact="money")})
+    assert made_defaults(made).anew == {"lines"}
 
 
 STEADY: dict[str, Any] = {
