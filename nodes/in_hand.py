@@ -9,8 +9,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 from langgraph_control.audit.asking.ledger import Claim
 from langgraph_control.audit.connecting.drives import DriveId
@@ -21,29 +20,29 @@ _lock: Final = threading.Lock()
 _calls: Final[dict[DriveId, set["CallInHand"]]] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CallInHand:
     """One call, from before it is claimed until what came of it is on record.
 
     Args:
         drive: the run and its token.
         not_after: when its time is over, on the monotonic clock, in seconds.
-        over: done once it is on record, or nobody waits for that any more.
     """
 
-    drive: DriveId
-    not_after: float
-    over: Future[None] = field(default_factory=Future, repr=False)
+    __slots__ = ("drive", "not_after", "waiting")
+
+    def __init__(self, drive: DriveId, not_after: float) -> None:
+        self.drive, self.not_after = drive, not_after
+        self.waiting: list[Future[None]] = []  # done once it is on record, or will not be
 
     @classmethod
-    def of(cls, drive: DriveId, claim: Claim) -> "CallInHand":
+    def of(cls, drive: DriveId, claim: Claim) -> Self:
         """Have the end of a drive wait for a call.
 
         Args:
             drive: the run and its token.
             claim: about to be sent.
         """
-        call = cls(drive=drive, not_after=time.monotonic() + claim.lease_ms / 1000)
+        call = cls(drive, time.monotonic() + claim.lease_ms / 1000)
         with _lock:
             _calls.setdefault(drive, set()).add(call)
         return call
@@ -52,13 +51,13 @@ class CallInHand:
         """It is on record, or will not be; whoever waits for it goes on."""
         with _lock:
             mine = _calls.get(self.drive, set())
-            if self not in mine:
-                return
             mine.discard(self)
             if not mine:
-                del _calls[self.drive]
-        if self.over.set_running_or_notify_cancel():
-            self.over.set_result(None)
+                _calls.pop(self.drive, None)
+            waiting, self.waiting = self.waiting, []
+        for one in waiting:
+            if one.set_running_or_notify_cancel():
+                one.set_result(None)
 
 
 async def none_in_hand(drive: DriveId) -> None:
@@ -69,13 +68,16 @@ async def none_in_hand(drive: DriveId) -> None:
     """
     while True:
         with _lock:
-            calls = tuple(call for call in _calls.get(drive, ()) if not call.over.done())
-        seconds = max((call.not_after for call in calls), default=0.0) - time.monotonic()
-        if seconds <= 0:
+            calls = tuple(_calls.get(drive, ()))
+            seconds = max((call.not_after for call in calls), default=0.0) - time.monotonic()
+            over = [Future[None]() for _ in calls if seconds > 0]
+            for call, one in zip(calls, over, strict=False):
+                call.waiting.append(one)
+        if not over:
             return
-        waiting = [asyncio.wrap_future(call.over) for call in calls]
+        waiting = [asyncio.wrap_future(one) for one in over]
         try:
             await asyncio.wait(waiting, timeout=seconds)
         finally:
-            for one in waiting:
-                one.cancel()  # nothing is told to a loop that may be gone by then
+            for ended in waiting:
+                ended.cancel()  # nothing is told to a loop that may be gone by then

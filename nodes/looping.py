@@ -5,6 +5,7 @@ import json
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from langchain_core.messages import ToolMessage
@@ -17,6 +18,7 @@ from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.foreign_answers import ask_graph
 from langgraph_control.nodes.gate import Gate, perform
+from langgraph_control.nodes.run_memory import CallMade
 from langgraph_control.nodes.steps import Delivered, Refused, TakenOver
 
 __all__ = ["LOOPING", "Turn", "mark", "noted_on", "stopped_text", "told", "turn_of", "watched"]
@@ -86,13 +88,13 @@ def watched(call: GovernedCall, turn: Turn) -> Gate:
         did_it = isinstance(ended, Delivered) and not ended.replayed
         if call.call_id is None:
             if did_it:
-                memory.changed_something(None)
+                memory.changed_something()
             return ended
         ticket = yield ask.NewTicket()
-        step = _step(call, ended, turn, ticket.now)
         if did_it:
-            memory.changed_something(step)
+            memory.changed_something(_made(call), partial(_step, call, ended, turn, ticket.now))
             return ended
+        step = _step(call, ended, turn, ticket.now)
         told_so = yield from _judged(call, ended, step)
         if told_so is not None:
             return told_so
@@ -103,7 +105,7 @@ def _judged(
 ) -> Generator[Any, Any, Delivered | Refused | TakenOver | None]:
     """What the model is told of a write that changed nothing; None where its run waits for a person first."""
     memory, rules = call.run.memory, call.run.policy.caps.loops
-    if isinstance(ended, Delivered) and memory.runs_again(step, rules):
+    if isinstance(ended, Delivered) and memory.runs_again(_made(call), step, rules):
         return ended
     loop = memory.judge(step, rules)
     # Nothing is called off: what is refused or done already costs nothing and changes nothing.
@@ -221,6 +223,10 @@ def _text(value: Any) -> str:
 def _span(rules: LoopRules) -> str:
     seconds = rules.within_seconds
     return f"{seconds / 60:g} minutes" if seconds > 120 else f"{seconds:g} seconds"  # noqa: PLR2004 - reads better
+
+
+def _made(call: GovernedCall) -> CallMade:
+    return call.key, call.where.get("task_id", ""), call.call_id or ""
 
 
 def _step(call: GovernedCall, ended: Delivered | Refused, turn: Turn, now: datetime) -> Step:

@@ -5,13 +5,17 @@ changed with every step that is put on record. Calls of one run may come from se
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from langgraph_control.audit.asking.observing import Fallback, Recall
 from langgraph_control.guards.loops import Loop, LoopRules, Step, alike, judge, last_like, noted
 
-__all__ = ["RunMemory"]
+__all__ = ["CallMade", "RunMemory"]
+
+CallMade: TypeAlias = tuple[bytes, str, str]
+"""A write's key, the id of the task that called it, and the id of its tool call."""
 
 
 class RunMemory:
@@ -21,7 +25,7 @@ class RunMemory:
         recall: what earlier drives knew.
     """
 
-    __slots__ = ("_fallbacks", "_lock", "_steps", "_told", "_writes")
+    __slots__ = ("_done", "_fallbacks", "_lock", "_newest", "_steps", "_told", "_writes")
 
     def __init__(self, recall: Recall | None = None) -> None:
         known = recall or Recall()
@@ -30,6 +34,9 @@ class RunMemory:
         self._writes = known.writes
         self._fallbacks = known.fallbacks
         self._told = frozenset(step.origin for step in known.steps)
+        self._done: set[CallMade] = set()
+        # As which step the newest write is told if it is asked for again, made when it is; and the count with it.
+        self._newest: tuple[Callable[[], Step], int] | None = None
 
     @property
     def fallbacks(self) -> tuple[Fallback, ...]:
@@ -44,7 +51,7 @@ class RunMemory:
             rules: from where on it counts.
         """
         with self._lock:
-            return judge(self._steps, replace(step, writes=self._writes), rules)
+            return judge(self._all(), replace(step, writes=self._writes), rules)
 
     def again(self, step: Step, rules: LoopRules) -> Step | None:
         """Return the step as it will be if its call is not made, where it has had the same answer too often; else None.
@@ -55,11 +62,12 @@ class RunMemory:
         """
         with self._lock:
             here = replace(step, writes=self._writes)
-            last = last_like(self._steps, here)
+            steps = self._all()
+            last = last_like(steps, here)
             if last is None:
                 return None
             same = replace(here, result=last.result)
-            return same if alike(self._steps, same, rules) > rules.same_answer else None
+            return same if alike(steps, same, rules) > rules.same_answer else None
 
     def keep(self, step: Step | None, *, writes: int, fallbacks: Sequence[Fallback] | None = None) -> None:
         """Remember what has just been put on record.
@@ -72,27 +80,35 @@ class RunMemory:
         with self._lock:
             self._writes = writes
             if step is not None:
-                self._steps = noted(self._steps, replace(step, writes=writes))
+                self._steps = noted(self._all(), replace(step, writes=writes))
             if fallbacks is not None:
                 self._fallbacks = tuple(fallbacks)
 
-    def changed_something(self, step: Step | None) -> None:
+    def changed_something(self, made: CallMade | None = None, step: Callable[[], Step] | None = None) -> None:
         """A write went through: what was done before it counts as no repetition any more. Costs no statement.
 
         Args:
-            step: as which the same write will be told if it is asked for again; None where no model made it.
+            made: the call that it was; None where no model made it.
+            step: returns as which step the same write will be told if it is asked for again.
         """
         with self._lock:
             self._writes += 1
-            if step is not None:
-                self._steps = noted(self._steps, replace(step, writes=self._writes))
-                self._told |= {step.origin}
+            self._newest = None if step is None else (step, self._writes)
+            if made is not None:
+                self._done.add(made)
 
-    def runs_again(self, step: Step, rules: LoopRules) -> bool:
+    def runs_again(self, made: CallMade, step: Step, rules: LoopRules) -> bool:
         """Return whether a call is one that was told before, whose task runs again, and that says nothing of the run.
 
         Args:
+            made: the call.
             step: of a write that is told from what is stored.
             rules: from where on it counts.
         """
-        return step.origin in self._told and self.judge(step, rules) is Loop.NONE
+        return (made in self._done or step.origin in self._told) and self.judge(step, rules) is Loop.NONE
+
+    def _all(self) -> tuple[Step, ...]:
+        if self._newest is not None:
+            (step, writes), self._newest = self._newest, None
+            self._steps = noted(self._steps, replace(step(), writes=writes))
+        return self._steps
