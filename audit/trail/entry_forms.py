@@ -479,6 +479,13 @@ FORMS: Final[tuple[Form, ...]] = (
         body=SAID,
     ),
     Form(
+        name="settled_request",
+        about="A request was withdrawn because a person settled what it was about.",
+        events=("approval.withdrawn",),
+        facts={"tool": TEXT, "key": HEX32, "approval": ID, "state": one_of("succeeded", "abandoned"), **PERSON},
+        body=SAID,
+    ),
+    Form(
         name="replacement",
         about="A new message came on the thread of a run that waited for people; what the run had not begun is denied.",
         events=("run.replaced", "run.finished"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 
-from langgraph_control import writes
+from langgraph_control import Approvals, writes
 from langgraph_control.audit.asking.operator_requests import Resolution, Scope
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.people.operators import Operators
@@ -128,12 +128,14 @@ def test_a_word_without_a_reason_is_refused(desk: Desk, operators: Operators, tr
 
 
 def test_a_request_can_be_given_up(desk: Desk, operators: Operators, trigger: str) -> None:
-    """An approved call that is never made again can be closed, and the run ends."""
+    """An approved call that is never made again can be closed, and the run ends; its request is withdrawn."""
     run = desk.run(desk.refunding(500), trigger=trigger)
     desk.approve(run.approvals)
     row = operators.run(run.id)
     (action,) = operators.stuck(row.run_id)
     operators.resolve(row.run_id, action.key, Resolution.GIVE_UP, comment="not wanted")
+    with Approvals(desk.database.approver("ana")) as approvals:
+        assert approvals.get(run.approvals[0]).state == "withdrawn"
     run = desk.resume(run)
     assert run.state is RunState.DONE
     assert desk.done == []

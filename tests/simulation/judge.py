@@ -234,7 +234,7 @@ class Judge:
             if effect["amount"] <= APPROVAL_ABOVE:
                 continue
             rows = self.simulation.database.rows(
-                "SELECT approval_id, card, digest, state FROM control.approval WHERE key = %s",
+                "SELECT approval_id, card, digest, state FROM control.approval WHERE tenant = 'default' AND key = %s",
                 bytes.fromhex(effect["key"]),
             )
             granted = [
@@ -252,12 +252,14 @@ class Judge:
         """What was asked about and changed was done as it was changed, by somebody's yes; or as another call asked."""
         for effect in effects:
             key = bytes.fromhex(effect["key"])
-            asked = self.simulation.database.rows("SELECT state FROM control.approval WHERE key = %s", key)
+            asked = self.simulation.database.rows(
+                "SELECT state FROM control.approval WHERE tenant = 'default' AND key = %s", key
+            )
             if asked and "used" not in {row["state"] for row in asked}:
                 raise Violation(f"people were asked, and it was done without their yes: {effect}")
             edits = self.simulation.database.rows(
-                "SELECT (changes ->> 'amount')::bigint AS amount FROM control.edit WHERE key = %s AND NOT void"
-                " ORDER BY edit_no DESC",
+                "SELECT (changes ->> 'amount')::bigint AS amount FROM control.edit"
+                " WHERE tenant = 'default' AND key = %s AND NOT void ORDER BY edit_no DESC",
                 key,
             )
             calls = [call for thread in self.simulation.threads.values() for call in thread.asked]
@@ -325,7 +327,7 @@ class Judge:
                 continue
             at = (entry["at"] - EPOCH).total_seconds()
             grants = self.simulation.database.rows(
-                "SELECT approval_id FROM control.approval WHERE key = %s AND digest = %s",
+                "SELECT approval_id FROM control.approval WHERE tenant = 'default' AND key = %s AND digest = %s",
                 bytes.fromhex(entry["facts"]["key"]),
                 bytes.fromhex(entry["facts"]["digest"]),
             )

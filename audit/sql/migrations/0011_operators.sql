@@ -64,6 +64,7 @@ DECLARE
     v_person text := control.operator(l, p_person, p_identity);
     v_now timestamptz;
     v_before text;
+    v_withdrawn uuid;
     v_out control.resolve_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
@@ -132,6 +133,16 @@ BEGIN
             'before', v_before, 'state', a.state, 'comment', p_comment,
             'roles', (SELECT jsonb_agg(DISTINCT m.role) FROM control.membership m
                       WHERE m.tenant = l.tenant AND (m.member = v_person OR m.member = ANY (control.operator_groups(l, p_identity))))), p_body, NULL);
+    -- Nobody is asked any more about what is over.
+    IF a.state <> 'ready' THEN
+        SELECT approval_id INTO v_withdrawn FROM control.approval WHERE approval_id = a.approval_id AND state IN ('open', 'granted') FOR UPDATE;
+    END IF;
+    IF v_withdrawn IS NOT NULL THEN
+        PERFORM control.close_approval(v_withdrawn, 'withdrawn', v_now);
+        PERFORM control.append(l.tenant, p_run, v_now, ARRAY['approval.withdrawn'],
+            jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'approval', v_withdrawn, 'state', a.state,
+                'person', v_person, 'identity', p_identity), p_body, NULL);
+    END IF;
     PERFORM control.wake(l.tenant, p_key);
     PERFORM control.notify_waiters(l.tenant, p_key);
     v_out.answer := 'resolved';
