@@ -613,7 +613,8 @@ BEGIN
                         WHEN s.calls >= p_calls_max THEN 'calls_used_up' WHEN s.retrying_ms >= p_retry_ms_max THEN 'retry_time_used_up' END;
         v_heeds_end := p_verb NOT IN ('deduplicate', 'deny', 'dry_run');
         IF v_out.answer IS NULL AND v_heeds_end AND p_saga IS NOT NULL AND v_ended IS NOT NULL AND NOT v_frozen THEN
-            IF EXISTS (SELECT 1 FROM control.approval WHERE approval_id = a.approval_id AND state = 'open' FOR UPDATE) THEN
+            -- Also a yes that nothing came of: taken back later, it would have others asked.
+            IF EXISTS (SELECT 1 FROM control.approval WHERE approval_id = a.approval_id AND state IN ('open', 'granted') FOR UPDATE) THEN
                 PERFORM control.close_approval(a.approval_id, 'withdrawn', v_now);
                 v_events := v_events || ARRAY['approval.withdrawn'];
             END IF;
