@@ -35,6 +35,7 @@ EXECUTE_WITHIN_SECONDS = 60
 INSTANT = 1e-6
 AFTER_THE_END = {
     "run.fenced",
+    "resume.ignored",
     "effect.late",
     "approval.refused",
     "action.resolution_refused",
