@@ -13,6 +13,7 @@ from langchain_core.messages import ToolMessage
 from langgraph.types import Command
 
 from langgraph_control import Approvals, Control, Policy, Run, writes
+from langgraph_control.audit.asking.operator_requests import Scope
 from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.connecting.connection import LedgerConnection
@@ -183,6 +184,23 @@ def test_an_edit_below_the_threshold_still_needs_its_yes(desk: Desk, ana: Approv
     ana.approve(run.approvals[0])
     assert str(desk.run(graph, trigger=trigger)) == "done"
     assert desk.done == ["o0:50"]
+
+
+def test_the_newest_edit_is_heeded_however_long_an_earlier_one_waits(desk: Desk, ana: Approvals, bo: Approvals) -> None:
+    """While writes are stopped an edit is taken up and nobody is asked yet: who changes the request then is heard."""
+    graph, trigger = desk.refunding(500), new_trigger()
+    name, _ = shown(ana, desk.run(graph, trigger=trigger))
+    ana.edit(name, {"amount": "400"})
+    with Operators(desk.database.approver("ana")) as operators:
+        operators.freeze(Scope.TENANT, comment="looking into it")
+        assert desk.run(graph, trigger=trigger).reason == "frozen"
+        bo.edit(name, {"amount": "300"})
+        operators.unfreeze(Scope.TENANT, comment="all is well")
+    run = desk.run(graph, trigger=trigger)
+    assert shown(ana, run)[1] == "300"
+    ana.approve(shown(ana, run)[0])
+    assert str(desk.run(graph, trigger=trigger)) == "done"
+    assert desk.done == ["o0:300"]
 
 
 def test_edits_of_edits_add_up(desk: Desk, ana: Approvals, bo: Approvals) -> None:

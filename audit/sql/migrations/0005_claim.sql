@@ -656,8 +656,8 @@ BEGIN
                 a.state := control.must_step(a.state, 'give_up', v_kind);
                 v_out.reason := 'needs_human';
             ELSE
-                -- Nobody needs to decide about what is not going to be done.
-                IF EXISTS (SELECT 1 FROM control.approval WHERE approval_id = a.approval_id AND state = 'open' FOR UPDATE) THEN
+                -- Nobody needs to decide about what is not going to be done, nor what was decided.
+                IF EXISTS (SELECT 1 FROM control.approval WHERE approval_id = a.approval_id AND state IN ('open', 'granted') FOR UPDATE) THEN
                     PERFORM control.close_approval(a.approval_id, 'withdrawn', v_now);
                     v_events := v_events || ARRAY['approval.withdrawn'];
                 END IF;

@@ -87,6 +87,7 @@ DECLARE
     e control.edit;
     v_run uuid;
     v_key bytea;
+    v_asked bytea;
     v_now timestamptz;
     v_out control.vote_answer;
 BEGIN
@@ -113,11 +114,14 @@ BEGIN
         WHEN a.started THEN 'has_begun'
         ELSE (control.vote_refusal(l.tenant, ap, v_who.person, v_who.groups, 'approve', p_comment, v_now)).reason END;
     IF v_out.reason IS NULL THEN
-        -- An edit of what an edit made adds to it.
+        -- An edit of what an edit made adds to it. All edits of one request are of the call that it shows, also once the action has taken
+        -- one of them up and nobody could be asked about that yet.
         SELECT * INTO e FROM control.edit WHERE edit_no = ap.edit_no;
+        v_asked := (SELECT x.asked FROM control.edit x WHERE x.tenant = l.tenant AND x.key = v_key AND x.approval_id = p_approval
+            ORDER BY x.edit_no LIMIT 1);
         INSERT INTO control.edit (tenant, key, approval_id, asked, changes, person, comment, made_at)
-            VALUES (l.tenant, v_key, p_approval, coalesce(e.asked, a.args_hash), coalesce(e.changes, '{}') || p_changes, v_who.person,
-                    p_comment, v_now);
+            VALUES (l.tenant, v_key, p_approval, coalesce(e.asked, v_asked, a.args_hash), coalesce(e.changes, '{}') || p_changes,
+                    v_who.person, p_comment, v_now);
         v_out.answer := 'edited';
     END IF;
     PERFORM control.append(l.tenant, v_run, v_now,
