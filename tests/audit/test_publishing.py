@@ -15,6 +15,7 @@ from langgraph_control.audit.telemetry.spans import spans
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.reconstruct import reconstruct
 from langgraph_control.audit.trail.verify import verify_run
+from langgraph_control.errors import ApprovalRefused
 from tests.support.desk import Desk, new_trigger
 from tests.support.postgres import Database
 
@@ -192,6 +193,20 @@ def test_a_vote_counts_again_with_its_role(office: Office) -> None:
     assert office.approve(run, "bo") is Voting.OPEN
     office.publish(TWO)
     assert office.state(run) == "granted"
+
+
+def test_a_yes_to_what_is_denied_by_now_is_withdrawn(office: Office) -> None:
+    """Nothing comes of a grant that a later policy denies: it is gone, and a yes taken back has nobody asked anew."""
+    trigger, denying = new_trigger(), HEAD + "  - {tool: refund, then: deny}\n"
+    office.publish(HEAD + RULE)
+    run = office.asked(HEAD + RULE, trigger)
+    assert office.approve(run) is Voting.GRANTED
+    office.publish(denying)
+    assert office.asked(denying, trigger).state == "done"
+    assert office.state(run) == "withdrawn"
+    with Approvals(office.database.approver("ana")) as approvals, pytest.raises(ApprovalRefused) as refused:
+        approvals.withdraw(run.approvals[0])
+    assert refused.value.code == "closed"
 
 
 def test_a_rejected_request_stays_rejected(office: Office) -> None:

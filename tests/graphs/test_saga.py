@@ -12,7 +12,7 @@ from langchain_core.tools import tool
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 
-from langgraph_control import Action, Call, Control, Run, reads, saga, writes
+from langgraph_control import Action, Approvals, Call, Control, Run, reads, saga, writes
 from langgraph_control.audit.asking.operator_requests import Resolution
 from langgraph_control.audit.asking.requests import FindRun
 from langgraph_control.audit.asking.sagas import RunSagas
@@ -20,7 +20,7 @@ from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id, run_id
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.audit.trail.entries import Entry
-from langgraph_control.errors import ContractError, NoRun, OperationRefused
+from langgraph_control.errors import ApprovalRefused, ContractError, NoRun, OperationRefused
 from langgraph_control.guards.checks import Proposal, Stricter
 from langgraph_control.guards.decisions import Verb
 from langgraph_control.guards.lifecycle import State
@@ -385,6 +385,23 @@ def test_a_step_over_the_runs_deadline_is_refused_and_the_rest_taken_back(desk: 
     assert run.output["outcome"] == "undone"
     assert "begin nothing any more" in run.output["why"]
     assert shop.log == ["set pro", "invoice", "void inv-c1", "restore free"]
+
+
+def test_a_step_refused_for_its_runs_end_asks_nobody_any_more(desk: Desk, trigger: str) -> None:
+    """A yes that nothing came of is gone with it: taken back, it would have others asked for nothing."""
+    steps = {"refund": lambda _: Call("refund", order_id="o1", amount=Decimal(500))}
+    made = saga("order", steps, tools=[desk.tool("refund")])
+    run = desk.run(desk.control.bind(made, name="order"), trigger=trigger, given={"request": {}}, deadline="1h")
+    desk.approve(run.approvals)
+    with psycopg.connect(desk.database.admin, autocommit=True) as admin:
+        admin.execute(
+            "UPDATE control.run_state SET deadline = clock_timestamp() - interval '1 s' WHERE run_id = %s",
+            (run_id(run.id),),
+        )
+    assert desk.resume(run).state is RunState.DONE
+    with Approvals(desk.database.approver("ana")) as ana, pytest.raises(ApprovalRefused) as refused:
+        ana.withdraw(run.approvals[0])
+    assert (refused.value.code, desk.done) == ("closed", [])
 
 
 def test_silence_does_not_refuse_an_undo(desk: Desk, how: How, trigger: str) -> None:

@@ -61,15 +61,16 @@ def test_a_default_spelled_out_is_the_default(*, style: str, how: str, repeatabl
 
 
 @pytest.mark.parametrize("style", ["function", "model", "JSON Schema"])
-def test_what_was_approved_is_the_same_spelled_out(style: str, run: EnteredRun) -> None:
+@pytest.mark.parametrize("first", [{}, {"channel": "email"}], ids=["left out first", "spelled out first"])
+def test_what_was_approved_is_the_same_spelled_out(first: dict[str, str], style: str, run: EnteredRun) -> None:
     """A request is for what it comes to: the call it was asked for by may name its defaults or leave them out."""
     sent: list[tuple[str, str]] = []
     contract = writes(key="order", impact="message")
     graph = around(InMemorySaver(), ToolNode([run.govern(sending(style, sent), contract)]))
-    invoked("sync", graph, {"messages": [calls(call("send", order="o1", call_id="c1"))]}, run.config)
+    invoked("sync", graph, {"messages": [calls(call("send", order="o1", call_id="c1", **first))]}, run.config)
     run.approve()
-    spelled = calls(call("send", order="o1", channel="email", call_id="c2"))
-    invoked("sync", graph, {"messages": [spelled]}, run.config)
+    other = {} if first else {"channel": "email"}
+    invoked("sync", graph, {"messages": [calls(call("send", order="o1", call_id="c2", **other))]}, run.config)
     assert sent == [("o1", "email")]
 
 
