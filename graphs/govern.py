@@ -9,6 +9,7 @@ from langchain_core.tools import tool as as_tool
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import ContractError
 from langgraph_control.graphs.policies import Policies
+from langgraph_control.nodes.contract_checks import check_roles
 from langgraph_control.nodes.contracts import Contract, contract_of, resolve_contracts
 from langgraph_control.nodes.tools import govern_tool
 
@@ -31,7 +32,8 @@ def governed(
         store: gives the ledger; called when a tool is.
 
     Raises:
-        ContractError: something is no tool, or has no contract or two; the text names the tool.
+        ContractError: something is no tool, has no contract or two, or shows what it redacts to a role that the policy
+            does not have; the text names the tool.
         PolicyError: a rule lets money pass without an amount bounded on both sides.
     """
     tools = [_tool(item) for item in given]
@@ -44,6 +46,7 @@ def governed(
             "for a tool you do not own, pass contracts={name: …}.",
             code="tool_ungoverned",
         )
+    check_roles(resolved, policies.policy.roles)
     policies.governs({name: contract.impact for name, contract in resolved.items() if contract.impact is not None})
     return [govern_tool(tool, resolved[tool.name], store=store) for tool in tools]
 

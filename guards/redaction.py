@@ -1,4 +1,4 @@
-"""What a contract keeps out of the record: fields, named by the path that leads to them.
+"""What a contract keeps out of the record, or shows to some roles alone: fields, named by the path that leads to them.
 
 A path is a field's name, or names joined by dots from the outside in: ``customer.email``. Lists on the way are gone
 through element by element. A field that itself has a dot in its name is found, too, and a list of pairs counts as a
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from langgraph_control.guards.plain import Value, observed
 
-__all__ = ["REDACTED", "covered", "is_path", "left_out", "paths_inside"]
+__all__ = ["REDACTED", "covered", "filled_in", "is_path", "left_out", "paths_inside"]
 
 REDACTED: Final = "(redacted)"
 
@@ -71,6 +71,22 @@ def covered(name: object, value: Any, paths: Collection[str]) -> Any:
     if "" in left:
         return REDACTED
     return _without(observed(value), left, REDACTED) if left else value
+
+
+def filled_in(shown: Any, part: Any) -> Any:
+    """Return what is shown, with what a part holds where the marks are. Nothing else is taken from the part.
+
+    Args:
+        shown: JSON, with marks in place of what is hidden.
+        part: the same JSON with fewer marks; where it is anything else, the marks stay.
+    """
+    if shown == REDACTED:
+        return part
+    if isinstance(shown, dict) and isinstance(part, dict):
+        return {name: filled_in(value, part[name]) if name in part else value for name, value in shown.items()}
+    if isinstance(shown, list) and isinstance(part, list) and len(shown) == len(part):
+        return [filled_in(value, other) for value, other in zip(shown, part, strict=True)]
+    return shown
 
 
 def _without(value: Value, paths: Collection[str], instead: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,6 +21,7 @@ __all__ = ["card_bytes", "named_target", "parked_card", "record_digest"]
 CARD_BYTES_MAX: Final = 1024 * 1024
 
 _RECORD: Final = b"langgraph-control/record/1"
+_PARTS: Final = b"langgraph-control/card-parts/1"
 
 
 def card_bytes(call: GovernedCall, view: View, decision: Decision, *, now: datetime) -> bytes:
@@ -35,6 +36,10 @@ def card_bytes(call: GovernedCall, view: View, decision: Decision, *, now: datet
     card = _card(call, view, decision)
     if call.contract.read is not None:
         card["record"] = {"at": now.astimezone(UTC).isoformat(), "digest": record_digest(call, view)}
+    if call.contract.shown_to and (parts := _parts(call, view)):
+        # The card's plain hash is on record, and whoever sees the rest of it could guess a short value by that.
+        salt = hmac.digest(call.run.secret, _PARTS + observed_identity_bytes(parts), hashlib.sha256).hex()
+        card["by_role"] = {"salt": salt, "parts": parts}
     return observed_bytes(card, bytes_max=CARD_BYTES_MAX)
 
 
@@ -65,6 +70,7 @@ def _card(call: GovernedCall, view: View, decision: Decision) -> dict[str, Any]:
             "target": view.target,
             # The name of the record itself is for those who decide: the ledger shows it to approvers' logins alone.
             **({"target_redacted": True} if _names_redacted(call) else {}),
+            **({"target_by_role": True} if _names(call, call.contract.shown_to) else {}),
             **({} if link is None else {"link": link}),
         },
         "why": {
@@ -86,6 +92,30 @@ def _card(call: GovernedCall, view: View, decision: Decision) -> dict[str, Any]:
     }
 
 
+def _parts(call: GovernedCall, view: View) -> list[dict[str, Any]]:
+    """Return what each role sees of what is redacted for all others. The ledger gives a part to its role's people."""
+    redact, shown_to = call.contract.redact, call.contract.shown_to
+    parts: list[dict[str, Any]] = []
+    for role in sorted(frozenset().union(*shown_to.values())):
+        opened = frozenset(path for path in redact if role in shown_to.get(path, ()))
+        hidden = redact - opened
+        arguments = {
+            name: presentable(covered(name, value, hidden))
+            for name, value in call.args.items()
+            if paths_inside(name, opened)
+        }
+        diff = {name: pair for name, pair in _diff(view, hidden).items() if paths_inside(name, opened)}
+        named = _names(call, opened) and not _names(call, hidden)
+        part = {
+            **({"arguments": arguments} if arguments else {}),
+            **({"diff": diff} if diff else {}),
+            **({"target": view.target} if named else {}),
+        }
+        if part:
+            parts.append({"role": role, **part})
+    return parts
+
+
 def named_target(call: GovernedCall, view: View) -> str | None:
     """Return what the trail calls the record: a name made of what the contract redacts is not written into a hash.
 
@@ -97,7 +127,12 @@ def named_target(call: GovernedCall, view: View) -> str | None:
 
 
 def _names_redacted(call: GovernedCall) -> bool:
-    return any(paths_inside(name, call.contract.redact) for name in call.target_arguments)
+    return _names(call, call.contract.redact)
+
+
+def _names(call: GovernedCall, paths: Collection[str]) -> bool:
+    """Whether the record's name is made of what the paths lead to."""
+    return any(paths_inside(name, paths) for name in call.target_arguments)
 
 
 def _diff(view: View, hidden: frozenset[str]) -> dict[str, list[Any]]:

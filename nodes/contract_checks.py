@@ -3,8 +3,8 @@
 import inspect
 import string
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from langchain_core.tools import BaseTool
 
@@ -16,6 +16,8 @@ from langgraph_control.nodes.parameters import tool_parameters
 
 if TYPE_CHECKING:
     from langgraph_control.nodes.contracts import Contract
+
+Redact: TypeAlias = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
 _IMPACTS: Final = ", ".join(Impact)
 _OPERATIONS: Final = ", ".join(Operation)
@@ -31,7 +33,7 @@ def names(given: str | Sequence[str], *, field: str) -> tuple[str, ...]:
     Raises:
         ContractError: a name is no text, empty, or given twice.
     """
-    listed = (given,) if isinstance(given, str) else tuple(given)
+    listed = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
     if any(not isinstance(name, str) or not name for name in listed) or len(set(listed)) != len(listed):
         raise ContractError(
             f"{field} must be a name or several different names.",
@@ -222,21 +224,22 @@ def check_combination(
             )
 
 
-def redacted_paths(redact: str | Sequence[str], explain: Collection[str]) -> frozenset[str]:
+def redacted_paths(redact: Redact, explain: Collection[str]) -> frozenset[str]:
     """Return the paths of what is kept out of the record, in one Unicode form.
 
     Free text may be worded anew without a new request; what runs is then what people saw, from the record: so the words
     people approve have to be there.
 
     Args:
-        redact: what the contract says: one path, or several.
+        redact: what the contract says: one path, several, or path → roles.
         explain: the free-text arguments.
 
     Raises:
         ContractError: not a path of field names (``contract_redacted_path``), or one that leads into free text
             (``contract_redacted_words``).
     """
-    paths = tuple(unicodedata.normalize("NFC", path) for path in names(redact, field="redact"))
+    given = tuple(redact) if isinstance(redact, Mapping) else redact
+    paths = tuple(unicodedata.normalize("NFC", path) for path in names(given, field="redact"))
     for path in paths:
         if not is_path(path):
             raise ContractError(
@@ -253,6 +256,43 @@ def redacted_paths(redact: str | Sequence[str], explain: Collection[str]) -> fro
             code="contract_redacted_words",
         )
     return frozenset(paths)
+
+
+def shown_to(redact: Redact) -> Mapping[str, frozenset[str]]:
+    """Return which roles see what is redacted for all others: path → roles.
+
+    Args:
+        redact: what the contract says, its paths checked already.
+
+    Raises:
+        ContractError: a role is no text, empty, or named twice (``contract_names``).
+    """
+    if not isinstance(redact, Mapping):
+        return {}
+    told = ((path, names(roles, field=f"redact of {path}")) for path, roles in redact.items())
+    return {unicodedata.normalize("NFC", path): frozenset(roles) for path, roles in told if roles}
+
+
+def check_roles(contracts: Mapping[str, "Contract"], roles: Collection[str]) -> None:
+    """See that the roles which see what is redacted are the policy's.
+
+    Args:
+        contracts: by tool.
+        roles: the policy's.
+
+    Raises:
+        ContractError: one is not (``contract_unknown_role``).
+    """
+    for tool, contract in contracts.items():
+        for path, shown in sorted(contract.shown_to.items()):
+            unknown = sorted(shown.difference(roles))
+            if unknown:
+                raise ContractError(
+                    f"{tool}: redact shows {path!r} to {', '.join(unknown)}, and the policy has no such role.",
+                    todo=f"Name one of: {', '.join(sorted(roles)) or 'none, there are no roles'}; or add it to the "
+                    "policy's `roles`, and start again.",
+                    code="contract_unknown_role",
+                )
 
 
 def name_of(tool: object) -> str:

@@ -89,6 +89,7 @@ class Contract:
         undo: hook: the :class:`Call` that takes the effect back; None: nothing can.
         refusals: by which answers this provider guarantees that nothing was done, and by which it does not.
         redact: paths of arguments and record fields that are not written down, such as ``customer.iban``.
+        shown_to: path → roles whose members find it on the card all the same; the other paths are shown to nobody.
         version: part of what an approval binds to; raise it when the tool comes to mean something else.
         fallback: of a read: what stands in for its answer when it fails, a hook that gives that, or ``WAIT``.
     """
@@ -114,6 +115,7 @@ class Contract:
     timeout_seconds: float = TIMEOUT_SECONDS
     refusals: tuple[Refusal, ...] = ()
     redact: frozenset[str] = frozenset()
+    shown_to: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     version: str = "1"
     fallback: Any = field(default=None, repr=False, hash=False)
 
@@ -258,7 +260,7 @@ def writes(
     repeatable: bool = False,
     timeout: Duration | None = None,
     refusals: Mapping[int | str | type[Exception], Meaning] | None = None,
-    redact: str | Sequence[str] = (),
+    redact: str | Sequence[str] | Mapping[str, str | Sequence[str]] = (),
     version: str = "1",
     fallback: object = None,
 ) -> Contract:
@@ -294,7 +296,8 @@ def writes(
             ``"transient"``, ``"rate_limited"``, ``"permanent"``: nothing was done, and another try would meet that;
             ``"unknown"``: something may have been done.
         redact: arguments and record fields that must not be written down, by name or by the path that leads to them:
-            ``"customer.iban"``. A path goes into every element of a list.
+            ``"customer.iban"``. A path goes into every element of a list. As a mapping, path → the role, or roles,
+            whose members see it on the card, and nobody else anywhere: ``{"customer.iban": "finance", "pin": ()}``.
         version: raise it when the tool comes to mean something else; open approvals of the old one then lapse.
         fallback: not for a write: nothing can stand in for an effect.
 
@@ -335,6 +338,7 @@ def writes(
         timeout_seconds=seconds_of(TIMEOUT_SECONDS if timeout is None else timeout, field="timeout"),
         refusals=refusals_of(refusals),
         redact=checks.redacted_paths(redact, explained),
+        shown_to=checks.shown_to(redact),
         version=version,
         **hooks,
     )

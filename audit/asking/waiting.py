@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
+import orjson
+
 from langgraph_control.audit.asking.operator_requests import InFlight
 from langgraph_control.audit.asking.requests import FieldsAreParameters
 from langgraph_control.audit.asking.rows import ApprovalRow
@@ -15,6 +17,7 @@ __all__ = [
     "Decided",
     "Own",
     "OwnPerson",
+    "Parts",
     "Pulse",
     "ReadPulse",
     "Refused",
@@ -186,6 +189,31 @@ class Votes(FieldsAreParameters):
     def read(self, rows: Rows) -> tuple[VoteRow, ...]:
         """Return the answer as a value."""
         return tuple(VoteRow(**row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts(FieldsAreParameters):
+    """Read what a request's card holds for somebody's roles alone: one part for each. Empty where it is nothing.
+
+    Args:
+        approval_id: the request.
+        person: who reads; None: whom the login belongs to. Only a login that may name persons is heeded.
+        groups: that person's, as the policy names them.
+    """
+
+    statement: ClassVar[str] = "parts"
+
+    approval_id: UUID
+    person: str | None
+    groups: list[str]
+
+    def read(self, rows: Rows) -> Sequence[Mapping[str, Any]]:
+        """Return the answer as a value; no part of one that nests too deep to be ours."""
+        try:
+            parts: list[Mapping[str, Any]] = orjson.loads(rows[0]["parts"] or b"[]")
+        except orjson.JSONDecodeError:
+            return ()
+        return parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

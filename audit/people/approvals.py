@@ -30,6 +30,7 @@ from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import approval_id
 from langgraph_control.audit.people.identity import Authenticator
 from langgraph_control.audit.people.refused_access import known_or_noted
+from langgraph_control.audit.people.shown_by_role import may_show_more, shown_to_person
 from langgraph_control.audit.people.vote_refusals import REFUSALS
 from langgraph_control.errors import ApprovalRefused, ArgumentError, DatabaseRefused
 from langgraph_control.guards.approvals import REJECTIONS
@@ -125,20 +126,28 @@ class Approvals:
         """Do what :meth:`inbox` does, on any event loop."""
         return await self._store.acall(await asyncio.to_thread(self._waiting, limit, only))
 
-    def get(self, name: str | UUID) -> ApprovalRow:
-        """Return one request, open or closed.
+    def get(self, name: str | UUID, *, as_: str | None = None, credential: str | None = None) -> ApprovalRow:
+        """Return one request, open or closed, as whoever asks may see it.
+
+        What a contract shows to some roles alone (``redact={path: roles}``) is in its card only for who has one of
+        them: whom the login belongs to, or who is named or recognised here.
 
         Args:
             name: ``apr_…``.
+            as_: the person who looks; only with the development server's approver login.
+            credential: what the authenticator recognises the person by; without one nobody in particular looks.
 
         Raises:
             ApprovalRefused: there is none of that name.
+            NotAuthenticated: the credential is not accepted.
         """
-        return _known(self._store.call(FindApproval(approval_id=approval_id(name))))
+        row = _known(self._store.call(FindApproval(approval_id=approval_id(name))))
+        return shown_to_person(self._store.call, row, self._reader(as_, credential)) if may_show_more(row) else row
 
-    async def aget(self, name: str | UUID) -> ApprovalRow:
+    async def aget(self, name: str | UUID, *, as_: str | None = None, credential: str | None = None) -> ApprovalRow:
         """Do what :meth:`get` does, on any event loop."""
-        return _known(await self._store.acall(FindApproval(approval_id=approval_id(name))))
+        row = _known(await self._store.acall(FindApproval(approval_id=approval_id(name))))
+        return await asyncio.to_thread(self.get, name, as_=as_, credential=credential) if may_show_more(row) else row
 
     def evidence(self, name: str | UUID) -> Evidence:
         """Return what was known when a request was opened, as the ledger found it; nothing for one that is not there.
@@ -400,14 +409,22 @@ class Approvals:
         """Whose inbox it is: whoever is recognised or named, else the login's own person."""
         identity = known_or_noted(self._store, self._authenticator, credential, as_=person)
         if identity is not None:
-            known = orjson.loads(identity)
-            return Own(person=known["person"], groups=[f"group:{group}" for group in known["groups"]])
+            return _recognised(identity)
         own = self._store.call(OwnPerson())
         if person is not None and person != own.person:
             return Own(person=person, groups=[])
         if own.person is None:
             raise _refused("nobody_in_particular")
         return own
+
+    def _reader(self, person: str | None, credential: str | None) -> Own:
+        """Who looks at a request: whoever is recognised or named, else whom the login belongs to."""
+        identity = (
+            None if credential is None else known_or_noted(self._store, self._authenticator, credential, as_=person)
+        )
+        if identity is None:
+            return Own(person=person if self._authenticator is None else None, groups=[])
+        return _recognised(identity)
 
     def _spoken(self, said: Said) -> dict[str, Any]:
         """What every word carries: who says it, how that is known, and why."""
@@ -474,6 +491,11 @@ def _hidden(row: ApprovalRow) -> set[str]:
             code="edit_unreadable",
         ) from None
     return {argument for argument, value in shown if REDACTED.encode() in orjson.dumps(value)}
+
+
+def _recognised(identity: str) -> Own:
+    known = orjson.loads(identity)
+    return Own(person=known["person"], groups=[f"group:{group}" for group in known["groups"]])
 
 
 def _known(row: ApprovalRow | None) -> ApprovalRow:

@@ -267,6 +267,10 @@ SELECT * FROM control.answer_v1(%(run_id)s::uuid, %(question_id)s::uuid, %(answe
 -- What runs wait to be told.
 SELECT * FROM control.questions_v1(%(run_id)s::uuid, %(limit)s::integer);
 
+-- name: parts
+-- What a request's card holds for somebody's roles alone.
+SELECT control.parts_v1(%(approval_id)s::uuid, %(person)s::text, %(groups)s::text[]) AS parts;
+
 -- name: yes_counted
 -- How many of the yes on some requests count now.
 SELECT * FROM control.yes_counted_v1(%(approvals)s::uuid[]);

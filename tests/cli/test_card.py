@@ -12,7 +12,7 @@ from langgraph_control.audit.names import approval_name
 from tests.cli.conftest import Command
 from tests.support.desk import Desk, new_trigger
 from tests.support.postgres import Database
-from tests.support.trails import FINANCE, OpenRun, TrailWriter
+from tests.support.trails import FINANCE, FOR_FINANCE_ALONE, OpenRun, TrailWriter
 
 TWO = """\
 version: 1
@@ -96,6 +96,22 @@ def test_none(command: Command, trail: TrailWriter) -> None:
     ana = trail.database.approver("ana")
     assert "Code:  unknown_request" in command("card", f"apr_{'0' * 32}", "--dsn", ana).stderr
     assert command("card", "apr_1", "--dsn", ana).exit_code == 1
+
+
+def test_what_is_for_a_role_alone_is_shown_to_its_people(command: Command, trail: TrailWriter) -> None:
+    """Ana of finance reads the account here and where she votes; others read marks, and who sees more."""
+    name, database = asked(trail, trail.open("ticket/1"), card=FOR_FINANCE_ALONE), trail.database
+    seen = {
+        "ana": command("card", name, "--dsn", database.approver("ana")).stdout,
+        "cy": command("card", name, "--dsn", database.approver("cy")).stdout,
+        "named": command("card", name, "--as", "ana@acme.example", "--dsn", database.local_approver).stdout,
+        "nobody": command("card", name, "--dsn", database.local_approver).stdout,
+        "voting": command("approve", name, "--dsn", database.approver("ana")).stdout,
+    }
+    assert all("is shown to finance alone" in shown for shown in seen.values())
+    assert {who for who, shown in seen.items() if "DE77-1 -> DE77-9" in shown} == {"ana", "named", "voting"}
+    data = json.loads(command("card", name, "--json", "--dsn", database.approver("ana")).stdout)["card"]
+    assert (data["what"]["arguments"]["iban"], data["opened"], data["by_role"]) == ("DE77-9", ["iban"], ["finance"])
 
 
 def test_what_changed_since(command: Command, desk: Desk, trigger: str) -> None:

@@ -1,5 +1,6 @@
 """What a request's arguments are in a form's fields, and what comes back from there."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -73,4 +74,6 @@ def test_what_is_redacted_or_too_much_has_no_field() -> None:
     assert [one.name for one in editables(row)] == ["x"]
     assert changes(row, {f"argument-{place}": "new" for place in range(5)} | {"x": "2"}).keys() == {"x"}
     assert len(editables(asked_with({f"n{place}": "x" for place in range(50)}))) == 30
+    seen = orjson.loads(row.card) | {"opened": ["x"]}  # what only this person's role sees: an edit would be stored
+    assert editables(replace(row, card=orjson.dumps(seen))) == ()
     assert len(editables(asked_with({f"n{place}": "ü" * 1000 for place in range(50)}))) == 5

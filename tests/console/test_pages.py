@@ -16,7 +16,7 @@ from langgraph_control.errors import TrailUnavailable
 from tests.console.conftest import Served, cast, hidden, served
 from tests.support.desk import Desk, new_trigger, told
 from tests.support.postgres import Database
-from tests.support.trails import TrailWriter
+from tests.support.trails import FOR_FINANCE_ALONE, TrailWriter
 from tests.support.waiting import until
 
 PATHS = (
@@ -202,6 +202,24 @@ def test_the_card_links_to_the_record(site: Served, desk_database: Database, lin
     assert page.count("target=") == LINKS[link]
     assert "update" in page
     assert "contract version" in page
+
+
+def test_what_is_for_a_role_alone_is_on_its_peoples_pages(site: Served, desk_database: Database) -> None:
+    """Ana of finance reads what is for finance, by itself and among several; a mark where it is for legal."""
+    cards = {"finance": FOR_FINANCE_ALONE, "legal": FOR_FINANCE_ALONE.replace(b'"finance"', b'"legal"')}
+    for role, card in cards.items():
+        with TrailWriter(desk_database) as trail:
+            _, claimed = trail.claim(trail.open(new_trigger()), verb="approve", card=card)
+        name = approval_name(claimed.approval_id or "")
+        with site.signed_in() as client:
+            page, among = client.get(f"/requests/{name}").text, client.get("/together", params={"request": name}).text
+            assert "DE77" not in client.get("/").text
+        assert "everybody else reads (redacted) there" in page
+        assert "All of it is shown to" in among
+        for text in (page, among):
+            assert ("DE77-1" in text, "DE77-9" in text) == (role == "finance", role == "finance")
+        assert 'name="argument-1"' in page  # the order's field; the account has none
+        assert 'name="argument-0"' not in page
 
 
 def test_the_card_says_what_was_done_without_asking(site: Served, desk_database: Database) -> None:

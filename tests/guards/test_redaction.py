@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from langgraph_control.guards.canonical import observed_bytes
-from langgraph_control.guards.redaction import REDACTED, covered, is_path, left_out, paths_inside
+from langgraph_control.guards.redaction import REDACTED, covered, filled_in, is_path, left_out, paths_inside
 
 NAMES = st.sampled_from(["a", "b", "c"])
 RECORDS = st.recursive(
@@ -90,6 +90,19 @@ def test_what_is_shown_is_marked_at_the_same_places(record: dict[str, Any], path
     led_to = list(found(record, path.split(".")))
     assert list(found(shown, path.split("."))) == [REDACTED] * len(led_to)
     assert off_the_path(shown, path) == off_the_path(record, path)
+
+
+@given(RECORDS, st.lists(PATHS, max_size=3), st.lists(PATHS, max_size=3))
+def test_what_some_see_fills_the_marks_of_all(value: Any, hidden: list[str], opened: list[str]) -> None:
+    """What is shown to everybody, with what a role sees in place of its marks, is what the role sees."""
+    everybody, role = (covered("a", value, paths) for paths in ([*hidden, *opened], hidden))
+    assert filled_in(everybody, role) == role
+
+
+@given(OBJECTS, RECORDS)
+def test_only_marks_are_filled(shown: dict[str, Any], part: Any) -> None:
+    """Where nothing is hidden, nothing is taken from what is said to be hidden, whatever it holds."""
+    assert filled_in(shown, part) == shown
 
 
 HOLDERS: dict[str, Any] = {

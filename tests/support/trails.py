@@ -29,6 +29,18 @@ FINANCE = Requirement(
     on_expiry="deny",
     comment_required=False,
 )
+FOR_FINANCE_ALONE = orjson.dumps(
+    {
+        "what": {"arguments": {"iban": "(redacted)", "order_id": "17"}},
+        "where": {"system": "bank"},
+        "diff": {"iban": ["(redacted)", "(redacted)"]},
+        "by_role": {
+            "salt": "00" * 32,
+            "parts": [{"role": "finance", "arguments": {"iban": "DE77-9"}, "diff": {"iban": ["DE77-1", "DE77-9"]}}],
+        },
+    }
+)
+"""A card that hides an account from all but finance."""
 POLICY_TEXT = "version: 1"
 POLICY = hashlib.sha256(POLICY_TEXT.encode()).hexdigest()
 

@@ -321,24 +321,60 @@ CREATE TYPE control.approval_row AS (
     code text, supersedes uuid, edited_by text, in_review boolean
 );
 
+-- What a card holds for some roles alone: one part for each.
+CREATE FUNCTION control.card_parts(p_card jsonb) RETURNS SETOF jsonb
+    LANGUAGE sql IMMUTABLE AS $$
+SELECT part FROM jsonb_array_elements(
+    CASE WHEN jsonb_typeof(p_card -> 'by_role' -> 'parts') = 'array' THEN p_card -> 'by_role' -> 'parts' ELSE '[]' END) part
+$$;
+
 -- A card as the calling login may see it: a record whose name is made of what the contract redacts is named to those who decide, and to
--- nobody else.
+-- nobody else; of what is for some roles alone, only the roles are named (parts_v1 gives the rest to their people).
 CREATE FUNCTION control.card_shown(p_card bytea) RETURNS bytea
     LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_card jsonb;
+    v_names boolean;
 BEGIN
-    IF position('"target_redacted":true'::bytea IN p_card) = 0
-       OR EXISTS (SELECT FROM control.login l WHERE l.login = session_user AND l.role = 'approver') THEN
+    IF position('"target_redacted":true'::bytea IN p_card) = 0 AND position('"by_role":'::bytea IN p_card) = 0 THEN
         RETURN p_card;
     END IF;
     v_card := control.read_json(p_card);
-    RETURN CASE WHEN v_card IS NULL THEN ''::bytea
-                WHEN v_card -> 'where' -> 'target_redacted' = 'true'
-                THEN convert_to(jsonb_set(v_card, '{where,target}', '"(redacted)"')::text, 'UTF8') ELSE p_card END;
+    v_names := v_card -> 'where' -> 'target_redacted' IS DISTINCT FROM 'true'
+        OR v_card -> 'where' -> 'target_by_role' IS DISTINCT FROM 'true'
+           AND EXISTS (SELECT FROM control.login l WHERE l.login = session_user AND l.role = 'approver');
+    IF v_names AND NOT v_card ? 'by_role' THEN
+        RETURN p_card;
+    END IF;
+    -- Part by part: the order of the others stays, and with it the order of the arguments.
+    RETURN coalesce((
+        SELECT convert_to(json_object_agg(part.key, CASE
+            WHEN part.key = 'by_role'
+            THEN (SELECT coalesce(json_agg(DISTINCT one ->> 'role'), '[]') FROM control.card_parts(v_card) one)
+            WHEN part.key = 'where' AND NOT v_names AND json_typeof(part.value) = 'object'
+            THEN jsonb_set(part.value::jsonb, '{target}', '"(redacted)"')::json
+            ELSE part.value END ORDER BY part.place)::text, 'UTF8')
+        FROM json_each(CASE WHEN jsonb_typeof(v_card) = 'object' THEN convert_from(p_card, 'UTF8')::json ELSE '{}' END)
+            WITH ORDINALITY AS part (key, value, place)), ''::bytea);
 END
 $$;
-REVOKE EXECUTE ON FUNCTION control.card_shown FROM PUBLIC;
+
+-- What a request's card holds for the roles that somebody may speak in now; NULL where it is nothing. On a login of their own that is
+-- whose login it is; a service that signs people in says who asks.
+CREATE FUNCTION control.parts_v1(p_approval uuid, p_person text, p_groups text[]) RETURNS bytea
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    l control.login := control.caller('approver', 'admin', 'auditor');
+    v_named boolean := l.may_name_person AND p_person IS NOT NULL;
+BEGIN
+    RETURN (
+        SELECT convert_to(jsonb_agg(part)::text, 'UTF8') FROM control.approval a CROSS JOIN LATERAL control.card_parts(control.read_json(a.card)) part
+        WHERE a.approval_id = p_approval AND a.tenant = l.tenant
+          AND l.role = 'approver' AND part ->> 'role' = ANY (control.roles_spoken(l.tenant, CASE WHEN v_named THEN p_person ELSE l.person END,
+              CASE WHEN v_named THEN p_groups ELSE l.groups END, control.clock())));
+END
+$$;
+REVOKE EXECUTE ON FUNCTION control.card_shown, control.card_parts, control.parts_v1 FROM PUBLIC;
 
 -- One request as a row for people.
 CREATE FUNCTION control.approval_row(p_approval control.approval) RETURNS control.approval_row

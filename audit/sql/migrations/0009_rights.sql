@@ -16,6 +16,7 @@ GRANT EXECUTE ON FUNCTION
     control.last_error_v1
     TO control_agent;
 GRANT EXECUTE ON FUNCTION control.vote_v1 TO control_approver;
+GRANT EXECUTE ON FUNCTION control.parts_v1 TO control_approver, control_admin, control_auditor;
 GRANT EXECUTE ON FUNCTION control.policy_publish_v1 TO control_admin;
 GRANT EXECUTE ON FUNCTION
     control.actions_v1,

@@ -108,7 +108,7 @@ def approve(
 ) -> None:
     """Say yes to exactly what is shown. The command is the decision; nothing further is asked."""
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, said):
-        _vote(approvals, names, partial(approvals.approve, comment=comment, **said), as_json=as_json)
+        _vote(approvals, names, partial(approvals.approve, comment=comment, **said), said, as_json=as_json)
 
 
 def reject(
@@ -126,15 +126,17 @@ def reject(
 ) -> None:
     """Say no. The request is closed, and the model is told, with reason and comment."""
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, said):
-        _vote(approvals, names, partial(approvals.reject, code=code, comment=comment, **said), as_json=as_json)
+        _vote(approvals, names, partial(approvals.reject, code=code, comment=comment, **said), said, as_json=as_json)
 
 
-def _vote(approvals: Approvals, names: Iterable[str], vote: Callable[[str], Voted], *, as_json: bool) -> None:
+def _vote(
+    approvals: Approvals, names: Iterable[str], vote: Callable[[str], Voted], who: Speaker, *, as_json: bool
+) -> None:
     """Vote on each; what is voted on is shown before the vote is sent."""
     out, refused, told = console(), 0, list[dict[str, Any]]()
     for name in names:
         try:
-            row = _shown_first(approvals, name, vote)
+            row = _shown_first(approvals, name, vote, who)
             counted = approvals.yes_counted([row])
             if not as_json:
                 print_request(out, row, counted=counted)
@@ -152,10 +154,10 @@ def _vote(approvals: Approvals, names: Iterable[str], vote: Callable[[str], Vote
         raise typer.Exit(1)
 
 
-def _shown_first(approvals: Approvals, name: str, vote: Callable[[str], Voted]) -> ApprovalRow:
+def _shown_first(approvals: Approvals, name: str, vote: Callable[[str], Voted], who: Speaker) -> ApprovalRow:
     """The request that is voted on. Where there is none, the word is sent all the same, for the record."""
     try:
-        return approvals.get(name)
+        return approvals.get(name, **who)
     except ApprovalRefused as unknown:
         if unknown.code == "unknown_request":
             vote(name)
@@ -230,6 +232,7 @@ def print_request(
         ("where", ", ".join(_text(where[name]) for name in ("system", "target") if where.get(name))),
         ("look at", _text(where["link"]) if where.get("link") else None),
         *_listed("changes", _changes(_part(card, "diff"))),
+        ("all of it", _seen_by(card)),
         *_listed("why", (row.intent, *map(_text, _list(why.get("reasons"))))),
         *_listed("signals", signal_texts(why.get("signals"))),
         *_listed("by fallback", fallback_texts(why.get("fallbacks"))),
@@ -250,6 +253,12 @@ def print_request(
 def _listed(label: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
     for number, text in enumerate(texts):
         yield (label if number == 0 else ""), text
+
+
+def _seen_by(card: Mapping[str, Any]) -> str | None:
+    """Who sees what is hidden from others; None where nothing is."""
+    roles = ", ".join(map(_text, _list(card.get("by_role"))))
+    return f"is shown to {roles} alone" if roles else None
 
 
 def _changes(diff: Mapping[str, Any]) -> Iterator[str]:

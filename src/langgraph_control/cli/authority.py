@@ -90,7 +90,7 @@ def break_glass(
     """Approve alone in an emergency, where the policy lets you. It is on record as that, and others review it."""
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, who):
         if not as_json:
-            row = approvals.get(name)
+            row = approvals.get(name, **who)
             print_request(console(), row, counted=approvals.yes_counted([row]))
         voted = approvals.break_glass(name, comment=comment, **who)
     if as_json:

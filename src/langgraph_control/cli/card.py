@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
@@ -15,10 +16,11 @@ from langgraph_control.audit.asking.waiting import VoteRow
 from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.audit.people.words import Words
 from langgraph_control.audit.trail.quoted import quoted
-from langgraph_control.cli.approvals import print_request, request_json
+from langgraph_control.cli.approvals import As, print_request, request_json
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, moment, pairs, print_json
 from langgraph_control.cli.record import Json
+from langgraph_control.cli.signing_in import Auth, sign_in
 from langgraph_control.guards.card_changes import card_changes
 
 __all__ = ["card"]
@@ -32,16 +34,24 @@ DIGEST_CHARS: int = 12
 
 def card(
     name: Annotated[str, typer.Argument(metavar="APR", help="The request, as the inbox names it (apr_…).")],
+    *,
     dsn: Dsn = None,
     local: Local = False,
     as_json: Json = False,
+    as_person: As = None,
+    auth: Auth = None,
 ) -> None:
     """Show one request, open or closed: what people said about it, what its run had read, and what was asked before."""
-    with database("approver", dsn=dsn, local=local) as place, Approvals(place.dsn) as approvals:
-        row = approvals.get(name)
+    signed = sign_in(auth)
+    with (
+        database("approver", dsn=dsn, local=local) as place,
+        Approvals(place.dsn, authenticator=signed.authenticator) as approvals,
+    ):
+        seen = partial(approvals.get, as_=as_person, credential=signed.credential)
+        row = seen(name)
         words = approvals.words(row.approval_id)
         evidence = approvals.evidence(row.approval_id)
-        earlier = None if row.supersedes is None else approvals.get(row.supersedes)
+        earlier = None if row.supersedes is None else seen(row.supersedes)
     counted = {row.approval_id: words.yes}
     shown = request_json(row, counted=counted)
     since = () if earlier is None else card_changes(request_json(earlier)["card"], shown["card"])

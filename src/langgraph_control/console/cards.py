@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 NOTHING: Final[Mapping[UUID, int]] = MappingProxyType({})
-KNOWN: Final = frozenset({"what", "where", "why", "who", "diff", "record"})
+KNOWN: Final = frozenset({"what", "where", "why", "who", "diff", "record", "by_role", "opened"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +86,7 @@ class Card:
         fallbacks: what the model knows from no system.
         model_says: the model's own words.
         more: what else the card holds.
+        shown_to: the roles that see what is hidden from others, in words; "" where nothing is.
         asked_by: on whose behalf the agent acts, and as whom.
         version: which version of the agent asks, as its own code says; "" where it does not.
         needs: who must say yes.
@@ -118,6 +119,7 @@ class Card:
     fallbacks: tuple[str, ...]
     model_says: tuple[Field, ...]
     more: tuple[Field, ...]
+    shown_to: str
     asked_by: str
     version: str
     needs: str
@@ -163,8 +165,9 @@ def card_of(row: ApprovalRow, *, counted: Mapping[UUID, int] = NOTHING) -> Card:
     reasons = tuple(map(value_text, _list(why.get("reasons"))))
     signals = tuple(signal_texts(why.get("signals")))
     fallbacks = tuple(fallback_texts(why.get("fallbacks")))
+    shown_to = ", ".join(map(value_text, _list(card.get("by_role"))))
     system, target = (value_text(where.get(name) or "") for name in ("system", "target"))
-    texts = [row.tool, row.intent, asked_by, version, system, target, *reasons, *signals, *fallbacks]
+    texts = [row.tool, row.intent, asked_by, version, system, target, shown_to, *reasons, *signals, *fallbacks]
     texts += [text for field in (*fields, *says, *more) for text in (field.name, field.text)]
     texts += [text for change in changes for text in (change.name, change.before, change.after)]
     return Card(
@@ -186,6 +189,7 @@ def card_of(row: ApprovalRow, *, counted: Mapping[UUID, int] = NOTHING) -> Card:
         fallbacks=fallbacks,
         model_says=says,
         more=more,
+        shown_to=shown_to,
         asked_by=asked_by,
         version=version,
         needs=people(_part(row.requirement, "quorum")),

@@ -11,7 +11,7 @@ from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState
 from langgraph_control.audit.names import approval_name
 from langgraph_control.console.cards import Change, called_with, parsed_card
 from langgraph_control.console.presenting import value_text
-from langgraph_control.console.visiting import Console
+from langgraph_control.console.visiting import Console, Visit
 from langgraph_control.errors import ArgumentError
 from langgraph_control.guards.card_changes import card_changes
 from langgraph_control.guards.redaction import REDACTED
@@ -63,10 +63,12 @@ def editables(row: ApprovalRow) -> tuple[Editable, ...]:
     """
     found: list[Editable] = []
     room = ALL_BYTES_MAX
+    opened = parsed_card(row.card).get("opened") or ()
     for place, (name, value) in enumerate(called_with(row).items()):
         one = _editable(f"argument-{place}", name, value)
         takes = len(quote_plus(one.text))
-        if len(found) < ARGUMENTS_MAX and not _redacted(value) and len(one.text) <= CHARS_MAX and takes <= room:
+        fits = len(found) < ARGUMENTS_MAX and len(one.text) <= CHARS_MAX and takes <= room
+        if fits and name not in opened and not _redacted(value):
             found.append(one)
             room -= takes
     return tuple(found)
@@ -115,19 +117,19 @@ def successor(console: Console, row: ApprovalRow) -> str:
     return ""
 
 
-def changed_since(console: Console, row: ApprovalRow) -> list[Change]:
+def changed_since(visit: Visit, row: ApprovalRow) -> list[Change]:
     """Return what changed since the request whose place this one took; nothing where there was none.
 
     Args:
-        console: what the pages share.
-        row: the request.
+        visit: who looks.
+        row: the request, as they may see it.
     """
-    earlier = None if row.supersedes is None else console.ask(FindApproval(approval_id=row.supersedes))
+    earlier = None if row.supersedes is None else visit.console.ask(FindApproval(approval_id=row.supersedes))
     if earlier is None:
         return []
     return [
         Change(name=one.what, before=value_text(one.before), after=value_text(one.after))
-        for one in card_changes(parsed_card(earlier.card), parsed_card(row.card))
+        for one in card_changes(parsed_card(visit.sees(earlier).card), parsed_card(row.card))
     ]
 
 

@@ -113,7 +113,7 @@ def decided(visit: Visit) -> Response:
 @page
 def request(visit: Visit) -> Response:
     """Show one request, and what a vote on it would unlock."""
-    row = found_request(visit.console, visit.request.path_params["name"])
+    row = visit.sees(found_request(visit.console, visit.request.path_params["name"]))
     groups = groups_of(visit.session.identity)
     refused = visit.console.ask(Refused(approval_id=row.approval_id, person=visit.person, groups=groups))
     following = visit.console.ask(Waiting(limit=2, person=visit.person, groups=groups))
@@ -133,7 +133,7 @@ def request(visit: Visit) -> Response:
         editables=editables(row) if refused is None else (),
         edits=edits_of(visit.console.ask, row),
         in_place_of="" if row.supersedes is None else approval_name(row.supersedes),
-        since=changed_since(visit.console, row),
+        since=changed_since(visit, row),
         replaced_by=successor(visit.console, row),
         rejections=REJECTIONS,
         refused=None if refused is None else why_not(refused),

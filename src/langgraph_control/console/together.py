@@ -100,7 +100,7 @@ def vote_together(visit: Visit) -> Response:
 
 def _chosen(visit: Visit, name: str) -> Chosen:
     try:
-        row = found_request(visit.console, name)
+        row = visit.sees(found_request(visit.console, name))
     except ApprovalRefused as error:
         return Chosen(name=name, card=None, singly=str(error.what), link="", evidence=Evidence())
     card = card_of(row, counted=yes_counted(visit.console.ask, [row]))

@@ -14,10 +14,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from langgraph_control.audit.asking.ledger import Request as LedgerRequest
+from langgraph_control.audit.asking.rows import ApprovalRow
+from langgraph_control.audit.asking.waiting import Own, groups_of
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.audit.people.identity import Authenticator
 from langgraph_control.audit.people.operators import Operators
+from langgraph_control.audit.people.shown_by_role import shown_to_person
 from langgraph_control.console.address import Address
 from langgraph_control.console.door import PATIENCE_SECONDS, Door
 from langgraph_control.console.guarding import FORM
@@ -151,6 +154,15 @@ class Visit:
             name: its name.
         """
         return self.fields.get(name, "")
+
+    def sees(self, row: ApprovalRow) -> ApprovalRow:
+        """Return a request as this person may see it: with what is shown to their roles alone.
+
+        Args:
+            row: the request, as everybody may see it.
+        """
+        who = Own(person=self.person, groups=groups_of(self.session.identity))
+        return shown_to_person(self.console.ask, row, who)
 
     def render(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """Return a page of this person's.
