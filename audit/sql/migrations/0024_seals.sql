@@ -47,9 +47,10 @@ CREATE TABLE control.tree_node (
     tenant text NOT NULL,
     level integer NOT NULL,
     index bigint NOT NULL,
-    hash bytea NOT NULL,
-    PRIMARY KEY (tenant, level, index)
+    hash bytea NOT NULL
 );
+-- The leaves' own hashes last: the half of what is added then comes at the very end of the index, which costs the same beside any number.
+CREATE UNIQUE INDEX tree_node_place ON control.tree_node (tenant, level DESC, index);
 
 CREATE TABLE control.signing_key (
     tenant text NOT NULL REFERENCES control.tenant,
