@@ -27,7 +27,9 @@ def bound(graph: G, *, name: str, version: str | None = None) -> G:
         version: of the agent, for the record and for whoever decides; None where nobody says.
 
     Raises:
-        GraphRefused: it is no compiled graph, name or version cannot be used, or it would repeat writes blindly.
+        GraphRefused: it is no compiled graph, name or version cannot be used, or it would repeat writes blindly or
+            leave them out.
+        ContractError: two different writes in it have one name.
     """
     if not isinstance(graph, Pregel):
         raise GraphRefused(

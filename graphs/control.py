@@ -151,9 +151,10 @@ class Control:
     def bind(self, graph: G, *, name: str, version: str | None = None) -> G:
         """Return a checked copy of a graph that runs may be started with. It has no checkpointer; runs bring theirs.
 
-        Refused is what would repeat writes blindly, as far as it can be seen from the compiled graph: retry policies of
-        nodes, tasks and the graph, ``ToolRetryMiddleware``, a configured durability other than sync, tools without a
-        contract and writes without the gate, also in subgraphs and in what functions have closed over. What it cannot
+        Refused is what would repeat writes blindly, or leave them out, as far as the compiled graph shows it: retry
+        policies and caches of nodes, tasks and the graph, ``ToolRetryMiddleware``, a configured durability other than
+        sync, tools without a contract, writes without the gate, and two different writes of one name, also in
+        subgraphs and in what functions have closed over. What it cannot
         see: effects that are no tools (an HTTP call in a node), tools looked up by name at run time, and what lies
         behind objects of classes it does not know. A repeat of a governed write is harmless in any case.
 
@@ -166,6 +167,7 @@ class Control:
 
         Raises:
             GraphRefused: as above; the text says what to write instead.
+            ContractError: two different writes of one name.
         """
         named = bound(graph, name=name, version=version)
         self._graphs[name] = named

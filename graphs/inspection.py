@@ -1,4 +1,4 @@
-"""What in a graph would repeat writes blindly or go around the gate, with the remedy for each."""
+"""What in a graph would repeat writes blindly, leave them out or go around the gate, with the remedy for each."""
 
 import types
 from collections.abc import Iterator
@@ -9,9 +9,10 @@ from langchain_core.tools import BaseTool
 from langgraph.pregel import Pregel
 from langgraph.pregel._read import PregelNode
 
+from langgraph_control.graphs.shared_names import refuse_shared_names
 from langgraph_control.graphs.walk import Seen, walk
 from langgraph_control.nodes.contracts import contract_of
-from langgraph_control.nodes.tools import GovernedTool
+from langgraph_control.nodes.tools import GovernedTool, seam_of
 
 __all__ = ["RETRYING", "Finding", "inspect_graph"]
 
@@ -39,10 +40,15 @@ def inspect_graph(graph: Pregel[Any, Any, Any, Any]) -> tuple[Finding, ...]:
 
     Args:
         graph: a compiled graph or an entrypoint.
+
+    Raises:
+        ContractError: two different writes in it have one name (code ``contract_duplicate_tool``).
     """
     found: dict[Finding, None] = {}
-    for seen in walk(graph, stop=_is_behind_the_gate):
+    reached = tuple(walk(graph, stop=_is_behind_the_gate))
+    for seen in reached:
         found.update(dict.fromkeys(_findings(seen)))
+    refuse_shared_names(seam for seen in reached if (seam := seam_of(seen.item)) is not None)
     return tuple(found)
 
 
@@ -61,6 +67,8 @@ def _findings(seen: Seen) -> Iterator[Finding]:
     elif isinstance(item, PregelNode):
         if item.retry_policy:
             yield _retries(f"Node {seen.node!r} has a RetryPolicy")
+        if item.cache_policy is not None:
+            yield _cached(f"Node {seen.node!r} has a CachePolicy")
     elif isinstance(item, BaseTool):
         yield from _of_tool(item, where)
     elif type(item).__name__ == RETRYING:
@@ -69,13 +77,17 @@ def _findings(seen: Seen) -> Iterator[Finding]:
         contract = contract_of(item)
         if contract is not None and contract.is_write:
             yield _outside(item.__name__, where)
-    elif type(item).__module__.startswith("langgraph.func") and getattr(item, "retry_policy", None):
-        yield _retries(f"Task {getattr(item, '__name__', '')!r} has a RetryPolicy")
+    elif type(item).__module__.startswith("langgraph.func"):
+        yield from _of_task(item)
 
 
 def _of_graph(graph: Pregel[Any, Any, Any, Any], where: str) -> Iterator[Finding]:
     if graph.retry_policy:
         yield _retries(f"The graph {graph.name!r}{where} has a RetryPolicy")
+    if graph.cache_policy is not None:
+        yield _cached(f"The graph {graph.name!r}{where} has a CachePolicy")
+    elif graph.cache is not None:
+        yield _cached(f"The graph {graph.name!r}{where} has a cache")
     durability = ((graph.config or {}).get("configurable") or {}).get(DURABILITY)
     if durability not in (None, "sync"):
         yield Finding(
@@ -84,6 +96,14 @@ def _of_graph(graph: Pregel[Any, Any, Any, Any], where: str) -> Iterator[Finding
             "steps would be asked for again.",
             todo="Leave durability out of with_config; a run always uses sync.",
         )
+
+
+def _of_task(task: Any) -> Iterator[Finding]:
+    name = getattr(task, "__name__", "")
+    if getattr(task, "retry_policy", None):
+        yield _retries(f"Task {name!r} has a RetryPolicy")
+    if getattr(task, "cache_policy", None) is not None:
+        yield _cached(f"Task {name!r} has a CachePolicy")
 
 
 def _of_tool(tool: BaseTool, where: str) -> Iterator[Finding]:
@@ -112,4 +132,14 @@ def _retries(what: str) -> Finding:
         code="retry_policy",
         what=f"{what}, which repeats whatever it wraps after any error, a write with an unknown outcome included.",
         todo="Remove it: a governed write retries by itself where that is safe. For a model, use model.with_retry().",
+    )
+
+
+def _cached(what: str) -> Finding:
+    return Finding(
+        code="node_cached",
+        what=f"{what}: what it holds would be left out where another run was given the same, a write and the decision "
+        "about it included.",
+        todo="Remove cache and cache_policy: a governed write gives its stored result by itself. Keep what a read "
+        "found in the body of that tool, and what a model answered in the model's own cache.",
     )

@@ -141,7 +141,7 @@ def served(
         version: of the agent; None where nobody says.
 
     Raises:
-        GraphRefused: as :meth:`Control.bind`.
+        GraphRefused, ContractError: as :meth:`Control.bind`.
     """
     checked = bound(graph, name=name, version=version)
     kind = type(checked)

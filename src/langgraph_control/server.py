@@ -42,7 +42,7 @@ def serve(
         version: of the agent, as :meth:`Control.bind` takes it.
 
     Raises:
-        GraphRefused: the graph would repeat writes blindly, or is none; the text says what to write instead.
+        GraphRefused, ContractError: as :meth:`Control.bind`; the text says what to write instead.
         DatabaseRefused: ``approver_dsn`` cannot be read.
     """
     return served(graph, ledger_of(control), name=name, actor=actor, approver_dsn=approver_dsn, version=version)

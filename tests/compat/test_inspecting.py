@@ -1,4 +1,4 @@
-"""What can be read off a compiled graph before it runs: retry policies, tools, subgraphs, middleware, durability."""
+"""What can be read off a compiled graph before it runs: retries, caches, tools, subgraphs, middleware, durability."""
 
 import inspect
 from collections.abc import Iterator
@@ -6,9 +6,11 @@ from typing import Any
 
 from langchain.agents.middleware import ToolRetryMiddleware
 from langchain_core.tools import tool
+from langgraph.cache.memory import InMemoryCache
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.types import CachePolicy
 
 from tests.compat.building import State, Update, agent, around, at_once, chain
 from tests.support.scripted_model import ScriptedModel
@@ -43,6 +45,59 @@ def test_a_tasks_retry_policies_can_be_read() -> None:
 
     assert acting.retry_policy == (at_once(),)
     assert [node.retry_policy for node in flow.nodes.values()] == [None]
+
+
+def test_a_nodes_cache_policy_can_be_read() -> None:
+    """`graph.nodes[name].cache_policy` is the node's own or the graph's default, or None."""
+    policy: CachePolicy[Any] = CachePolicy()
+    assert chain(None, nothing, cache_policy=policy).nodes["nothing"].cache_policy is policy
+    assert chain(None, nothing).nodes["nothing"].cache_policy is None
+    builder: Any = StateGraph(State)
+    builder.set_node_defaults(cache_policy=policy)
+    builder.add_node("nothing", nothing)
+    builder.add_edge(START, "nothing")
+    assert builder.compile().nodes["nothing"].cache_policy is policy
+
+
+def test_a_tasks_cache_policy_can_be_read() -> None:
+    """A `@task` carries its policy itself, as it does those for retries."""
+    policy: CachePolicy[Any] = CachePolicy()
+    decorate: Any = task(cache_policy=policy)
+    plain: Any = task(nothing)
+    assert decorate(nothing).cache_policy is policy
+    assert plain.cache_policy is None
+
+
+def test_a_graphs_cache_and_its_policy_can_be_read() -> None:
+    """An `@entrypoint` keeps its cache and policy on the graph; so does `compile(cache=...)`; else they are None."""
+    cache: InMemoryCache[Any] = InMemoryCache()
+    policy: CachePolicy[Any] = CachePolicy()
+    decorate: Any = entrypoint(cache=cache, cache_policy=policy)
+    flow = decorate(nothing)
+    assert (flow.cache, flow.cache_policy) == (cache, policy)
+    builder: Any = StateGraph(State)
+    builder.add_node("nothing", nothing)
+    builder.add_edge(START, "nothing")
+    compiled, plain = builder.compile(cache=cache), builder.compile()
+    assert (compiled.cache, compiled.cache_policy) == (cache, None)
+    assert (plain.cache, plain.cache_policy) == (None, None)
+
+
+def test_a_cached_node_is_left_out_in_another_run() -> None:
+    """With a policy and its own graph's cache a node is not run for an input seen before, in a subgraph neither."""
+    ran: list[Any] = []
+
+    def act(state: State) -> Update:
+        ran.append(state["value"])
+        return {"value": "acted"}
+
+    builder: Any = StateGraph(State)
+    builder.add_node("act", act, cache_policy=CachePolicy())
+    builder.add_edge(START, "act")
+    for graph in (builder.compile(cache=InMemoryCache()), around(None, builder.compile(cache=InMemoryCache()))):
+        given: Any = {"value": 1}
+        assert [graph.invoke(given)["value"] for _ in range(2)] == ["acted", "acted"]
+    assert ran == [1, 1]
 
 
 def test_the_tools_of_a_graph_can_be_read() -> None:

@@ -9,10 +9,11 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelRetryMiddleware, ToolRetryMiddleware
 from langchain_core.tools import tool
+from langgraph.cache.memory import InMemoryCache
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
-from langgraph.types import RetryPolicy
+from langgraph.types import CachePolicy, RetryPolicy
 
 from langgraph_control import Control, reads, writes
 from langgraph_control.errors import ControlError, GraphRefused
@@ -100,9 +101,9 @@ class Desk:
         return self.work(_)
 
 
-def retrying_task() -> Any:
-    """Return an entrypoint with a task that retries."""
-    decorate: Any = task(retry_policy=RetryPolicy())
+def with_task(**options: Any) -> Any:
+    """Return an entrypoint with a task that has these options."""
+    decorate: Any = task(**options)
 
     def act() -> None:
         """Act."""
@@ -116,14 +117,23 @@ def retrying_task() -> Any:
     return flow
 
 
-def retrying_entrypoint() -> Any:
-    """Return an entrypoint that retries."""
-    decorate: Any = entrypoint(retry_policy=RetryPolicy())
+def with_entrypoint(**options: Any) -> Any:
+    """Return an entrypoint that has these options."""
+    decorate: Any = entrypoint(**options)
 
     def flow(_: int) -> int:
         return 1
 
     return decorate(flow)
+
+
+def cached_by_default() -> Any:
+    """Return a graph whose one node is cached by the graph's defaults."""
+    builder: Any = StateGraph(MessagesState)
+    builder.set_node_defaults(cache_policy=CachePolicy())
+    builder.add_node("work", nothing)
+    builder.add_edge(START, "work")
+    return builder.compile()
 
 
 def delegate() -> Any:
@@ -146,12 +156,24 @@ def agent(*tools: Any, **options: Any) -> Any:
 REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
     "a node with a retry policy": ("retry_policy", lambda: around(nothing, retry_policy=RetryPolicy())),
     "a subgraph's node with one": ("retry_policy", lambda: around(around(nothing, retry_policy=RetryPolicy()))),
-    "a task with one": ("retry_policy", retrying_task),
-    "an entrypoint with one": ("retry_policy", retrying_entrypoint),
+    "a task with one": ("retry_policy", lambda: with_task(retry_policy=RetryPolicy())),
+    "an entrypoint with one": ("retry_policy", lambda: with_entrypoint(retry_policy=RetryPolicy())),
     "tool retry middleware": (
         "retry_policy",
         lambda: agent(*control().govern([look]), middleware=[ToolRetryMiddleware()]),
     ),
+    "a cached node": ("node_cached", lambda: around(nothing, cache_policy=CachePolicy())),
+    "a subgraph's cached node": ("node_cached", lambda: around(around(nothing, cache_policy=CachePolicy()))),
+    "nodes that are cached unless they say otherwise": ("node_cached", cached_by_default),
+    "a cached node of a graph in a closure": (
+        "node_cached",
+        lambda: around(calling(around(nothing, cache_policy=CachePolicy()))),
+    ),
+    "a cached task": ("node_cached", lambda: with_task(cache_policy=CachePolicy())),
+    "a cached entrypoint": ("node_cached", lambda: with_entrypoint(cache_policy=CachePolicy())),
+    "an entrypoint with a cache": ("node_cached", lambda: with_entrypoint(cache=InMemoryCache())),
+    "an agent with a cache": ("node_cached", lambda: agent(*control().govern([look]), cache=InMemoryCache())),
+    "a subgraph with a cache": ("node_cached", lambda: around(agent(*control().govern([look]), cache=InMemoryCache()))),
     "async durability": ("durability_refused", lambda: around(nothing).with_config(durable("async"))),
     "exit durability in a subgraph": (
         "durability_refused",
