@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from langgraph_control.audit.asking.ledger import Claimed, Reason
+from langgraph_control.audit.asking.ledger import OTHER_SYSTEM, Claimed, Reason
 from langgraph_control.guards.approvals import REJECTIONS
 from langgraph_control.guards.decisions import Decision
 from langgraph_control.nodes.call import GovernedCall
@@ -34,7 +34,7 @@ _TEXTS: Final[Mapping[str, str]] = MappingProxyType(
             "again before some of them are decided."
         ),
         Reason.KEY_CONFLICT: (
-            "{tool} was not done: the same change ({keys}) was already asked for with other arguments and "
+            "{tool} was not done: the same change ({keys}) was already asked for {other} and "
             "may have happened. Do not work around this; tell the user that a person must look at it."
         ),
         Reason.DRY_RUN: "{tool} was not done: this is a dry run, and nothing was changed. {why}.",
@@ -72,6 +72,7 @@ def refusal_text(call: GovernedCall, claimed: Claimed, decision: Decision) -> st
         tool=call.tool,
         why="; ".join(decision.reasons).removesuffix("."),
         keys=", ".join(call.contract.key) or "the intent",
+        other="in another system" if claimed.code == OTHER_SYSTEM else "with other arguments",
         because=f": {REJECTIONS[claimed.code]}" if claimed.code and claimed.code in REJECTIONS else "",
         again=_AGAIN.get(claimed.code or "", "Do not ask for the same change again."),
         comment=f" Comment: {claimed.comment}" if claimed.comment else "",

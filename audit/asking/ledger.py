@@ -14,12 +14,26 @@ from uuid import UUID
 
 import orjson
 
-__all__ = ["Answer", "Claim", "Claimed", "Outcome", "Reason", "Request", "Settle", "Settled", "Verdict"]
+__all__ = [
+    "OTHER_SYSTEM",
+    "Answer",
+    "Claim",
+    "Claimed",
+    "Outcome",
+    "Reason",
+    "Request",
+    "Settle",
+    "Settled",
+    "Verdict",
+]
 
 SAME_FAILURES_MAX: Final = 3
 GIVE_UP_MS: Final = 86_400_000
 CALLS_MAX: Final = 10_000
 RETRY_MS_MAX: Final = 7 * 86_400_000
+
+OTHER_SYSTEM: Final = "other_system"
+"""The code of a conflict between changes of one key in two systems."""
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -104,7 +118,7 @@ class Claimed:
         expires_at: when that request expires.
         comment: what the person who decided, or who changed the arguments, wrote.
         code: why a person rejected it, one of :data:`~langgraph_control.guards.approvals.REJECTIONS`; of an edit,
-            ``again`` where it changes an earlier one.
+            ``again`` where it changes an earlier one; of a conflict, :data:`OTHER_SYSTEM` where that is the difference.
         edit_no: the edit that stands in the place of this call; ``payload`` has its changes.
     """
 

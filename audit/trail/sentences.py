@@ -20,7 +20,7 @@ _REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "retry_later": "put off: what it depends on is not ready",
         "record_unreadable": "put off: its record cannot be read now",
         "deadline_passed": "stopped: the run's deadline is over",
-        "key_conflict": "not done: the same change was already asked for with other arguments",
+        "key_conflict": "not done: the same change was already asked for with other arguments, or in another system",
         "rejected": "not done: a person said no",
         "approval_expired": "not done: nobody approved it in time",
         "too_many_requests": "not done: as many requests wait for people as may at once",

@@ -223,6 +223,25 @@ def test_a_contract_that_means_something_else_is_asked_for_afresh(
     assert sent == ["o1:500"]
 
 
+@pytest.mark.parametrize("approved", [True, False], ids=["approved", "not yet"])
+def test_a_write_that_moves_to_another_system_is_asked_for_afresh(desk_database: Database, *, approved: bool) -> None:
+    """People were shown the old system: their yes, or the request to them, is closed, and a new one is made."""
+    sent: list[str] = []
+    with Shop(desk_database, sent) as first:
+        run = first.run(first.bound(first.looks(), first.refund(system="bank")))
+        if approved:
+            first.approve(run)
+    with Shop(desk_database, sent) as second, Approvals(desk_database.approver("ana")) as approvals:
+        second.bound(second.looks(), second.refund(system="other bank"))
+        again = second.control.resume(run.id)
+        assert (again.state, sent) == (RunState.NEEDS_APPROVAL, [])
+        assert again.approvals != run.approvals
+        assert [approvals.get(name).state for name in run.approvals] == [ApprovalState.SUPERSEDED]
+        second.approve(again)
+        assert second.control.resume(run.id).state is RunState.DONE
+    assert sent == ["o1:500"]
+
+
 @pytest.mark.parametrize(
     "contract", [{"find": lambda _: ABSENT}, {"keyed_for": "24h"}, {"impact": "bulk"}], ids=["find", "key", "impact"]
 )

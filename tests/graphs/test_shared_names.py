@@ -13,7 +13,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 
 from langgraph_control import Control, reads, saga, writes
-from langgraph_control.errors import ContractError
+from langgraph_control.errors import ContractError, KeyConflict
 from tests.support.desk import POLICY, Desk, How, new_trigger
 from tests.support.scripted_model import ScriptedModel
 
@@ -325,3 +325,47 @@ def test_one_tool_in_two_places_does_its_change_once(desk: Desk, how: How) -> No
     graph = desk.control.bind(calling(one, other, how=how), name="tickets")
     run = desk.run(graph, how, trigger=new_trigger(), given={"log": []})
     assert (run.output["log"], done) == (["jira-1", "jira-1"], ["printer"])
+
+
+def ticket(system: str | None, done: list[str], **contract: Any) -> BaseTool:
+    """Return a ticket tool of a system, which notes what it does."""
+
+    @tool
+    @writes(key="subject", impact="record", system=system, **contract)
+    def create_ticket(subject: str) -> str:
+        """Create a ticket."""
+        done.append(f"{system}:{subject}")
+        return f"{system}-{len(done)}"
+
+    return create_ticket
+
+
+def create(desk: Desk, given: BaseTool, how: How, intent: str) -> Any:
+    """Create the ticket in a graph of its own, on another delivery of the same intent."""
+    graph = desk.control.bind(calling(desk.control.govern([given])[0], how=how), name=f"tickets {new_trigger()}")
+    return desk.run(graph, how, trigger=new_trigger(), given={"log": []}, intent=intent)
+
+
+def test_what_is_done_in_one_system_is_no_result_in_another(desk: Desk, how: How) -> None:
+    """Graphs that are bound apart and share an intent: the second system's write is refused, and says why."""
+    done: list[str] = []
+    intent = new_trigger()
+    assert create(desk, ticket("jira", done), how, intent).output["log"] == ["jira-1"]
+    for _ in range(2):  # the refusal changes nothing of what is on record
+        with pytest.raises(KeyConflict, match="in another system") as refused:
+            create(desk, ticket("zendesk", done), how, intent)
+        assert refused.value.code == "key_conflict"
+    assert create(desk, ticket("jira", done), how, intent).output["log"] == ["jira-1"]
+    assert done == ["jira:printer"]
+
+
+def test_a_system_that_is_named_later_is_no_other_one(desk: Desk) -> None:
+    """A release that says for the first time which system it is, or corrects the impact, gets what is stored."""
+    done: list[str] = []
+    intent = new_trigger()
+    create(desk, ticket(None, done), "sync", intent)
+    assert create(desk, ticket("jira", done), "sync", intent).output["log"] == ["None-1"]
+    assert create(desk, ticket("jira", done, operation="send"), "sync", intent).output["log"] == ["None-1"]
+    with pytest.raises(KeyConflict):
+        create(desk, ticket("zendesk", done), "sync", intent)
+    assert done == ["None:printer"]

@@ -295,7 +295,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="let other arguments take over a key that has started",
         layer="SQL claim",
-        sql={"claim_any": (("IF NOT v_fresh AND a.args_hash <> p_args_hash THEN", "IF false THEN"),)},
+        sql={"claim_any": (("IF NOT v_fresh AND (a.args_hash <> p_args_hash OR v_elsewhere) THEN", "IF false THEN"),)},
     ),
     Mutant(
         name="use a key the provider has forgotten",

@@ -366,6 +366,7 @@ DECLARE
     v_requirement jsonb;
     v_now timestamptz;
     v_fresh boolean;
+    v_elsewhere boolean;
     v_was text;
     v_frozen boolean;
     v_listed boolean;
@@ -467,15 +468,20 @@ BEGIN
         END IF;
 
         -- 2. Another change under the same key: a conflict once something may have happened, else it takes the place of the old one.
-        IF NOT v_fresh AND a.args_hash <> p_args_hash THEN
+        -- What is in effect in one system is not in another. A system that was not named before may be the same one; an impact, or a
+        -- kind, says how a write is to be judged, and not which one it is.
+        v_elsewhere := coalesce(a.system <> p_system, false);
+        IF NOT v_fresh AND (a.args_hash <> p_args_hash OR v_elsewhere) THEN
             -- Two runs of one intent that want different things would supersede each other's requests for ever: also for a person.
-            IF a.started OR a.state IN ('executing', 'unknown', 'verifying', 'succeeded', 'needs_human', 'abandoned') OR EXISTS (
+            IF a.started OR a.state IN ('executing', 'unknown', 'verifying', 'succeeded', 'needs_human', 'abandoned')
+               OR v_elsewhere AND EXISTS (SELECT FROM control.approval o WHERE o.approval_id = a.approval_id AND o.state = 'used') OR EXISTS (
                 SELECT 1 FROM control.approval o JOIN control.run_state r USING (run_id)
                 WHERE o.approval_id = a.approval_id AND o.state IN ('open', 'granted') AND o.run_id <> p_run AND r.state <> 'done'
                   -- What people made of that very request is no other wish: whichever run comes first goes on with it.
                   AND NOT EXISTS (SELECT FROM control.edit e WHERE e.edit_no = p_edit AND e.approval_id = o.approval_id)) THEN
                 v_out.answer := 'stop';
                 v_out.reason := 'key_conflict';
+                v_out.code := CASE WHEN v_elsewhere THEN 'other_system' END;
                 -- Nobody comes back with the first arguments to find out what became of them.
                 IF a.state = 'executing' AND a.lease_until <= v_now THEN
                     a.state := control.must_step('executing', 'lose', a.kind);
@@ -492,6 +498,12 @@ BEGIN
                 a.same_failures := 0;
                 a.state := 'ready';
                 a.call_id := NULL;
+                -- Its digest may be the same one; but people were shown the other system.
+                IF v_elsewhere AND EXISTS (SELECT 1 FROM control.approval WHERE approval_id = a.approval_id AND state IN ('open', 'granted')
+                                           FOR UPDATE) THEN
+                    PERFORM control.close_approval(a.approval_id, 'superseded', v_now);
+                    v_events := v_events || ARRAY['approval.superseded'];
+                END IF;
             END IF;
         END IF;
 
@@ -820,9 +832,9 @@ BEGIN
         IF v_out.reason <> 'key_conflict' THEN
             a.args_hash := p_args_hash;
             a.digest := v_digest;
+            a.system := p_system;
+            a.impact := p_impact;
         END IF;
-        a.system := p_system;
-        a.impact := p_impact;
         IF NOT v_frozen THEN
             a.kind := p_kind;
             a.fallback_kind := p_fallback_kind;
