@@ -1,6 +1,5 @@
 """What is outside the ledger, for a reconciliation: systems of record, by the contracts' ``find``, and threads."""
 
-import inspect
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -20,8 +19,9 @@ from langgraph_control.graphs.walk import walk
 from langgraph_control.nodes.action import ABSENT, Action
 from langgraph_control.nodes.bubbles import RunTakenOver
 from langgraph_control.nodes.contracts import Contract, contract_of
-from langgraph_control.nodes.drivers import finished
+from langgraph_control.nodes.hearing import heard
 from langgraph_control.nodes.reading_back import tells_nothing
+from langgraph_control.nodes.surroundings import HOOK_SECONDS_MAX
 from langgraph_control.nodes.tool_calls import BY_HAND, CALL_ID_CHARS_MAX
 from langgraph_control.nodes.tools import GovernedTool
 
@@ -106,8 +106,7 @@ class Lookup:
             before=change.before,
         )
         try:
-            found: Any = contract.find(asked)
-            found = finished(found) if inspect.isawaitable(found) else found
+            found = heard(contract.find, asked, seconds=HOOK_SECONDS_MAX)
         except Exception as error:  # noqa: BLE001 - a hook may raise anything: whatever it is, it is no answer
             if _was_redacted(error, contract):
                 return Unasked.NO_ARGUMENTS, action.tool

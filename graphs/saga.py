@@ -5,7 +5,6 @@ next, ``undo`` does it. Each step and each undo is a governed write of its own: 
 recorded. The graph's state only says how far it has come: what is applied is what the ledger says.
 """
 
-import inspect
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import NoRun
 from langgraph_control.graphs.saga_checks import checked_name, checked_steps, checked_tools
 from langgraph_control.nodes.contexts import current_run
-from langgraph_control.nodes.drivers import finished
+from langgraph_control.nodes.hearing import aheard, heard
 from langgraph_control.nodes.outside_run import anote_outside, note_outside
 from langgraph_control.nodes.run_context import RunContext
 from langgraph_control.nodes.saga_places import at_place
@@ -38,6 +37,7 @@ from langgraph_control.nodes.saga_steps import (
     Stopped,
     Then,
 )
+from langgraph_control.nodes.surroundings import HOOK_SECONDS_MAX
 from langgraph_control.nodes.tools import seam_of
 from langgraph_control.nodes.wakes import configurable
 
@@ -134,8 +134,7 @@ def _answer(store: Store, request: Any) -> Any:
                 with at_place(request.place):
                     return CameBack(value=request.tool.invoke(dict(request.args)))
             case AskUndo():
-                value = request.hook(request.action)
-                return CameBack(value=finished(value) if inspect.isawaitable(value) else value)
+                return CameBack(value=heard(request.hook, request.action, seconds=HOOK_SECONDS_MAX))
             case _:
                 return store.call(request)
     except GraphBubbleUp:
@@ -153,8 +152,7 @@ async def _aanswer(store: Store, request: Any) -> Any:
                 with at_place(request.place):
                     return CameBack(value=await request.tool.ainvoke(dict(request.args)))
             case AskUndo():
-                value = request.hook(request.action)
-                return CameBack(value=await value if inspect.isawaitable(value) else value)
+                return CameBack(value=await aheard(request.hook, request.action, seconds=HOOK_SECONDS_MAX))
             case _:
                 return await store.acall(request)
     except GraphBubbleUp:

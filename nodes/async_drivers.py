@@ -1,11 +1,10 @@
 """The async driver: what :mod:`langgraph_control.nodes.drivers` promises, on an event loop and under cancellation."""
 
 import asyncio
-import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Settle
 from langgraph_control.audit.connecting import transactions
@@ -17,10 +16,12 @@ from langgraph_control.guards.signals import SystemState
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.bubbles import TrailLost
 from langgraph_control.nodes.contexts import within
+from langgraph_control.nodes.hearing import aheard
 from langgraph_control.nodes.in_hand import CallInHand
 from langgraph_control.nodes.reading import Consult, Looked
 from langgraph_control.nodes.surroundings import (
     CHECK_SECONDS_MAX,
+    HOOK_SECONDS_MAX,
     LOST,
     NOTE_SECONDS,
     Surroundings,
@@ -40,14 +41,12 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-HOOK_SECONDS_MAX: Final = 30.0
-"""How long a hook may take. A settle may be waiting for it, and a cancelled caller with it."""
-
 
 async def adrive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
     """Run a gate or a read to its end on this event loop, and return what it ended with.
 
-    A synchronous hook runs in a thread, so that it cannot block the loop.
+    A synchronous hook runs in a thread, so that it cannot block the loop. After :data:`HOOK_SECONDS_MAX` a hook has
+    failed.
 
     Args:
         gate: made, not started.
@@ -84,7 +83,7 @@ class _AsyncDriver:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._at = surroundings
-        self._stop: asyncio.CancelledError | None = None
+        self._stop: BaseException | None = None
         self._call: CallInHand | None = None  # what the end of the run's drive waits for
         self._in_hand = False  # a tool may have been called, and no settle was answered yet
         self._took_seconds = 0.0  # the last call of the tool
@@ -121,6 +120,11 @@ class _AsyncDriver:
         if self._stop is not None:
             raise self._stop
 
+    def _stopped_by(self, stop: BaseException) -> None:
+        """Note what is to be raised once nothing is in hand: a cancellation only where nothing else was noted."""
+        if self._stop is None or isinstance(self._stop, asyncio.CancelledError):
+            self._stop = stop
+
     async def close(self) -> None:
         self._let_go()
         if self._transaction is not None:
@@ -137,9 +141,11 @@ class _AsyncDriver:
             try:
                 await asyncio.shield(task)
             except asyncio.CancelledError as stop:
-                self._stop = stop
-            except Exception:  # noqa: BLE001 - raised by result() below
-                break
+                self._stopped_by(stop)
+            except BaseException:
+                if not task.done():
+                    raise  # this coroutine itself is closed
+                break  # raised by result() below
         return task.result()
 
     async def _finish_again(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -171,24 +177,18 @@ class _AsyncDriver:
             self._call.end()
 
     async def _ask(self, request: ask.Ask) -> ask.Heard | ask.AskFailed:
-        answering = self._heard(request)
+        answering = aheard(self._at.hook(request), request.action, seconds=HOOK_SECONDS_MAX)
         try:
             return ask.Heard(value=await (self._finish(answering) if self._in_hand else answering))
         except Exception as error:  # noqa: BLE001 - a hook may raise anything; the gate decides what it means
             return ask.AskFailed(error=error)
-        except asyncio.CancelledError as stop:
+        except GeneratorExit:
+            raise
+        except BaseException as stop:
             if not self._in_hand:
                 raise
-            self._stop = stop
+            self._stopped_by(stop)
             return ask.AskFailed(error=stop)
-
-    async def _heard(self, request: ask.Ask) -> Any:
-        hook = self._at.hook(request)
-        async with asyncio.timeout(HOOK_SECONDS_MAX):
-            if inspect.iscoroutinefunction(hook):
-                return await hook(request.action)
-            value = await asyncio.to_thread(hook, request.action)
-            return await value if inspect.isawaitable(value) else value
 
     async def _sleep(self, seconds: float) -> None:
         try:
@@ -236,6 +236,11 @@ class _AsyncDriver:
         except Exception as error:  # noqa: BLE001 - outcomes are values
             # Cancelling an await stops no thread that it waited for.
             return ask.Raised(error=error, ended_transaction=await self._undone(), ended=not limit.expired())
+        except GeneratorExit:
+            raise  # the loop is gone, and closes what it left
+        except BaseException as stop:  # noqa: BLE001 - noted, and raised once the settle has landed
+            self._stopped_by(stop)
+            return ask.Raised(error=stop, ended_transaction=True) if await self._undone() else ask.Cancelled()
         return await self._returned(value)
 
     async def _cancelled(self, error: asyncio.CancelledError) -> ask.Cancelled | ask.Raised:
@@ -331,11 +336,7 @@ class _AsyncDriver:
 async def _checked(request: ask.AskCheck) -> object:
     """Ask a check, a synchronous one in a thread. Cancelled, the call ends here: nothing was claimed yet."""
     try:
-        async with asyncio.timeout(CHECK_SECONDS_MAX):
-            if inspect.iscoroutinefunction(request.check):
-                return await request.check(request.proposal)
-            answer = await asyncio.to_thread(request.check, request.proposal)
-            return await answer if inspect.isawaitable(answer) else answer
+        return await aheard(request.check, request.proposal, seconds=CHECK_SECONDS_MAX)
     except Exception as error:  # noqa: BLE001 - a check may raise anything; what cannot be checked is not done now
         return Failed(error=type(error).__name__)
 

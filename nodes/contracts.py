@@ -2,7 +2,7 @@
 
 Two questions nobody can answer for the user are required on a write: ``key`` (which arguments say that two calls are
 the same change) and ``impact`` (what breaks if it is wrong or happens twice). Every hook takes the :class:`Action`, is
-sync or async, and each one given buys something visible.
+sync or async, may take 30 seconds, after which it has failed, and each one given buys something visible.
 """
 
 import string

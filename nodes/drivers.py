@@ -5,14 +5,9 @@ without its answer, and once a tool may have been called, its settle is sent wha
 stop (KeyboardInterrupt, SystemExit, a cancelled task) is noted, and raised when no attempt is in hand any more.
 """
 
-import asyncio
-import inspect
 import logging
 import time
-from collections.abc import Awaitable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
-from threading import Thread
+from collections.abc import Generator
 from typing import Any, TypeVar
 
 from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Settle
@@ -25,10 +20,12 @@ from langgraph_control.guards.signals import SystemState
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.bubbles import TrailLost
 from langgraph_control.nodes.contexts import within
+from langgraph_control.nodes.hearing import heard
 from langgraph_control.nodes.in_hand import CallInHand
 from langgraph_control.nodes.reading import Consult, Looked
 from langgraph_control.nodes.surroundings import (
     CHECK_SECONDS_MAX,
+    HOOK_SECONDS_MAX,
     LOST,
     NOTE_SECONDS,
     Surroundings,
@@ -42,7 +39,7 @@ from langgraph_control.nodes.surroundings import (
 )
 from langgraph_control.nodes.wakes import at_langgraph, uses
 
-__all__ = ["drive", "finished"]
+__all__ = ["drive"]
 
 T = TypeVar("T")
 
@@ -52,7 +49,8 @@ logger = logging.getLogger(__name__)
 def drive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
     """Run a gate or a read to its end in this thread, and return what it ended with.
 
-    An async hook is run to its end on an event loop of its own: it must not share a client with the graph's loop.
+    A hook runs in a thread of its own, with this one's context variables; an async one on an event loop of its own: it
+    must not share a client with the graph's loop. After :data:`HOOK_SECONDS_MAX` it has failed.
 
     Args:
         gate: made, not started.
@@ -160,8 +158,8 @@ class _Driver:
 
     def _ask(self, request: ask.Ask) -> ask.Heard | ask.AskFailed:
         try:
-            value = self._at.hook(request)(request.action)
-            return ask.Heard(value=finished(value) if inspect.isawaitable(value) else value)
+            value = heard(self._at.hook(request), request.action, seconds=HOOK_SECONDS_MAX)
+            return ask.Heard(value=value)
         except Exception as error:  # noqa: BLE001 - a hook may raise anything; the gate decides what it means
             return ask.AskFailed(error=error)
         except BaseException as stop:
@@ -295,36 +293,7 @@ class _Driver:
 
 def _checked(request: ask.AskCheck) -> object:
     """Ask a check in a thread of its own, for nothing else can end the wait for it."""
-    said: Future[object] = Future()
-
-    def asking() -> None:
-        try:
-            answer = request.check(request.proposal)
-            said.set_result(finished(answer) if inspect.isawaitable(answer) else answer)
-        except BaseException as error:  # noqa: BLE001 - whatever it raises is what came of it
-            said.set_exception(error)
-
-    Thread(target=copy_context().run, args=(asking,), name="langgraph-control-check", daemon=True).start()
     try:
-        return said.result(timeout=CHECK_SECONDS_MAX)
+        return heard(request.check, request.proposal, seconds=CHECK_SECONDS_MAX)
     except Exception as error:  # noqa: BLE001 - a check may raise anything; what cannot be checked is not done now
         return Failed(error=type(error).__name__)
-
-
-def finished(answer: Awaitable[Any]) -> Any:
-    """Run an async hook's answer to its end from synchronous code, and return what it came to.
-
-    Args:
-        answer: what the hook returned; it may raise anything.
-    """
-
-    async def waiting() -> Any:
-        return await answer
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(waiting())
-    # A synchronous graph on a loop's own thread: that loop cannot run the hook while it waits for it.
-    with ThreadPoolExecutor(1, thread_name_prefix="langgraph-control-hook") as executor:
-        return executor.submit(copy_context().run, asyncio.run, waiting()).result()

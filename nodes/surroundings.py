@@ -23,6 +23,7 @@ from langgraph_control.nodes.contracts import Contract
 
 __all__ = [
     "CHECK_SECONDS_MAX",
+    "HOOK_SECONDS_MAX",
     "LOST",
     "NOTE_SECONDS",
     "Surroundings",
@@ -42,6 +43,9 @@ LOST: Final = (TrailUnavailable, SchemaMismatch, LedgerRefused)
 
 CHECK_SECONDS_MAX: Final = 30.0
 """How long a check may take, which may ask a model; then it could not be made."""
+
+HOOK_SECONDS_MAX: Final = 30.0
+"""How long a contract's hook may take; then it has failed. A settle may be waiting for it, and whoever is stopped."""
 
 NOTE_SECONDS: Final = 1.0
 """How long the ledger is tried when all that is to be told is how a system is doing."""

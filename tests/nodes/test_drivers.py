@@ -1,9 +1,12 @@
 """The drivers carry out what a gate asks, and leave nothing in hand when they are stopped."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
+from contextvars import ContextVar
 from dataclasses import replace
 from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 
 from langgraph_control.audit.asking.ledger import Outcome, Settle
 from langgraph_control.audit.connecting.store import Store
+from langgraph_control.nodes import async_drivers, drivers
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action
 from langgraph_control.nodes.async_drivers import adrive
@@ -64,6 +68,15 @@ def one(request: Any) -> Generator[Any, Any, Any]:
 def write(run: EnteredRun, contract: Contract = RECORD) -> Generator[Any, Any, Any]:
     """Return the gate of a call without arguments."""
     return perform(GovernedCall(contract=contract, tool="note", args={}, defaults={}, run=run.context))
+
+
+def parked(gate: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Drive a gate until it parks, and end with the card."""
+    answer: Any = None
+    while not isinstance(request := gate.send(answer), ask.Park):
+        answer = yield request
+    gate.close()
+    return request.card
 
 
 def noting(how: str, seen: list[Any]) -> Callable[..., Any]:
@@ -133,13 +146,99 @@ async def async_hook(action: Action) -> Any:
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("hook", [sync_hook, async_hook])
 def test_hooks_may_be_sync_or_async(how: str, hook: Callable[[Action], Any], run: EnteredRun) -> None:
-    """Either form answers in either driver; a sync hook does not run on the event loop's thread."""
+    """Either form answers in either driver; on the caller's own thread only an async one does, on its event loop."""
     where = place(run, noting(how, []), writes(key=(), impact="record", read=hook))
     heard = ran(how, one(ask.Ask(hook="read", action=ACTION)), where)
     tool, thread = heard.value
     assert tool == "note"
     on_the_loop = how == "async" and hook is async_hook
-    assert (thread is threading.main_thread()) == (on_the_loop or how == "sync")
+    assert (thread is threading.main_thread()) == on_the_loop
+
+
+def waiting_hook(freed: threading.Event, answers: list[str]) -> tuple[Callable[[Action], Any], Callable[[Action], Any]]:
+    """Return a sync and an async hook that answer only once they are freed."""
+
+    def sync(_: Action) -> str:
+        freed.wait(20)
+        answers.append("late")
+        return "late"
+
+    async def awaited(_: Action) -> str:
+        await asyncio.sleep(20)
+        return "late"
+
+    return sync, awaited
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("form", [0, 1], ids=["sync hook", "async hook"])
+def test_a_hook_that_takes_too_long_has_failed(
+    how: str, form: int, run: EnteredRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its time a hook is waited for no longer, in either driver; what it says later reaches nobody."""
+    for module in (drivers, async_drivers):
+        monkeypatch.setattr(module, "HOOK_SECONDS_MAX", 0.05)
+    freed, answers = threading.Event(), list[str]()
+    hook = waiting_hook(freed, answers)[form]
+    where = place(run, noting(how, []), writes(key=(), impact="record", read=hook))
+    began = time.monotonic()
+    heard = ran(how, one(ask.Ask(hook="read", action=ACTION)), where)
+    took = time.monotonic() - began
+    freed.set()
+    assert isinstance(heard, ask.AskFailed)
+    assert isinstance(heard.error, TimeoutError)
+    assert took < 10
+    if form == 0:
+        until(lambda: answers == ["late"], seconds=10)
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_run_whose_hook_never_returns_goes_on(how: str, run: EnteredRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write whose outcome hook hangs is settled: nobody knows what came of it, and a person is to look."""
+    for module in (drivers, async_drivers):
+        monkeypatch.setattr(module, "HOOK_SECONDS_MAX", 0.05)
+    freed = threading.Event()
+    contract = writes(key=(), impact="record", outcome=waiting_hook(freed, [])[0])
+    card = ran(how, parked(write(run, contract)), place(run, noting(how, []), contract))
+    freed.set()
+    assert card["reason"] == "needs_human"
+    assert run.actions() == [("note", "needs_human", 1)]
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_hook_finds_its_callers_context(how: str, run: EnteredRun) -> None:
+    """A hook that runs in another thread sees the context variables of the call: its trace, its LangGraph config."""
+    where_from: ContextVar[str] = ContextVar("where_from")
+    where = place(run, noting(how, []), writes(key=(), impact="record", read=lambda _: where_from.get()))
+    where_from.set("the call")
+    assert ran(how, one(ask.Ask(hook="read", action=ACTION)), where) == ask.Heard(value="the call")
+
+
+HANGS = """
+import sys, threading
+from langgraph_control.nodes.hearing import {name}
+{call}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("heard", "heard(lambda _: threading.Event().wait(), None, seconds=0.05)"),
+        ("aheard", "import asyncio; asyncio.run(aheard(lambda _: threading.Event().wait(), None, seconds=0.05))"),
+    ],
+)
+def test_a_hook_that_hangs_keeps_no_process_from_ending(name: str, call: str) -> None:
+    """The process ends although one of its hooks never does."""
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGS.format(name=name, call=call)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.strip().endswith("TimeoutError")
 
 
 async def test_an_async_hook_answers_a_sync_graph_on_a_loops_own_thread(run: EnteredRun) -> None:
@@ -186,6 +285,41 @@ def test_an_interrupted_process_settles_first(run: EnteredRun) -> None:
     with pytest.raises(KeyboardInterrupt):
         drive(write(run), place(run, body))
     assert run.events()[-1] == "action.unknown"
+    assert run.actions() == [("note", "needs_human", 1)]
+
+
+class Stopped(BaseException):
+    """What is neither an Exception nor a cancellation."""
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("stop", [Stopped, KeyboardInterrupt, SystemExit])
+def test_a_tool_that_is_stopped_is_settled_first(how: str, stop: type[BaseException], run: EnteredRun) -> None:
+    """Whatever a tool raises is passed on, in either driver, once the unknown outcome is on record."""
+
+    def body() -> None:
+        raise stop
+
+    with pytest.raises(stop):
+        ran(how, write(run), place(run, body if how == "sync" else async_form(body)))
+    assert run.events()[-1] == "action.unknown"
+    assert run.actions() == [("note", "needs_human", 1)]
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("stop", [Stopped, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("form", ["sync hook", "async hook"])
+def test_a_hook_that_is_stopped_leaves_nothing_unsettled(
+    how: str, stop: type[BaseException], form: str, run: EnteredRun
+) -> None:
+    """Whatever a hook raises that is asked after the send is passed on once the outcome is on record."""
+
+    def outcome(_: Action) -> None:
+        raise stop
+
+    contract = writes(key=(), impact="record", outcome=outcome if form == "sync hook" else async_form(outcome))
+    with pytest.raises(stop):
+        ran(how, write(run, contract), place(run, noting(how, []), contract))
     assert run.actions() == [("note", "needs_human", 1)]
 
 
