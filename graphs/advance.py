@@ -92,11 +92,13 @@ class Drive:
     Args:
         how: ``start`` with the run's input, ``answer`` interrupts by id, or ``go_on`` after a crash.
         answers: interrupt id → answer; only with ``answer``.
+        questions: whether answers to the user's own questions are among them.
         unanswered: messages to put before the input's; only with ``start``.
     """
 
     how: Literal["start", "answer", "go_on"]
     answers: Mapping[str, Any] = field(default_factory=dict)
+    questions: bool = False
     unanswered: Sequence[Any] = ()
 
 
@@ -179,7 +181,7 @@ def _plan(lease: Lease, thread: Thread, answers: Mapping[str, Any]) -> Drive | N
     given = {question: answers[question] for question in thread.questions if question in answers}
     if thread.parked or given:
         ours = {interrupt: {"control": card["control"]} for interrupt, card in thread.parked.items()}
-        return Drive(how="answer", answers={**ours, **given})
+        return Drive(how="answer", answers={**ours, **given}, questions=bool(given))
     if thread.pending and not thread.questions:
         return Drive(how="go_on")
     return None

@@ -137,7 +137,7 @@ class Runs:
         return None if graph is None else self.with_saver(graph)
 
     def _chunks(self, trip: Trip, drive: Drive) -> Generator[Any, None, None]:
-        trip.driven = Driven(closed=True)  # unless it comes to an end below
+        trip.begins(drive)
         try:
             with closing(cast("Generator[Any, None, None]", trip.known_graph.stream(**trip.call(drive)))) as stream:
                 while True:
@@ -153,7 +153,7 @@ class Runs:
             trip.driven = Driven()
 
     async def _achunks(self, trip: Trip, drive: Drive) -> AsyncGenerator[Any, None]:
-        trip.driven = Driven(closed=True)  # unless it comes to an end below
+        trip.begins(drive)
         try:
             chunks = cast("AsyncGenerator[Any, None]", trip.known_graph.astream(**trip.call(drive)))
             async with aclosing(chunks) as stream:
@@ -247,8 +247,9 @@ class Runs:
             version=trip.version,
             checks=self.checks,
             environment=os.environ.get(ENVIRONMENT_VARIABLE) or None,
-            memory=RunMemory(Recall.of(take.recall)),
+            memory=RunMemory(Recall.of(take.recall), started=trip.started),
         )
+        trip.memory = context.memory
         self.leases.hold(take.run_id, take.token, lease_ms=take.lease_ms, started=trip.started)
         leaving.callback(self.leases.drop, take.run_id, take.token)
         enter_run(context)

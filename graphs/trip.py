@@ -19,6 +19,7 @@ from langgraph_control.graphs.journey import Take
 from langgraph_control.graphs.run import Run
 from langgraph_control.graphs.unanswered_calls import answered_first
 from langgraph_control.guards.policy import Policy
+from langgraph_control.nodes.run_memory import RunMemory
 
 __all__ = ["RUN_METADATA", "Graph", "Steps", "Trip"]
 
@@ -56,6 +57,7 @@ class Trip:
     policy: Policy | None = None  # what decides, once it is known
     started: float = 0.0  # monotonic seconds, from before the newest request to the ledger was sent
     taken: Take | None = None  # the lease, once there is one
+    memory: RunMemory | None = None  # of the run, likewise
     driven: Driven = field(default_factory=Driven)  # how the newest drive ended
     run: Run | None = None  # what came of it all
 
@@ -65,6 +67,16 @@ class Trip:
         if self.taken is None:
             raise AssertionError("asked for before the lease was taken")
         return self.taken
+
+    def begins(self, drive: Drive) -> None:
+        """Note that the graph runs from now on.
+
+        Args:
+            drive: how.
+        """
+        self.driven = Driven(closed=True)  # unless it comes to an end
+        if drive.questions and self.memory is not None:
+            self.memory.question_answered()
 
     @property
     def known_policy(self) -> Policy:

@@ -91,17 +91,18 @@ class PolicyParts:
         """Whether its decisions are recorded only."""
         return self.mode is Mode.OBSERVE
 
-    def owner_for(self, tool: str, system: str | None, impact: Impact) -> str | None:
+    def owner_for(self, tool: str, system: str | None, impact: Impact | None) -> str | None:
         """Return who settles what the program cannot: the tool's role, else the system's, the impact's, the file's.
 
         Args:
             tool: the tool's name.
             system: its system, None where it names none.
-            impact: its impact.
+            impact: its impact; None of a read.
         """
         owners = self.owners
         of_system = owners.systems.get(system) if system is not None else None
-        return owners.tools.get(tool) or of_system or owners.impacts.get(impact) or owners.default
+        of_impact = owners.impacts.get(impact) if impact is not None else None
+        return owners.tools.get(tool) or of_system or of_impact or owners.default
 
     def retries_for(self, tool: str, system: str | None) -> RetryRules:
         """Return how a tool's actions are tried again: the file's default, over it the system's, over that the tool's.

@@ -269,4 +269,4 @@ def _card(call: GovernedCall, reason: str, why: str) -> dict[str, Any]:
         "why": {"intent": call.run.intent, "reasons": [why]},
         "who": {"actor": call.run.actor, "on_behalf_of": call.run.on_behalf_of},
     }
-    return {"control": call.key.hex(), "reason": reason, "wake_ms": 0, **shown}
+    return {"control": call.key.hex(), "reason": str(reason), "wake_ms": 0, **shown}

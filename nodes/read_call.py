@@ -86,19 +86,21 @@ class GovernedRead:
             run_id=str(self.run.run_id),
         )
 
-    def card(self, reason: str, *, why: str, wake_ms: int = 0) -> dict[str, Any]:
+    def card(self, reason: str, *, why: str, wake_ms: int = 0, owner: str = "") -> dict[str, Any]:
         """Return what is shown of this call while it is parked.
 
         Args:
             reason: what it waits for, a stable word.
             why: the same for people.
             wake_ms: when to look again by itself, in milliseconds; 0: when something happens.
+            owner: the role that can end the wait; "" where nobody in particular can.
         """
         target = self.contract.target_text(self.args)
         return {
             "control": self.origin.hex(),
-            "reason": reason,
+            "reason": str(reason),  # a checkpoint holds plain values only
             "wake_ms": wake_ms,
+            **({"owner": owner} if owner else {}),
             "what": {"tool": self.tool, "arguments": {name: presentable(value) for name, value in self.args.items()}},
             "where": {"system": self.contract.system, "target": target and target[:TARGET_CHARS_MAX]},
             "why": {"intent": self.run.intent, "reasons": [why]},

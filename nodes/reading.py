@@ -4,6 +4,9 @@ A generator like the gate, over the same requests, for the same two drivers. A t
 declared as a read, too: it has no effect of its own, and a bubble-up from inside it (parking, another worker) passes
 straight through.
 
+A read that would begin after its run's deadline is not called: the run parks, as it does for a write. Whether it is
+over says the ledger, which is asked before the call only where that seems so here.
+
 A read that fails for good may have a fallback, or wait; one that a model asks for again and again, with the same answer
 each time and nothing changed in between, is not called any more.
 """
@@ -44,6 +47,7 @@ WAIT_SECONDS_MIN: Final = 5.0
 """A read that waits for its system is not tried again sooner: up to then it was waited for in process."""
 
 _RESULT: Final = b"langgraph-control/read-result/1"
+_OVER: Final = "the run's deadline is over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +128,20 @@ def consult(call: GovernedRead) -> Generator[Any, Any, Found | NotFound | StoodI
     yield from ask_graph(call.run, call.where, ask.ReplayWakes(key=call.origin.hex()))
     rules, memory = call.run.policy.caps.loops, call.run.memory
     while True:
-        came = yield from _came(call)
+        ticket = yield ask.NewTicket()
+        begins = yield from _begins(call, ticket)
+        if begins is ObservedAs.STALE:
+            return TakenOver()
+        if begins is ObservedAs.DEADLINE_PASSED:
+            yield from ask_graph(call.run, call.where, ask.Park(card=_late_card(call)))
+            continue
+        came = yield from _came(call, ticket)
         if isinstance(came, NotFound):
             return came  # a bubble-up from inside
         step = came.step or call.step(_result_mark(call, came), at=came.ticket.now)
         loop = Loop.NONE if step is None or came.wait_seconds else memory.judge(step, rules)
         observed: Observed = yield _observe(call, came, step, loop)
+        memory.heard_what_is_left(observed.left_ms, started=came.ticket.started)
         match observed.answer:
             case ObservedAs.STALE:
                 return TakenOver()
@@ -146,8 +158,25 @@ def consult(call: GovernedRead) -> Generator[Any, Any, Found | NotFound | StoodI
         yield from ask_graph(call.run, call.where, ask.Park(card=card))
 
 
-def _came(call: GovernedRead) -> Generator[Any, Any, _Came | NotFound]:
-    stopped = yield from _stopped(call)
+def _begins(call: GovernedRead, ticket: ask.Ticket) -> Generator[Any, Any, ObservedAs]:
+    """Whether the read may be called now. Costs a statement only where its run seems to be over."""
+    memory = call.run.memory
+    if not memory.seems_late(ticket.started):
+        return ObservedAs.IN_TIME
+    refused = Refused(code=Reason.DEADLINE_PASSED, text=f"{call.tool} was not called: {_OVER}.")
+    observed: Observed = yield _observe(call, _Came(ended=refused, seen=Seen.DUE, ticket=ticket), None, Loop.NONE)
+    if observed.answer is not ObservedAs.STALE:
+        memory.heard_what_is_left(observed.left_ms, started=ticket.started)
+    return observed.answer
+
+
+def _late_card(call: GovernedRead) -> dict[str, Any]:
+    owner = call.run.policy.owner_for(call.tool, call.contract.system, None)
+    return call.card(Reason.DEADLINE_PASSED, why=_OVER, owner=owner or "")
+
+
+def _came(call: GovernedRead, ticket: ask.Ticket) -> Generator[Any, Any, _Came | NotFound]:
+    stopped = _stopped(call, ticket)
     if stopped is not None:
         return stopped
     came = yield from _tried()
@@ -156,9 +185,8 @@ def _came(call: GovernedRead) -> Generator[Any, Any, _Came | NotFound]:
     return (yield from _fallen_back(call, came, came.failure))
 
 
-def _stopped(call: GovernedRead) -> Generator[Any, Any, _Came | None]:
+def _stopped(call: GovernedRead, ticket: ask.Ticket) -> _Came | None:
     """Whether the same call has had the same answer too often to be made once more."""
-    ticket = yield ask.NewTicket()
     step = call.step(bytes(32), at=ticket.now)
     rules = call.run.policy.caps.loops
     same = None if step is None else call.run.memory.again(step, rules)

@@ -23,11 +23,12 @@ class RunMemory:
 
     Args:
         recall: what earlier drives knew.
+        started: before that was asked for, by the monotonic clock.
     """
 
-    __slots__ = ("_done", "_fallbacks", "_lock", "_newest", "_steps", "_told", "_writes")
+    __slots__ = ("_answered", "_done", "_fallbacks", "_late_from", "_lock", "_newest", "_steps", "_told", "_writes")
 
-    def __init__(self, recall: Recall | None = None) -> None:
+    def __init__(self, recall: Recall | None = None, *, started: float = 0.0) -> None:
         known = recall or Recall()
         self._lock = threading.Lock()
         self._steps = known.steps
@@ -35,6 +36,8 @@ class RunMemory:
         self._fallbacks = known.fallbacks
         self._told = frozenset(step.origin for step in known.steps)
         self._done: set[CallMade] = set()
+        self._late_from = _late_from(known.left_ms, started)
+        self._answered = False
         # As which step the newest write is told if it is asked for again, made when it is; and the count with it.
         self._newest: tuple[Callable[[], Step], int] | None = None
 
@@ -42,6 +45,28 @@ class RunMemory:
     def fallbacks(self) -> tuple[Fallback, ...]:
         """What was answered by a fallback in this run so far, the newest first."""
         return self._fallbacks
+
+    def seems_late(self, started: float) -> bool:
+        """Return whether the run's deadline seems to be over. The ledger knows; this says only when to ask it.
+
+        Args:
+            started: now, by the monotonic clock.
+        """
+        late_from = self._late_from
+        return late_from is not None and started >= late_from and not self._answered
+
+    def heard_what_is_left(self, left_ms: int | None, *, started: float) -> None:
+        """Remember how far the run's deadline is: rather too near than too far.
+
+        Args:
+            left_ms: as the ledger said.
+            started: before it was asked, by the monotonic clock.
+        """
+        self._late_from = _late_from(left_ms, started)
+
+    def question_answered(self) -> None:
+        """A person answered the graph's own question, and the graph goes on with that, however late it is."""
+        self._answered = True
 
     def judge(self, step: Step, rules: LoopRules) -> Loop:
         """Return what a step says of the run, before it is kept.
@@ -112,3 +137,7 @@ class RunMemory:
             (step, writes), self._newest = self._newest, None
             self._steps = noted(self._steps, replace(step(), writes=writes))
         return self._steps
+
+
+def _late_from(left_ms: int | None, started: float) -> float | None:
+    return None if left_ms is None else started + left_ms / 1000

@@ -57,11 +57,13 @@ class Recall:
         steps: its newest steps that changed nothing, oldest first.
         writes: how many writes it has begun.
         fallbacks: what was answered by a fallback, the newest first.
+        left_ms: until the run's deadline, by the database's clock; negative after it, None without one.
     """
 
     steps: tuple[Step, ...] = ()
     writes: int = 0
     fallbacks: tuple[Fallback, ...] = ()
+    left_ms: int | None = None
 
     @classmethod
     def of(cls, stored: Mapping[str, Any] | None) -> "Recall":
@@ -84,7 +86,8 @@ class Recall:
             )
             for origin, scope, turn, call, result, at, writes in stored["steps"] or ()
         )
-        return cls(steps=steps, writes=stored["writes"], fallbacks=_fallbacks(stored["fallbacks"]))
+        fallbacks = _fallbacks(stored["fallbacks"])
+        return cls(steps=steps, writes=stored["writes"], fallbacks=fallbacks, left_ms=stored["left_ms"])
 
 
 class Seen(StrEnum):
@@ -95,6 +98,7 @@ class Seen(StrEnum):
     FALLBACK = "fallback"  # it did not, and something stands in for its answer
     WAITS = "waits"  # it did not, and the run had rather wait
     STOPPED = "stopped"  # it was not called: the same call has had the same answer too often
+    DUE = "due"  # nothing yet: it is to be called, if its run's deadline lets it
 
 
 class ObservedAs(StrEnum):
@@ -102,6 +106,8 @@ class ObservedAs(StrEnum):
 
     OBSERVED = "observed"  # it is on record and may be shown; one that would wait has waited long enough
     WAITS = "waits"  # it is on record, and to be tried again later
+    IN_TIME = "in_time"  # it may be called; nothing is on record
+    DEADLINE_PASSED = "deadline_passed"  # it may not, for the run's deadline is over; that is on record
     CALLS_USED_UP = "calls_used_up"  # the run has made as many tool calls as it may; nothing is on record
     STALE = "stale"  # this worker no longer owns the run
 
@@ -114,16 +120,18 @@ class Observed:
         answer: how it was taken.
         writes: how many writes the run has begun.
         fallbacks: what was answered by a fallback in this run, this read included.
+        left_ms: as for :class:`Recall`.
     """
 
     answer: ObservedAs
     writes: int = 0
     fallbacks: tuple[Fallback, ...] = ()
+    left_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observe(FieldsAreParameters):
-    """Record a read before the model sees what it gave.
+    """Record a read before the model sees what it gave, or ask before it is called whether it may be.
 
     Args:
         run_id: the run that read.
@@ -173,7 +181,10 @@ class Observe(FieldsAreParameters):
         """Return the answer as a value."""
         row = rows[0]
         return Observed(
-            answer=ObservedAs(row["answer"]), writes=row["writes"] or 0, fallbacks=_fallbacks(row["fallbacks"])
+            answer=ObservedAs(row["answer"]),
+            writes=row["writes"] or 0,
+            fallbacks=_fallbacks(row["fallbacks"]),
+            left_ms=row["left_ms"],
         )
 
 

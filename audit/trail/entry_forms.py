@@ -284,14 +284,16 @@ FORMS: Final[tuple[Form, ...]] = (
     ),
     Form(
         name="read",
-        about="A read, recorded before the model saw what it gave.",
-        events=("action.succeeded", "action.failed", "loop.noticed", "loop.stopped", "loop.parked"),
+        about="A read, recorded before the model saw what it gave; or one that was too late to be called.",
+        events=("action.succeeded", "action.failed", "action.decided", "loop.noticed", "loop.stopped", "loop.parked"),
         facts={
             "tool": TEXT,
             "kind": one_of("read"),
             "fallback?": YES_NO,
             "waits?": YES_NO,
             "loop?": one_of("same", "bouncing", "stopped", "parked"),
+            "answer?": one_of("park"),
+            "reason?": one_of("deadline_passed"),
         },
         body={
             "who": record(actor=TEXT, on_behalf_of_=or_null(TEXT)),

@@ -246,6 +246,9 @@ _LOOPS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def _observed(entry: Entry) -> tuple[str, Tone]:
+    if "action.decided" in entry.events:
+        reason = entry.fact("reason") or ""
+        return f"{_tool(entry)}: not called, {_REASONS.get(reason, reason)}", Tone.WAITING
     if not {"action.succeeded", "action.failed"} & set(entry.events):
         stopped = f"{_tool(entry)}: not called: the same call has had the same answer too often"
         return f"{stopped}; for a person" if "loop.parked" in entry.events else stopped, Tone.BAD

@@ -1,7 +1,7 @@
 """Runs that wait beyond their deadline: each is driven once when it is over, and lands with a person."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,13 +14,16 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 from psycopg import sql
 
-from langgraph_control import Approvals, Run, writes
+from langgraph_control import Approvals, Run, reads, writes
 from langgraph_control.audit.asking.operator_requests import Resolution, Scope
 from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.asking.wakes import FindDue, Why
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.people.operators import Operators
+from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.sentences import sentence
 from langgraph_control.errors import WriteRefused
 from tests.support.desk import Desk, How, new_trigger, publish, told
 from tests.support.postgres import Database
@@ -206,6 +209,108 @@ def test_a_question_is_not_waited_for_beyond_the_deadline(desk: Desk, how: How) 
     assert (run.owner, due(desk, run)) == ("finance", [])
     (question,) = run.questions
     assert desk.resume(run, how, {question: "blue"}).output == {"said": "blue"}
+
+
+def looking(desk: Desk, looked: list[str], late: Callable[[], bool] = lambda: True) -> Any:
+    """Return a governed read; once it has been called the run's time is over, where that is wanted."""
+
+    def look(what: str) -> str:
+        """Look something up."""
+        looked.append(what)
+        if late():
+            at(desk.database, HALF)
+        return f"{what} is open, seen {len(looked)} times"
+
+    (tool,) = desk.control.govern([reads(system="shop")(look)])
+    return tool
+
+
+def test_no_read_begins_after_the_deadline(desk: Desk, how: How) -> None:
+    """An agent that only polls stops at its run's deadline; a person has it, and no resume reads."""
+    looked: list[str] = []
+    asked = [calls(call("look", what="o1", call_id=f"call_{number}")) for number in range(8)]
+    agent = create_agent(ScriptedModel(script=(*asked, "done")), [looking(desk, looked)])
+    run = desk.run(desk.control.bind(agent, name="polling"), how, trigger=new_trigger(), deadline=HALF)
+    for _ in range(2):
+        assert (stands(run), run.owner, due(desk, run), looked) == (OVER, "finance", [], ["o1"])
+        assert run.next_step == (
+            f"langgraph-control show {run.id}, then langgraph-control resolve {run.id} --give-up,"
+            f" or langgraph-control cancel {run.id}"
+        )
+        run = desk.resume(run, how)
+    with LedgerConnection(desk.database.auditor) as auditor:
+        story = [Entry.of(entry) for entry in auditor.entries(run_id(run.id))]
+    refused = {"tool": "look", "kind": "read", "answer": "park", "reason": "deadline_passed"}
+    assert [entry.facts.items() >= refused.items() for entry in story if "action.decided" in entry.events] == [True] * 3
+    assert "look: not called, stopped: the run's deadline is over" in [sentence(entry)[0] for entry in story]
+
+
+def test_a_run_whose_deadline_passed_before_it_was_taken_reads_nothing(desk: Desk, how: How) -> None:
+    """Whoever takes a run over is told how far its deadline is by the ledger's clock, and not by its own."""
+    looked: list[str] = []
+    look = looking(desk, looked)
+    builder: Any = StateGraph(Said)
+    builder.add_node("wait", lambda _: {"said": interrupt("Go on?")})
+    builder.add_node("act", lambda _: {"said": look.invoke({"what": "o1"})})
+    builder.add_edge(START, "wait").add_edge("wait", "act")
+    graph = desk.control.bind(builder.compile(), name=f"told {new_trigger()}")
+    run = desk.run(graph, how, trigger=new_trigger(), given={"said": ""}, deadline=HALF)
+    (question,) = run.questions
+    at(desk.database, HALF)
+    # A person who answers the graph's own question wants it to go on, however late it is.
+    assert (desk.resume(run, how, {question: "yes"}).state, looked) == (RunState.DONE, ["o1"])
+    at(desk.database, timedelta())
+
+    def fail(_: Any) -> Any:
+        raise ValueError("once")
+
+    failing: Any = StateGraph(Said)
+    steps = [fail]
+    failing.add_node("fail", lambda state: steps.pop()(state) if steps else {"said": ""})
+    failing.add_node("act", lambda _: {"said": look.invoke({"what": "o2"})})
+    failing.add_edge(START, "fail").add_edge("fail", "act")
+    graph = desk.control.bind(failing.compile(), name=f"broken off {new_trigger()}")
+    trigger = new_trigger()
+    with pytest.raises(ValueError, match="once"):
+        desk.run(graph, how, trigger=trigger, given={"said": ""}, deadline=HALF)
+    at(desk.database, HALF)
+    run = desk.run(graph, how, trigger=trigger, given={"said": ""}, deadline=HALF)
+    assert (stands(run), looked) == (OVER, ["o1"])
+
+
+@pytest.mark.parametrize("where", ["in code", "in a delegate"])
+def test_a_read_on_the_way_to_what_waits_is_made_after_the_deadline(desk: Desk, how: How, where: str) -> None:
+    """What code reads before a write that waits, and a delegate around one, do not keep its request open for ever."""
+    looked: list[str] = []
+    look, refund = looking(desk, looked, lambda: False), desk.tool("refund")
+
+    def act(_: Any) -> dict[str, Any]:
+        look.invoke({"what": "o1"})
+        return {"said": str(refund.invoke({"order_id": "o1", "amount": "500"}))}
+
+    builder: Any = StateGraph(Said)
+    builder.add_node("act", act)
+    builder.add_edge(START, "act")
+    inner = builder.compile()
+
+    def ask_another(what: str) -> str:
+        """Ask another agent."""
+        return str(inner.invoke({"said": what})["said"])
+
+    (delegate,) = desk.control.govern([reads()(ask_another)])
+    outer: Any = StateGraph(Said)
+    outer.add_node("ask", lambda _: {"said": delegate.invoke({"what": "o1"})})
+    outer.add_edge(START, "ask")
+    graph = desk.control.bind(
+        outer.compile() if where == "in a delegate" else inner, name=f"on the way {new_trigger()}"
+    )
+    run = desk.run(graph, how, trigger=new_trigger(), given={"said": ""}, deadline=HALF)
+    assert run.state is RunState.NEEDS_APPROVAL
+    at(desk.database, HALF)
+    assert stands(desk.resume(run, how)) == OVER
+    with Approvals(desk.database.approver("ana")) as approvals:
+        assert approvals.inbox() == ()
+    assert (looked, desk.done) == (["o1"] * 2, [])
 
 
 def test_what_is_left_after_the_deadline_can_be_given_up(desk: Desk) -> None:

@@ -41,10 +41,23 @@ FROM (SELECT tool, max(system) AS system, max(fallback_at) AS at FROM control.fa
       WHERE run_id = p_run AND fallback_at IS NOT NULL GROUP BY tool ORDER BY max(fallback_at) DESC, tool LIMIT 20) f
 $$;
 
+-- How long it is until a run's deadline: negative after it, NULL without one. No worker's clock says when that is.
+CREATE FUNCTION control.left_ms(p_deadline timestamptz, p_now timestamptz) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+'SELECT floor(extract(epoch FROM p_deadline - p_now) * 1000)::bigint';
+
+-- Does a run still have to come to something that it began, however late it is? What waits, for people or for its outcome, is to be told
+-- that its run is over, and what a saga did may have to be taken back. A read may lie on the way there.
+CREATE FUNCTION control.has_begun(p_tenant text, p_run uuid) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+SELECT EXISTS (SELECT FROM control.waiter WHERE run_id = p_run)
+    OR EXISTS (SELECT FROM control.unsettled(p_tenant, p_run))
+    OR EXISTS (SELECT FROM control.saga_step WHERE tenant = p_tenant AND run_id = p_run)
+$$;
+
 -- What whoever takes a run over is told of all this.
 CREATE FUNCTION control.recall(p_run uuid) RETURNS jsonb
-    LANGUAGE sql STABLE AS $$
-SELECT jsonb_build_object('writes', s.calls - s.reads, 'fallbacks', control.fallbacks(p_run), 'steps',
+    LANGUAGE sql AS $$
+SELECT jsonb_build_object('writes', s.calls - s.reads, 'left_ms', control.left_ms(s.deadline, control.clock()), 'fallbacks', control.fallbacks(p_run), 'steps',
     (SELECT jsonb_agg(jsonb_build_array(encode(t.origin, 'hex'), encode(t.scope, 'hex'), encode(t.turn, 'hex'), encode(t.call, 'hex'), encode(t.result, 'hex'),
                                         (extract(epoch FROM t.at) * 1000000)::bigint, t.writes) ORDER BY t.place)
      FROM control.step t WHERE t.run_id = p_run))
@@ -82,13 +95,16 @@ $$;
 CREATE FUNCTION control.steps_max() RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 64';
 
 CREATE TYPE control.observe_answer AS (
-    answer text,       -- observed | waits | calls_used_up | stale
+    answer text,       -- observed | waits | in_time | deadline_passed | calls_used_up | stale
     writes integer,    -- begun so far
-    fallbacks jsonb
+    fallbacks jsonb,
+    left_ms bigint     -- until the run's deadline; NULL without one
 );
 
 -- One entry for a read: free to repeat, but what the model saw is on record before it sees it. It counts among the run's tool calls,
 -- once however often its task runs again. One that would rather wait for its system than fail may do so a bounded number of times.
+-- Asked before the call ('due'), which is only done where the worker thinks that the run's deadline is over: whether it may be made. What
+-- this run was shown before is not new: its task runs again.
 CREATE FUNCTION control.observe_v1(
     p_run uuid, p_token bigint, p_tool text, p_system text, p_outcome text, p_loop text, p_origin bytea, p_scope bytea, p_turn bytea, p_call bytea,
     p_result bytea, p_at timestamptz, p_calls_max integer, p_attempts_max integer, p_give_up_ms bigint, p_retry_ms_max bigint,
@@ -106,7 +122,7 @@ DECLARE
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
     IF (length(p_tool) BETWEEN 1 AND 256 AND coalesce(length(p_system), 0) <= 256 AND p_token IS NOT NULL
-        AND p_outcome IN ('succeeded', 'failed', 'fallback', 'waits', 'stopped')
+        AND p_outcome IN ('succeeded', 'failed', 'fallback', 'waits', 'stopped', 'due')
         AND coalesce(p_loop, 'same') IN ('same', 'bouncing', 'stopped', 'parked') AND length(p_origin) = 32
         AND p_calls_max BETWEEN 1 AND 1000000 AND p_attempts_max BETWEEN 1 AND 1000 AND p_give_up_ms BETWEEN 1 AND 31622400000
         AND p_retry_ms_max BETWEEN 1 AND 31622400000 AND p_wait_ms BETWEEN 0 AND 31622400000
@@ -118,13 +134,24 @@ BEGIN
         v_out.answer := 'stale';
         RETURN v_out;
     END IF;
+    v_now := control.clock();
+    v_out.left_ms := control.left_ms(s.deadline, v_now);
+    v_again := EXISTS (SELECT 1 FROM control.step WHERE run_id = p_run AND origin = p_origin);
+    IF p_outcome = 'due' THEN
+        v_out.answer := 'in_time';
+        IF s.deadline <= v_now AND NOT v_again AND NOT control.has_begun(v_tenant, p_run) THEN
+            v_out.answer := 'deadline_passed';
+            PERFORM control.append(v_tenant, p_run, v_now, ARRAY['action.decided'],
+                jsonb_build_object('tool', p_tool, 'kind', 'read', 'answer', 'park', 'reason', v_out.answer), p_body, p_payload);
+        END IF;
+        RETURN v_out;
+    END IF;
     SELECT * INTO f FROM control.failed_read WHERE run_id = p_run AND origin = p_origin;
-    v_again := f.run_id IS NOT NULL OR EXISTS (SELECT 1 FROM control.step WHERE run_id = p_run AND origin = p_origin);
+    v_again := v_again OR f.run_id IS NOT NULL;
     IF s.calls >= p_calls_max AND NOT v_again THEN
         v_out.answer := 'calls_used_up';
         RETURN v_out;
     END IF;
-    v_now := control.clock();
     v_out.answer := 'observed';
     v_out.writes := s.calls - s.reads;
     IF p_outcome = 'waits' THEN
@@ -224,6 +251,6 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION control.fallbacks, control.recall, control.forget, control.keep_step, control.steps_max, control.observe_v1,
+REVOKE EXECUTE ON FUNCTION control.left_ms, control.has_begun, control.fallbacks, control.recall, control.forget, control.keep_step, control.steps_max, control.observe_v1,
     control.did_it, control.step_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.observe_v1, control.step_v1 TO control_agent;
