@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import psycopg
@@ -12,6 +13,7 @@ from langchain.agents import create_agent
 from psycopg import sql
 
 from langgraph_control import Approvals, Control, Policy, Run, writes
+from langgraph_control.audit.asking.notices import ServeSinks, TakeNotice
 from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.requests import FindApproval, Inbox
 from langgraph_control.audit.asking.waiting import Parts
@@ -144,6 +146,18 @@ def test_it_is_on_the_card_and_nowhere_else(asked: tuple[Control, Run], database
     chosen = Selection(scope=ErasureScope.RUN, run_id=run_id(run.id))
     erase(database.admin, chosen, comment="asked for by dora", told=b'"gone"')
     assert kept(database) == {}
+
+
+def test_no_other_login_is_told_of_it(asked: tuple[Control, Run], database: Database) -> None:
+    """Whoever serves notices, an agent or an approver of another role, is given the card as its list shows it."""
+    for dsn in (database.agent, database.approver("cy")):
+        with LedgerConnection(dsn) as login:
+            login.ask(ServeSinks(sinks='[{"sink": "own", "events": ["requested"], "remind_at": 0.5}]'))
+            due = login.ask(TakeNotice(sink="own", lease=uuid4(), lease_ms=60_000))
+            assert due is not None
+            assert due.approval_id == approval_id(asked[1].approvals[0])
+            assert not any(secret in due.card for secret in SECRETS)
+            assert orjson.loads(due.card)["by_role"] == ["finance", "legal"]
 
 
 def kept(database: Database) -> dict[str, list[bytes]]:

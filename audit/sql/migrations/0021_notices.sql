@@ -202,7 +202,7 @@ BEGIN
         WHERE o.tenant = n.tenant AND o.role = n.role AND o.sink = n.sink AND o.approval_id = n.approval_id
           AND o.event = n.event AND o.mark = n.mark;
     RETURN QUERY SELECT n.approval_id, n.event, n.mark, n.outcome, n.at, n.attempts + 1, ap.tool, ap.requested_at, ap.expires_at,
-                        r.actor, r.on_behalf_of, ap.card
+                        r.actor, r.on_behalf_of, control.card_shown(ap.card)
         FROM control.run r WHERE r.run_id = ap.run_id;
 END
 $$;
