@@ -239,7 +239,7 @@ def redacted_paths(redact: Redact, explain: Collection[str]) -> frozenset[str]:
             (``contract_redacted_words``).
     """
     given = tuple(redact) if isinstance(redact, Mapping) else redact
-    paths = tuple(unicodedata.normalize("NFC", path) for path in names(given, field="redact"))
+    paths = names([unicodedata.normalize("NFC", path) for path in names(given, field="redact")], field="redact")
     for path in paths:
         if not is_path(path):
             raise ContractError(
@@ -265,12 +265,22 @@ def shown_to(redact: Redact) -> Mapping[str, frozenset[str]]:
         redact: what the contract says, its paths checked already.
 
     Raises:
-        ContractError: a role is no text, empty, or named twice (``contract_names``).
+        ContractError: a role is no text, empty, or named twice (``contract_names``), or is shown what lies inside of
+            what it is not shown (``contract_redacted_path``).
     """
     if not isinstance(redact, Mapping):
         return {}
     told = ((path, names(roles, field=f"redact of {path}")) for path, roles in redact.items())
-    return {unicodedata.normalize("NFC", path): frozenset(roles) for path, roles in told if roles}
+    shown = {unicodedata.normalize("NFC", path): frozenset(roles) for path, roles in told}
+    for outer, seen in shown.items():
+        for path, roles in shown.items():
+            if path.startswith(f"{outer}.") and not roles <= seen:
+                raise ContractError(
+                    f"redact shows {path!r} to {', '.join(sorted(roles - seen))}, and all of {outer!r} to others.",
+                    todo="Show them both, or name one by one what else is hidden.",
+                    code="contract_redacted_path",
+                )
+    return {path: roles for path, roles in shown.items() if roles}
 
 
 def check_roles(contracts: Mapping[str, "Contract"], roles: Collection[str]) -> None:
