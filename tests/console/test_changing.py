@@ -76,4 +76,6 @@ def test_what_is_redacted_or_too_much_has_no_field() -> None:
     assert len(editables(asked_with({f"n{place}": "x" for place in range(50)}))) == 30
     seen = orjson.loads(row.card) | {"opened": ["x"]}  # what only this person's role sees: an edit would be stored
     assert editables(replace(row, card=orjson.dumps(seen))) == ()
+    odd = orjson.loads(row.card) | {"opened": 5}  # stored by an agent's login
+    assert [one.name for one in editables(replace(row, card=orjson.dumps(odd)))] == ["x"]
     assert len(editables(asked_with({f"n{place}": "ü" * 1000 for place in range(50)}))) == 5

@@ -63,12 +63,13 @@ def editables(row: ApprovalRow) -> tuple[Editable, ...]:
     """
     found: list[Editable] = []
     room = ALL_BYTES_MAX
-    opened = parsed_card(row.card).get("opened") or ()
+    opened = parsed_card(row.card).get("opened")
+    kept = opened if isinstance(opened, list) else ()
     for place, (name, value) in enumerate(called_with(row).items()):
         one = _editable(f"argument-{place}", name, value)
         takes = len(quote_plus(one.text))
         fits = len(found) < ARGUMENTS_MAX and len(one.text) <= CHARS_MAX and takes <= room
-        if fits and name not in opened and not _redacted(value):
+        if fits and name not in kept and not _redacted(value):
             found.append(one)
             room -= takes
     return tuple(found)
