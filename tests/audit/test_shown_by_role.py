@@ -176,7 +176,7 @@ def kept(database: Database) -> dict[str, list[bytes]]:
 
 
 def test_only_a_persons_own_roles_count(asked: tuple[Control, Run], database: Database) -> None:
-    """A person's login is that person's whatever it says; a service's login says who asks; others are given nothing."""
+    """A person's login shows what is theirs, whoever is named; a service's login says who asks; others get nothing."""
     name = approval_id(asked[1].approvals[0])
     as_ana = Parts(approval_id=name, person="ana@acme.example", groups=["group:finance"])
 
@@ -184,10 +184,13 @@ def test_only_a_persons_own_roles_count(asked: tuple[Control, Run], database: Da
         with LedgerConnection(dsn) as login:
             return [part["role"] for part in login.ask(request)]
 
-    assert roles(database.approver("bo")) == ["legal"]
-    assert roles(database.approver("cy")) == []
+    nobody = Parts(approval_id=name, person=None, groups=[])
+    as_bo = Parts(approval_id=name, person="bo@acme.example", groups=["group:finance"])
+    assert roles(database.approver("bo")) == []
+    assert roles(database.approver("bo"), nobody) == roles(database.approver("bo"), as_bo) == ["legal"]
+    assert roles(database.approver("cy")) == roles(database.approver("cy"), nobody) == []
     assert roles(database.local_approver) == ["finance"]
-    assert roles(database.local_approver, Parts(approval_id=name, person=None, groups=[])) == []
+    assert roles(database.local_approver, nobody) == []
     assert roles(database.admin) == roles(database.auditor) == []
     with pytest.raises(DatabaseRefused):
         roles(database.agent)
@@ -221,6 +224,8 @@ def test_a_service_shows_it_to_whom_it_recognises(asked: tuple[Control, Run], da
         assert seen(service.get(name, credential="bo's")) == LEGAL
         with pytest.raises(NotAuthenticated):
             service.get(name, credential="somebody's")
+    with Approvals(database.approver("ana"), authenticator=People()) as lent:
+        assert seen(lent.get(name, credential="bo's")) == ALL  # Ana's own login tells nobody else what Ana sees
 
 
 def test_what_can_be_read_cannot_be_edited(asked: tuple[Control, Run], database: Database) -> None:
@@ -245,6 +250,24 @@ def test_the_records_name_is_for_the_role_alone(database: Database, sent: list[d
             where[person] = orjson.loads(approvals.get(run.approvals[0]).card)["where"]["target"]
             assert b"word-of-old" not in approvals.inbox()[0].card
     assert where == {"ana": MARK, "bo": "word-of-old"}
+
+
+def test_a_nul_hides_nothing_from_who_decides(database: Database) -> None:
+    """Postgres' JSON holds no NUL; with one in an argument, each sees all that is theirs, exactly."""
+
+    @writes(key="order_id", impact="money", redact={"pin": "finance"})
+    def pay_out(order_id: str, note: str, pin: str) -> str:
+        """Pay out."""
+        return "paid"
+
+    publish_policy(database.admin, POLICY)
+    given = {"order_id": "o1", "note": "\\u0000 \\\x00\x00b", "pin": "47\x0011"}
+    with Control(POLICY, dsn=database.agent) as control:
+        agent = create_agent(ScriptedModel(script=(calls(call("pay_out", **given)), "done")), control.govern([pay_out]))
+        run = control.run(control.bind(agent, name="payouts"), GO, trigger=new_trigger(), actor="bot")
+    for person, shown in (("ana", given), ("bo", given | {"pin": MARK})):
+        with Approvals(database.approver(person)) as approvals:
+            assert orjson.loads(approvals.get(run.approvals[0]).card)["what"]["arguments"] == shown
 
 
 def test_a_hidden_value_cannot_be_guessed_by_the_cards_hash(asked: tuple[Control, Run], database: Database) -> None:
@@ -280,6 +303,17 @@ def test_a_card_of_another_shape_breaks_nothing(asked: tuple[Control, Run], data
     with Approvals(database.approver("ana")) as approvals:
         assert len(approvals.inbox()) == 1
         assert b"parts" not in approvals.get(asked[1].approvals[0]).card
+
+
+def test_many_parts_cost_no_more_than_one_for_each_role(asked: tuple[Control, Run], database: Database) -> None:
+    """However many parts an agent's login stores, somebody is given one for each of their roles."""
+    (name,) = asked[1].approvals
+    parts: list[dict[str, Any]] = [{"role": role, "arguments": {}} for role in ("finance", "legal")] * 10_000
+    with psycopg.connect(database.admin) as admin:
+        admin.execute("UPDATE control.approval SET card = %s", (orjson.dumps({"by_role": {"parts": parts}}),))
+    with LedgerConnection(database.approver("ana")) as ana:
+        given = ana.ask(Parts(approval_id=approval_id(name), person=None, groups=[]))
+    assert [part["role"] for part in given] == ["finance"]
 
 
 def test_a_part_fills_marks_and_changes_nothing_else(asked: tuple[Control, Run], database: Database) -> None:

@@ -321,6 +321,25 @@ CREATE TYPE control.approval_row AS (
     code text, supersedes uuid, edited_by text, in_review boolean
 );
 
+-- A card as JSON that Postgres can take apart: it holds no NUL, so another text stands for that one, which no card has in it.
+CREATE FUNCTION control.card_read(p_card bytea) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF position('\\u0000'::bytea IN p_card) = 0 THEN
+        RETURN convert_from(p_card, 'UTF8');
+    END IF;
+    RETURN regexp_replace(convert_from(p_card, 'UTF8'), '(?<!\\)((?:\\\\)*)\\u0000', '\1' || encode(sha256(p_card), 'hex'), 'g');
+EXCEPTION WHEN data_exception THEN
+    RETURN '';
+END
+$$;
+
+-- What was made of that, as what the card says.
+CREATE FUNCTION control.card_written(p_card bytea, p_text text) RETURNS bytea
+    LANGUAGE sql IMMUTABLE AS $$
+SELECT convert_to(replace(p_text, encode(sha256(p_card), 'hex'), '\u0000'), 'UTF8')
+$$;
+
 -- What a card holds for some roles alone: one part for each.
 CREATE FUNCTION control.card_parts(p_card jsonb) RETURNS SETOF jsonb
     LANGUAGE sql IMMUTABLE AS $$
@@ -333,13 +352,15 @@ $$;
 CREATE FUNCTION control.card_shown(p_card bytea) RETURNS bytea
     LANGUAGE plpgsql STABLE AS $$
 DECLARE
+    v_text text;
     v_card jsonb;
     v_names boolean;
 BEGIN
     IF position('"target_redacted":true'::bytea IN p_card) = 0 AND position('"by_role":'::bytea IN p_card) = 0 THEN
         RETURN p_card;
     END IF;
-    v_card := control.read_json(p_card);
+    v_text := control.card_read(p_card);
+    v_card := control.read_json(convert_to(v_text, 'UTF8'));
     v_names := v_card -> 'where' -> 'target_redacted' IS DISTINCT FROM 'true'
         OR v_card -> 'where' -> 'target_by_role' IS DISTINCT FROM 'true'
            AND EXISTS (SELECT FROM control.login l WHERE l.login = session_user AND l.role = 'approver');
@@ -348,33 +369,37 @@ BEGIN
     END IF;
     -- Part by part: the order of the others stays, and with it the order of the arguments.
     RETURN coalesce((
-        SELECT convert_to(json_object_agg(part.key, CASE
+        SELECT control.card_written(p_card, json_object_agg(part.key, CASE
             WHEN part.key = 'by_role'
             THEN (SELECT coalesce(json_agg(DISTINCT one ->> 'role'), '[]') FROM control.card_parts(v_card) one)
             WHEN part.key = 'where' AND NOT v_names AND json_typeof(part.value) = 'object'
             THEN jsonb_set(part.value::jsonb, '{target}', '"(redacted)"')::json
-            ELSE part.value END ORDER BY part.place)::text, 'UTF8')
-        FROM json_each(CASE WHEN jsonb_typeof(v_card) = 'object' THEN convert_from(p_card, 'UTF8')::json ELSE '{}' END)
+            ELSE part.value END ORDER BY part.place)::text)
+        FROM json_each(CASE WHEN jsonb_typeof(v_card) = 'object' THEN v_text::json ELSE '{}' END)
             WITH ORDINALITY AS part (key, value, place)), ''::bytea);
 END
 $$;
 
--- What a request's card holds for the roles that somebody may speak in now; NULL where it is nothing. On a login of their own that is
--- whose login it is; a service that signs people in says who asks.
+-- What a request's card holds for the roles that somebody may speak in now, one part for each; NULL where it is nothing. On a login of their
+-- own that is whose login it is, and nobody who is named there; a service that signs people in says who asks.
 CREATE FUNCTION control.parts_v1(p_approval uuid, p_person text, p_groups text[]) RETURNS bytea
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
     l control.login := control.caller('approver', 'admin', 'auditor');
-    v_named boolean := l.may_name_person AND p_person IS NOT NULL;
+    v_roles text[] := CASE
+        WHEN l.role <> 'approver' THEN '{}'
+        WHEN p_person IS NULL OR NOT l.may_name_person AND p_person = l.person
+        THEN control.roles_spoken(l.tenant, l.person, l.groups, control.clock())
+        WHEN l.may_name_person THEN control.roles_spoken(l.tenant, p_person, p_groups, control.clock()) ELSE '{}' END;
+    v_card bytea := (SELECT a.card FROM control.approval a WHERE a.approval_id = p_approval AND a.tenant = l.tenant);
 BEGIN
-    RETURN (
-        SELECT convert_to(jsonb_agg(part)::text, 'UTF8') FROM control.approval a CROSS JOIN LATERAL control.card_parts(control.read_json(a.card)) part
-        WHERE a.approval_id = p_approval AND a.tenant = l.tenant
-          AND l.role = 'approver' AND part ->> 'role' = ANY (control.roles_spoken(l.tenant, CASE WHEN v_named THEN p_person ELSE l.person END,
-              CASE WHEN v_named THEN p_groups ELSE l.groups END, control.clock())));
+    -- As many as there are roles, whatever an agent stored.
+    RETURN control.card_written(v_card, (SELECT jsonb_agg(part)::text FROM (
+        SELECT DISTINCT ON (part ->> 'role') part FROM control.card_parts(control.read_json(convert_to(control.card_read(v_card), 'UTF8'))) part
+        WHERE part ->> 'role' = ANY (v_roles) ORDER BY part ->> 'role') mine));
 END
 $$;
-REVOKE EXECUTE ON FUNCTION control.card_shown, control.card_parts, control.parts_v1 FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION control.card_shown, control.card_parts, control.card_read, control.card_written, control.parts_v1 FROM PUBLIC;
 
 -- One request as a row for people.
 CREATE FUNCTION control.approval_row(p_approval control.approval) RETURNS control.approval_row
@@ -397,16 +422,17 @@ $$;
 -- The open requests of the caller's tenant, oldest first.
 CREATE FUNCTION control.inbox_v1(p_limit integer) RETURNS SETOF control.approval_row
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-SELECT (control.approval_row(a)).* FROM (
+SELECT shown.* FROM (
     SELECT a.* FROM control.open_approval o JOIN control.approval a USING (approval_id)
     WHERE o.tenant = (control.caller('approver', 'admin', 'auditor', 'agent')).tenant
       AND (a.expires_at > control.clock() OR control.after_expiry(a.requirement) IS NOT NULL)
     ORDER BY o.requested_at LIMIT p_limit) a
+    CROSS JOIN LATERAL control.approval_row(a) shown  -- in the list of columns it would be called for each of them
 $$;
 
 -- One request, open or closed.
 CREATE FUNCTION control.approval_v1(p_approval uuid) RETURNS SETOF control.approval_row
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-SELECT (control.approval_row(a)).* FROM control.approval a
+SELECT shown.* FROM control.approval a CROSS JOIN LATERAL control.approval_row(a) shown
     WHERE a.approval_id = p_approval AND a.tenant = (control.caller('approver', 'admin', 'auditor', 'agent')).tenant
 $$;

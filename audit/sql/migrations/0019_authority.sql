@@ -269,10 +269,10 @@ $$;
 -- What was done on one person's word and nobody has looked at since, oldest first.
 CREATE FUNCTION control.reviews_v1(p_limit integer) RETURNS SETOF control.approval_row
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
-SELECT (control.approval_row(a)).* FROM (
+SELECT shown.* FROM (
     SELECT a.* FROM control.review w JOIN control.approval a USING (approval_id)
     WHERE w.tenant = (control.caller('approver', 'admin', 'auditor')).tenant AND w.closed_at IS NULL
-    ORDER BY w.opened_at LIMIT p_limit) a
+    ORDER BY w.opened_at LIMIT p_limit) a CROSS JOIN LATERAL control.approval_row(a) shown
 $$;
 
 -- Say what one thinks of it afterwards: whoever could have been asked, and was not the one. Returns why not, or NULL.
