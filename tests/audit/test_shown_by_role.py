@@ -252,6 +252,40 @@ def test_the_records_name_is_for_the_role_alone(database: Database, sent: list[d
     assert where == {"ana": MARK, "bo": "word-of-old"}
 
 
+def test_the_records_name_is_not_told_by_what_was_asked_before(database: Database, sent: list[dict[str, Any]]) -> None:
+    """Evidence names no request or write that tells such a name in clear; those that hide it alike are found."""
+
+    @writes(key="order_id", impact="money", target="account", system="bank")
+    def pay_out(order_id: str, account: str) -> str:
+        """Pay out."""
+        return "paid"
+
+    @writes(key="order_id", impact="record", target="account", system="bank")
+    def label(order_id: str, account: str) -> str:
+        """Label an account."""
+        return "labelled"
+
+    publish_policy(database.admin, POLICY)
+    with Control(POLICY, dsn=database.agent) as control:
+        plain = [call(name, order_id="o0", account="word-of-old") for name in ("label", "pay_out")]
+        agent = create_agent(
+            ScriptedModel(script=(calls(plain[0]), calls(plain[1]), "done")), control.govern([label, pay_out])
+        )
+        control.run(control.bind(agent, name="plain"), GO, trigger=new_trigger(), actor="bot")
+    requests: list[str] = []
+    for _ in range(2):
+        with Control(POLICY, dsn=database.agent) as control:
+            run = ask(control, sent, redact={"note": "legal"}, target="note", system="bank")
+            requests += run.approvals
+            with Approvals(database.approver("ana")) as ana:
+                ana.reject(run.approvals[0])
+            assert control.resume(run.id).state == "done"
+    with Approvals(database.approver("cy")) as cy:
+        found = cy.evidence(requests[1])
+    assert [one.approval for one in found.earlier] == requests[:1]
+    assert found.writes == ()
+
+
 def test_a_nul_hides_nothing_from_who_decides(database: Database) -> None:
     """Postgres' JSON holds no NUL; with one in an argument, each sees all that is theirs, exactly."""
 

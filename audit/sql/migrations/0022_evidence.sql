@@ -89,17 +89,22 @@ $$;
 CREATE FUNCTION control.keep_evidence() RETURNS trigger
     LANGUAGE plpgsql AS $$
 DECLARE
-    v_where jsonb := control.read_json(NEW.card) -> 'where';
+    v_card jsonb := control.read_json(NEW.card);
+    v_where jsonb := v_card -> 'where';
     -- As long as a claim's may be: no index takes whatever an agent sends.
     v_system text := CASE WHEN length(v_where ->> 'system') <= 256 THEN v_where ->> 'system' END;
     v_target text := v_where ->> 'target';
+    -- A name that some roles alone are shown is compared with what the same roles are: found beside one in clear, it would be told.
+    v_for bytea := CASE WHEN v_where -> 'target_by_role' = 'true' THEN '\x00'::bytea || coalesce((
+        SELECT convert_to(string_agg(part ->> 'role', ' ' ORDER BY part ->> 'role'), 'UTF8')
+        FROM control.card_parts(v_card) part WHERE part ? 'target'), '') || '\x00' ELSE '' END;
     -- Under the tenant's secret: a plain hash of a short name could be guessed.
-    v_hash bytea := sha256((SELECT secret FROM control.tenant WHERE tenant = NEW.tenant) || convert_to(v_target, 'UTF8'));
+    v_hash bytea := sha256((SELECT secret FROM control.tenant WHERE tenant = NEW.tenant) || v_for || convert_to(v_target, 'UTF8'));
 BEGIN
     INSERT INTO control.approval_evidence (approval_id, tenant, tool, system, target_hash, requested_at, reads, earlier, writes)
         VALUES (NEW.approval_id, NEW.tenant, NEW.tool, v_system, v_hash, NEW.requested_at, control.reads_of(NEW.run_id, 20),
             control.earlier_requests(NEW.tenant, NEW.tool, v_system, v_hash, NEW.requested_at, NEW.approval_id, 10),
-            control.earlier_writes(NEW.tenant, NEW.tool, v_system, v_target, NEW.requested_at, NEW.key, 10))
+            control.earlier_writes(NEW.tenant, NEW.tool, v_system, CASE WHEN v_for = '' THEN v_target END, NEW.requested_at, NEW.key, 10))
         -- A request that the floor opened gets its card with the next claim.
         ON CONFLICT (approval_id) DO UPDATE
             SET system = excluded.system, target_hash = excluded.target_hash, earlier = excluded.earlier, writes = excluded.writes;
