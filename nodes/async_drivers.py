@@ -97,14 +97,12 @@ class _AsyncDriver:
                 return at_hand(request, self._at)
             case ask.Ask() | ask.AskCheck():
                 return await (_checked(request) if isinstance(request, ask.AskCheck) else self._ask(request))
-            case ask.Send():
+            case ask.Send() | Consult():
                 began = time.monotonic()
-                answer = await self._send(request)
+                answer = await (self._consult() if isinstance(request, Consult) else self._send(request))
                 self._took_seconds = time.monotonic() - began
                 return answer
-            case Consult():
-                return await self._consult()
-            case ask.ReplayWakes() | ask.Park():
+            case ask.ReplayWakes() | ask.Park() | ask.HasAnswers():
                 return at_langgraph(request)
             case ask.Sleep(seconds=seconds):
                 return await self._sleep(seconds)
@@ -294,6 +292,7 @@ class _AsyncDriver:
             return
         try:
             await self._at.store.acall(report, patience_seconds=NOTE_SECONDS)
+            self._at.store.health.forget()
         except LOST as error:  # what is lost is knowledge, no effect; the next report brings it back
             logger.warning("The ledger was not told how %s is doing: %s", request.system, error.__class__.__name__)
 

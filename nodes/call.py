@@ -48,12 +48,14 @@ class View:
         after: the fields ``expect`` says the record will have; None where it names none or there is no such hook.
         failed: the read or expect hook raised, or answered with no record: the record's state is not known now.
         target: the record's name for people; None if the contract gives none.
+        asked_seconds: how long its system asked to be left alone when it was read; 0: it did not.
     """
 
     before: Any = None
     after: Mapping[str, Any] | None = None
     failed: bool = False
     target: str | None = None
+    asked_seconds: float = 0.0
 
     @property
     def already_done(self) -> bool:

@@ -101,14 +101,12 @@ class _Driver:
                 return at_hand(request, self._at)
             case ask.Ask() | ask.AskCheck():
                 return _checked(request) if isinstance(request, ask.AskCheck) else self._ask(request)
-            case ask.Send():
+            case ask.Send() | Consult():
                 began = time.monotonic()
-                answer = self._send(request)
+                answer = self._consult() if isinstance(request, Consult) else self._send(request)
                 self._took_seconds = time.monotonic() - began
                 return answer
-            case Consult():
-                return self._consult()
-            case ask.ReplayWakes() | ask.Park():
+            case ask.ReplayWakes() | ask.Park() | ask.HasAnswers():
                 return at_langgraph(request)
             case ask.Sleep(seconds=seconds):
                 return self._sleep(seconds)
@@ -251,6 +249,7 @@ class _Driver:
             return
         try:
             self._at.store.call(report, patience_seconds=NOTE_SECONDS)
+            self._at.store.health.forget()
         except LOST as error:  # what is lost is knowledge, no effect; the next report brings it back
             logger.warning("The ledger was not told how %s is doing: %s", request.system, error.__class__.__name__)
 

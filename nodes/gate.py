@@ -13,7 +13,7 @@ from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Reason
 from langgraph_control.audit.names import question_name
 from langgraph_control.guards.classification import classify
 from langgraph_control.guards.decisions import Decision, Source, Verb
-from langgraph_control.guards.failures import Fault
+from langgraph_control.guards.failures import Failure, Fault
 from langgraph_control.guards.told_signals import told_signals
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT
@@ -30,6 +30,7 @@ from langgraph_control.nodes.reading_back import find_out
 from langgraph_control.nodes.refusal_texts import refusal_text
 from langgraph_control.nodes.results import decode
 from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused, TakenOver
+from langgraph_control.nodes.system_news import hook_failed
 from langgraph_control.nodes.texts import said
 
 __all__ = ["PATIENCE_SECONDS", "Gate", "perform"]
@@ -82,7 +83,7 @@ def perform(call: GovernedCall) -> Gate:
                 yield ask.Sleep(seconds=pause)
                 waited += pause
             else:
-                wake_ms = int(pause * 1000) or _wake_ms(later, claimed, decision)
+                wake_ms = int(pause * 1000) or _wake_ms(later, claimed, decision, view)
                 park = ask.Park(card=parked_card(call, view, decision, claimed, wake_ms=wake_ms))
                 yield from ask_graph(call.run, call.where, park, approval_id=claimed.approval_id)
                 waited = 0.0
@@ -145,7 +146,7 @@ def _look(call: GovernedCall) -> Generator[Any, Any, View]:
     heard = yield ask.Ask(hook="read", action=call.action())
     before = _record(heard)
     if before is None:
-        return View(failed=True, target=target)
+        return View(failed=True, target=target, asked_seconds=(yield from _asked(call, heard)))
     after = None
     if contract.expect is not None and before is not ABSENT:
         heard = yield ask.Ask(hook="expect", action=call.action(before=before))
@@ -156,6 +157,14 @@ def _look(call: GovernedCall) -> Generator[Any, Any, View]:
             return View(failed=True, target=target)
     # Without a field there is nothing to hold against the record: no proof, and no doubt.
     return View(before=before, after=after or None, target=target)
+
+
+def _asked(call: GovernedCall, heard: ask.Heard | ask.AskFailed) -> Generator[Any, Any, float]:
+    """How long the record's system asked to be left alone, in seconds; it is told to all. 0 where it did not."""
+    if not isinstance(heard, ask.AskFailed):
+        return 0.0
+    failure: Failure = yield from hook_failed(call.run.policy, call.contract.system, heard.error)
+    return failure.retry_after_seconds or 0.0
 
 
 def _may_pass(error: BaseException) -> Generator[Any, Any, bool]:
@@ -259,12 +268,12 @@ def _brake_seconds(claimed: Claimed, ticket: ask.Ticket) -> float:
     return (claimed.wait_ms / 1000 + 0.01) * (1 + ticket.chance / 5) if claimed.reason in _BRAKES else 0.0
 
 
-def _wake_ms(later: Later | None, claimed: Claimed, decision: Decision) -> int:
+def _wake_ms(later: Later | None, claimed: Claimed, decision: Decision, view: View) -> int:
     if later is not None:
         return max(1, int(later.seconds * 1000))
     if claimed.reason == Reason.RETRY_LATER and decision.seconds is not None:
         return max(1, int(decision.seconds * 1000))
-    return 60_000 if claimed.reason == Reason.RECORD_UNREADABLE else 0
+    return max(60_000, int(view.asked_seconds * 1000)) if claimed.reason == Reason.RECORD_UNREADABLE else 0
 
 
 def _waits_for(claimed: Claimed) -> str:

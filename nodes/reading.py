@@ -7,8 +7,9 @@ straight through.
 A read that would begin after its run's deadline is not called: the run parks, as it does for a write. Whether it is
 over says the ledger, which is asked before the call only where that seems so here.
 
-A read that fails for good may have a fallback, or wait; one that a model asks for again and again, with the same answer
-each time and nothing changed in between, is not called any more.
+A read that fails for good may have a fallback, or wait. What it meets is told of its system to all workers, and a
+system that asked for no calls, or is down, is not called: the run waits, or the fallback is taken. A read that a model
+asks for again and again, with the same answer each time and nothing changed in between, is not called any more.
 """
 
 import hashlib
@@ -21,12 +22,14 @@ from langgraph.errors import GraphBubbleUp
 
 from langgraph_control.audit.asking.ledger import Reason
 from langgraph_control.audit.asking.observing import Observe, Observed, ObservedAs, Seen
+from langgraph_control.errors import ControlError
 from langgraph_control.guards.canonical import observed, observed_bytes
 from langgraph_control.guards.classification import classify
 from langgraph_control.guards.failures import Failure, Fault
 from langgraph_control.guards.loops import Loop, Step
 from langgraph_control.guards.retries import backoff_seconds
 from langgraph_control.guards.retry_rules import RetryRules
+from langgraph_control.guards.signals import NO_SYSTEM_STATE, Breaker, SystemState
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.fallbacks import WAIT, StoodIn, stand_in
 from langgraph_control.nodes.foreign_answers import ask_graph
@@ -34,6 +37,7 @@ from langgraph_control.nodes.looping import LOOPING, noted_on, stopped_text, tol
 from langgraph_control.nodes.read_call import GovernedRead
 from langgraph_control.nodes.results import encode
 from langgraph_control.nodes.steps import Refused, TakenOver
+from langgraph_control.nodes.system_news import held_back, news
 from langgraph_control.nodes.texts import said
 
 __all__ = ["Consult", "Found", "Looked", "NotFound", "consult"]
@@ -179,10 +183,15 @@ def _came(call: GovernedRead, ticket: ask.Ticket) -> Generator[Any, Any, _Came |
     stopped = _stopped(call, ticket)
     if stopped is not None:
         return stopped
-    came = yield from _tried()
-    if isinstance(came, NotFound) or came.failure is None or call.contract.fallback is None:
+    held, state = yield from _held(call)
+    came = held or (yield from _tried(call, state))
+    if isinstance(came, NotFound) or came.failure is None:
         return came
-    return (yield from _fallen_back(call, came, came.failure))
+    if call.contract.fallback is not None:
+        return (yield from _fallen_back(call, came, came.failure))
+    return (
+        came if held is None else replace(held, seen=Seen.WAITS, wait_seconds=came.failure.retry_after_seconds or 0.0)
+    )
 
 
 def _stopped(call: GovernedRead, ticket: ask.Ticket) -> _Came | None:
@@ -196,10 +205,38 @@ def _stopped(call: GovernedRead, ticket: ask.Ticket) -> _Came | None:
     return _Came(ended=refused, seen=Seen.STOPPED, ticket=ticket, step=same)
 
 
-def _tried() -> Generator[Any, Any, _Came | NotFound]:
+def _held(call: GovernedRead) -> Generator[Any, Any, tuple[_Came | None, SystemState]]:
+    """What stands for a call that is not made, since its system asked for none or is down; and how the system is."""
+    system = call.contract.system
+    if system is None:
+        return None, NO_SYSTEM_STATE
+    state: SystemState = yield ask.HowIs(system=system, rules=call.run.policy.breaker_for(system))
+    ticket = yield ask.NewTicket()
+    failure = held_back(state, ticket)
+    seconds = 0.0 if failure is None else failure.retry_after_seconds or 0.0
+    if failure is None or seconds <= BACKOFF_CAP_SECONDS:
+        if seconds:
+            yield ask.Sleep(seconds=seconds)
+        return None, state
+    if (yield ask.HasAnswers()):
+        return None, state  # what the user has answered would be taken for a wake-up of ours
+    error = ControlError(
+        f"{call.tool} was not called: {failure.reason}.",
+        safe="Nothing was asked.",
+        todo="Ask again later, or give the read a fallback.",
+        code="system_held_back",
+    )
+    came = _Came(
+        ended=NotFound(error=error), seen=Seen.FAILED, ticket=ticket, failure=failure, said=said(error), repeatable=True
+    )
+    return came, state
+
+
+def _tried(call: GovernedRead, state: SystemState) -> Generator[Any, Any, _Came | NotFound]:
     for tries in range(1, TRIES_MAX + 1):
         ticket = yield ask.NewTicket()
         looked = yield Consult()
+        yield from _tell(call, looked, ticket, state)
         match looked:
             case Looked(outcome=ask.Raised(error=GraphBubbleUp() as bubble)):
                 return NotFound(error=bubble)
@@ -221,6 +258,16 @@ def _tried() -> Generator[Any, Any, _Came | NotFound]:
                     )
                 yield ask.Sleep(seconds=pause)
     raise AssertionError("the last try returns")
+
+
+def _tell(call: GovernedRead, looked: Looked, ticket: ask.Ticket, state: SystemState) -> Generator[Any, Any, None]:
+    """Tell how the system answered. A bubble-up from inside says nothing of it."""
+    system, outcome = call.contract.system, looked.outcome
+    error = outcome.error if isinstance(outcome, ask.Raised) else None
+    if system is None or isinstance(error, GraphBubbleUp):
+        return
+    failure = None if error is None else classify(error, kind=None, now=ticket.now)
+    yield news(call.run.policy, system, failure, at_once=state.breaker is not Breaker.CLOSED)
 
 
 def _fallen_back(call: GovernedRead, came: _Came, failure: Failure) -> Generator[Any, Any, _Came]:

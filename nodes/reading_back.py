@@ -1,19 +1,21 @@
 """Reading back: finding out what became of a lost attempt, and confirming one that says it is done."""
 
 from collections.abc import Generator, Sized
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from langgraph_control.audit.asking.ledger import Claimed, Outcome, Settle, Settled, Verdict
 from langgraph_control.audit.asking.requests import LastError
 from langgraph_control.audit.asking.wakes import NotifyWaiters
-from langgraph_control.guards.failures import Sent
+from langgraph_control.guards.failures import Failure, Sent
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import ABSENT, Action, Done, NotDone, Unknown
 from langgraph_control.nodes.call import GovernedCall, View, as_record, holds
 from langgraph_control.nodes.hopeless import noted, told
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Delivered, Later
+from langgraph_control.nodes.system_news import hook_failed
 from langgraph_control.nodes.what_runs import NOT_AS_KEPT, what_runs
 
 __all__ = ["Confirmation", "confirm", "find_out", "not_as_kept", "tell_waiters", "tells_nothing"]
@@ -51,6 +53,21 @@ class _Sight(StrEnum):
     CANNOT_TELL = "cannot_tell"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What one look gave.
+
+    Args:
+        sight: whether it is there.
+        result: the tool's result, where it is.
+        asked_seconds: how long the system asked to be left alone; 0: it did not.
+    """
+
+    sight: _Sight
+    result: Any = None
+    asked_seconds: float = 0.0
+
+
 def find_out(
     call: GovernedCall, view: View, claimed: Claimed, ticket: ask.Ticket
 ) -> Generator[Any, Any, Delivered | Later]:
@@ -66,10 +83,11 @@ def find_out(
     if runs is None:
         return (yield from not_as_kept(call, ticket))
     action = call.action(args=runs.args, attempt=claimed.attempts, before=runs.before)
-    sight, result = yield from _look(call, action)
-    if sight is _Sight.NOT_THERE and claimed.absence_counts:
+    look = yield from _look(call, action)
+    if look.sight is _Sight.NOT_THERE and claimed.absence_counts:
         yield ask.Sleep(seconds=SECOND_LOOK_SECONDS)
-        sight, result = yield from _look(call, action)
+        look = yield from _look(call, action)
+    sight, result = look.sight, look.result
     if sight is _Sight.THERE:
         outcome = Outcome.FOUND
     elif sight is _Sight.NOT_THERE and claimed.absence_counts:
@@ -95,7 +113,8 @@ def find_out(
     if settled.answer is Verdict.SETTLED and outcome is Outcome.FOUND:
         return Delivered(value=decode(encode(result)), replayed=True)
     if outcome is Outcome.UNDETERMINED:
-        until_believed = claimed.wait_ms / 1000 if sight is _Sight.NOT_THERE else TRY_AGAIN_SECONDS
+        again = max(TRY_AGAIN_SECONDS, look.asked_seconds)
+        until_believed = claimed.wait_ms / 1000 if sight is _Sight.NOT_THERE else again
         return Later(seconds=max(until_believed, SECOND_LOOK_SECONDS), why="it cannot be told yet whether it happened")
     return Later(seconds=0.0, why="it did not happen", hopeless=hopeless)
 
@@ -138,14 +157,14 @@ def confirm(call: GovernedCall, action: Action) -> Generator[Any, Any, Confirmat
         action: with the tool's result.
     """
     visible = call.contract.visible_within_seconds
-    sight, _ = yield from _look(call, action)
-    if sight is _Sight.NOT_THERE and visible <= CONFIRM_WITHIN_SECONDS:
+    look = yield from _look(call, action)
+    if look.sight is _Sight.NOT_THERE and visible <= CONFIRM_WITHIN_SECONDS:
         if visible > 0:
             yield ask.Sleep(seconds=visible)
-        sight, _ = yield from _look(call, action)
-        if sight is _Sight.NOT_THERE:
+        look = yield from _look(call, action)
+        if look.sight is _Sight.NOT_THERE:
             return Confirmation.MISMATCH
-    match sight:
+    match look.sight:
         case _Sight.THERE:
             return Confirmation.VERIFIED
         case _Sight.NOT_THERE:
@@ -165,26 +184,32 @@ def tells_nothing(found: object) -> bool:
     return isinstance(found, Sized) and len(found) == 0
 
 
-def _look(call: GovernedCall, action: Action) -> Generator[Any, Any, tuple[_Sight, Any]]:
+def _look(call: GovernedCall, action: Action) -> Generator[Any, Any, _Look]:
     if call.contract.find is not None:
         heard = yield ask.Ask(hook="find", action=action)
-        if isinstance(heard, ask.AskFailed) or tells_nothing(heard.value):
-            return _Sight.CANNOT_TELL, None
+        if isinstance(heard, ask.AskFailed):
+            return (yield from _not_told(call, heard))
+        if tells_nothing(heard.value):
+            return _Look(sight=_Sight.CANNOT_TELL)
         if heard.value is ABSENT:
-            return _Sight.NOT_THERE, None
-        return _Sight.THERE, heard.value
+            return _Look(sight=_Sight.NOT_THERE)
+        return _Look(sight=_Sight.THERE, result=heard.value)
     heard = yield ask.Ask(hook="read", action=action)
     if isinstance(heard, ask.AskFailed):
-        return _Sight.CANNOT_TELL, None
+        return (yield from _not_told(call, heard))
     record = heard.value if heard.value is ABSENT else as_record(heard.value)
     heard = yield ask.Ask(hook="expect", action=action)
     after = None if isinstance(heard, ask.AskFailed) else as_record(heard.value)
     if record is None or not after:
         # No record, or no field to hold against it: neither proof that it happened nor proof that it did not.
-        return _Sight.CANNOT_TELL, None
+        return _Look(sight=_Sight.CANNOT_TELL)
     if holds(after, record):
-        return (
-            _Sight.THERE,
-            action.result if action.result is not None else f"{call.tool} is done; the record shows it.",
-        )
-    return _Sight.NOT_THERE, None
+        shows = action.result if action.result is not None else f"{call.tool} is done; the record shows it."
+        return _Look(sight=_Sight.THERE, result=shows)
+    return _Look(sight=_Sight.NOT_THERE)
+
+
+def _not_told(call: GovernedCall, heard: ask.AskFailed) -> Generator[Any, Any, _Look]:
+    """A hook that failed tells nothing of the effect, and something of its system."""
+    failure: Failure = yield from hook_failed(call.run.policy, call.contract.system, heard.error)
+    return _Look(sight=_Sight.CANNOT_TELL, asked_seconds=failure.retry_after_seconds or 0.0)

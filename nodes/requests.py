@@ -21,6 +21,7 @@ __all__ = [
     "Cancelled",
     "FitArguments",
     "Fits",
+    "HasAnswers",
     "Heard",
     "HowIs",
     "NewTicket",
@@ -248,6 +249,11 @@ class ReplayWakes:
     """
 
     key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HasAnswers:
+    """Ask whether answers to questions of the body's own lie ready: a question of ours before it would take them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from langgraph.types import interrupt
 
 from langgraph_control.nodes import requests as ask
 
-__all__ = ["at_langgraph", "configurable", "execution", "park", "placed", "replay_wakes", "uses"]
+__all__ = ["at_langgraph", "configurable", "execution", "has_answers", "park", "placed", "replay_wakes", "uses"]
 
 TASKS_MAX: Final = 4096  # only tasks that were resumed and have wake-ups are kept
 
@@ -45,16 +45,22 @@ def placed() -> dict[str, str]:
     return {name: value for name in _EVIDENCE if (value := getattr(info, name, None))}
 
 
-def at_langgraph(request: ask.ReplayWakes | ask.Park) -> Sequence[object]:
-    """Carry out what the gate asks of LangGraph, and return which answers that are none of ours it met.
+def at_langgraph(request: ask.ReplayWakes | ask.Park | ask.HasAnswers) -> Sequence[object] | bool:
+    """Carry out what the gate asks of LangGraph, and return which answers that are none of ours it met, or are there.
 
     Args:
-        request: replay our answers, or park.
+        request: replay our answers, park, or see what lies ready.
 
     Raises:
         GraphInterrupt: the call parks.
     """
-    return park(request.card) if isinstance(request, ask.Park) else replay_wakes(request.key)
+    match request:
+        case ask.Park(card=card):
+            return park(card)
+        case ask.ReplayWakes(key=key):
+            return replay_wakes(key)
+        case _:
+            return has_answers()
 
 
 def park(card: Mapping[str, Any]) -> Sequence[object]:
@@ -96,6 +102,15 @@ def replay_wakes(key: str) -> Sequence[object]:
     return foreign
 
 
+def has_answers() -> bool:
+    """Whether this task was given answers that are no wake-ups of ours: to what its body asks, or to nothing."""
+    scratchpad = _scratchpad()
+    if scratchpad is None:
+        return False
+    to_nothing = scratchpad.get_null_resume(consume=False)
+    return to_nothing is not None or any(_woken(answer) is None for answer in scratchpad.resume)
+
+
 def execution() -> object | None:
     """Return what tells this execution of the task from any other, for as long as it is kept; None outside tasks."""
     scratchpad = _scratchpad()
@@ -131,13 +146,18 @@ def _wake(key: str) -> dict[str, str]:
 
 def _note(answer: object) -> Sequence[object]:
     """Count an answer, and return it where it is no wake-up, of this call or of another one in the same task."""
-    taken = _taken_by(_scratchpad())
-    key = answer["control"] if isinstance(answer, Mapping) and set(answer) == {"control"} else None
-    if isinstance(key, str) and _KEY.fullmatch(key):
+    taken, key = _taken_by(_scratchpad()), _woken(answer)
+    if key is not None:
         taken[key] += 1
         return ()
     taken[_FOREIGN] += 1
     return (answer,) if taken[_FOREIGN] <= FOREIGN_MAX else ()
+
+
+def _woken(answer: object) -> str | None:
+    """The key of the action that an answer wakes; None where it is no wake-up."""
+    key = answer["control"] if isinstance(answer, Mapping) and set(answer) == {"control"} else None
+    return key if isinstance(key, str) and _KEY.fullmatch(key) else None
 
 
 def _taken_by(scratchpad: Any) -> Counter[str]:

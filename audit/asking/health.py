@@ -98,6 +98,10 @@ class Health:
         """
         self._heard[window_ms] = (time.monotonic(), rows)
 
+    def forget(self) -> None:
+        """Have the ledger asked anew: something it was just told may have changed what it says."""
+        self._heard.clear()
+
     def note(
         self,
         system: str,

@@ -99,6 +99,20 @@ def test_answers_are_positional(saver: PostgresSaver, config: RunnableConfig) ->
     assert graph.invoke(Command(resume="answer to second"), config)["value"] == "answer to first"
 
 
+def test_an_answer_without_an_id_can_be_looked_at(saver: PostgresSaver, config: RunnableConfig) -> None:
+    """What was answered to nobody in particular is told without being taken, before a question takes it."""
+    seen: list[Any] = []
+
+    def ask(_: State, config: RunnableConfig) -> Update:
+        seen.append(inside(config)["__pregel_scratchpad"].get_null_resume(consume=False))
+        return {"value": interrupt("which?")}
+
+    graph = chain(saver, ask)
+    graph.invoke({}, config)
+    assert graph.invoke(Command(resume="this"), config)["value"] == "this"
+    assert seen == [None, "this"]
+
+
 def test_replaying_the_stored_answers_first_keeps_positions(saver: PostgresSaver, config: RunnableConfig) -> None:
     """Calling `interrupt()` once per stored answer consumes it, so that the next question is really asked."""
 

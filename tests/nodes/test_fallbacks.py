@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
@@ -22,6 +23,14 @@ from tests.support.scripted_model import call, calls
 
 HOWS = ["sync", "async"]
 LOOK = {"messages": [calls(call("look", order="o1"))]}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_known_of_the_system(run: EnteredRun) -> None:
+    """Each test's failures are its own: those of the tests before have opened no breaker."""
+    with psycopg.connect(run.database.admin) as admin:
+        admin.execute("DELETE FROM control.brake")
+        admin.execute("DELETE FROM control.health")
 
 
 def looking(run: EnteredRun, body: Callable[[str], Any], fallback: object, **fields: Any) -> Any:
