@@ -6,9 +6,10 @@ In one seed of four some faults are aimed, so that they meet; the others strike 
 import random
 from dataclasses import dataclass
 
-__all__ = ["Aim", "Reply", "draw_aim"]
+__all__ = ["Aim", "Reply", "draw_aim", "draw_later_aim"]
 
 AIMED_ODDS = 0.25
+LATER_ODDS = 0.08
 LOSES_THE_ANSWER = ("late", "cut_off", "answer_lost", "dropped", "broken")
 PROVES_NOTHING_HAPPENED = ("refused", "limited", "invalid")
 
@@ -37,6 +38,8 @@ class Aim:
         stall_seconds: for how long.
         twin_after: when a second run of the same intent comes, in seconds; None leaves that to chance.
         attended: the operator looks after the runs often, and takes a worker that stalls for dead.
+        rewritten_after: when somebody rewrites what the first run asked for, in seconds; None leaves that to chance.
+        spends: two changes at once of which the budget has room for one.
     """
 
     tool: str = ""
@@ -45,6 +48,8 @@ class Aim:
     stall_seconds: float = 0.0
     twin_after: float | None = None
     attended: bool = False
+    rewritten_after: float | None = None
+    spends: bool = False
 
 
 def draw_aim(chance: random.Random) -> Aim:
@@ -92,3 +97,20 @@ def _sends_after_all(chance: random.Random) -> Aim:
         twin_after=chance.uniform(8, 13),
         attended=True,
     )
+
+
+def draw_later_aim(chance: random.Random, tool: str, budgeted: str) -> Aim:
+    """Return what a seed without an aim aims at all the same, drawn last: the other seeds play as they did.
+
+    Args:
+        chance: what it is drawn from.
+        tool: of the seed's first change.
+        budgeted: the tool whose changes a budget holds.
+    """
+    drawn = chance.random()
+    if drawn >= LATER_ODDS:
+        return Aim()
+    lost = Reply(fault=chance.choice(("late", "dropped", "cut_off")), seconds=0.01)
+    if drawn < LATER_ODDS / 2:
+        return Aim(tool=budgeted, replies=(lost,), attended=True, spends=True)
+    return Aim(tool=tool, replies=(lost,), attended=True, rewritten_after=chance.uniform(2, 12))

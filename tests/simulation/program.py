@@ -12,7 +12,8 @@ from langgraph_control.nodes.action import Action
 from langgraph_control.nodes.contracts import Contract, writes
 from langgraph_control.nodes.saga_steps import Saga, SagaSoFar
 from langgraph_control.nodes.tools import govern_tool
-from tests.simulation.aims import Aim, draw_aim
+from tests.simulation.aims import Aim, draw_aim, draw_later_aim
+from tests.simulation.brakes import BUDGETED
 from tests.simulation.world import FORGETS_AFTER_SECONDS, VISIBLE_WITHIN_SECONDS, World
 
 __all__ = [
@@ -204,7 +205,7 @@ def draw(chance: random.Random, of_workers: random.Random) -> Scenario:
         together = _task(chance, "s", aim.tool, may_ask=False, calls=chance.choice((2, 2, 3)))
         steps += ((replace(together, saga=True),),)
         doomed = chance.choice(("", together.calls[-1].target, together.calls[-1].target, together.calls[0].target))
-    return Scenario(
+    scenario = Scenario(
         steps=steps,
         doomed=doomed,
         triggers=tuple(triggers),
@@ -221,6 +222,20 @@ def draw(chance: random.Random, of_workers: random.Random) -> Scenario:
         swept=of_workers.random() < 0.5,
         deadline=of_workers.uniform(1, 150) if of_workers.random() < 0.2 else None,
     )
+    return _aimed_later(scenario, of_workers)
+
+
+def _aimed_later(scenario: Scenario, chance: random.Random) -> Scenario:
+    if scenario.aim != Aim():
+        return scenario
+    aim = draw_later_aim(chance, scenario.steps[0][0].calls[0].tool, BUDGETED)
+    if not aim.spends:
+        return replace(scenario, aim=aim)
+    spent = tuple(
+        Task(calls=(Call(tool=BUDGETED, target=f"order-b{one}", amount=500, note="", call_id=""),), asks=False)
+        for one in range(2)
+    )
+    return replace(scenario, aim=aim, steps=(spent, *scenario.steps))
 
 
 def _task(chance: random.Random, name: str, first_tool: str, *, may_ask: bool, calls: int = 0) -> Task:

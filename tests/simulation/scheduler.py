@@ -210,6 +210,10 @@ class Simulation:
             self.agents.append(Agent(steps=self._freeze(), wakes_at=self.began + self.chance.uniform(0, 60)))
         for moment, trigger in self.scenario.triggers:
             self.agents.append(Agent(steps=self._deliver(trigger), wakes_at=self.began + moment))
+        if self.scenario.aim.rewritten_after is not None:
+            self.agents.append(
+                Agent(steps=self._rewrite("first"), wakes_at=self.began + self.scenario.aim.rewritten_after)
+            )
         operator = Agent(steps=self._operate(), wakes_at=self.began + OPERATOR_EVERY_SECONDS[0])
         self.agents.append(operator)
         if self.scenario.swept:
@@ -513,8 +517,7 @@ class Simulation:
                     rest = {one: what for one, what in newest.interrupts.items() if one != name}
                     thread.put(answers=answers, interrupts=rest)
             case "update" if newest.asked:
-                thread.put(asked=tuple(_dearer(task) for task in newest.asked))
-                self.rewritten.add(trigger)
+                yield from self._rewrite(trigger)
             case "message":
                 self._new_message(trigger)
             case _:
@@ -522,6 +525,14 @@ class Simulation:
                     for call in task.calls:
                         target = f"{self.intent}/{call.target}"
                         self.world.versions[target] = self.world.versions.get(target, 0) + 1
+        yield from ()
+
+    def _rewrite(self, trigger: str) -> Iterator[float]:
+        """Change what was asked for, where LangGraph keeps it."""
+        thread = self.threads[trigger]
+        if thread.newest.asked:
+            thread.put(asked=tuple(_dearer(task) for task in thread.newest.asked))
+            self.rewritten.add(trigger)
         yield from ()
 
 
