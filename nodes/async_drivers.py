@@ -57,6 +57,7 @@ async def adrive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
         GraphInterrupt: the call parked.
         TrailLost: the ledger stopped answering.
         CancelledError: cancelled in mid-call; what came of the call is on record.
+        BaseException: what the tool or a hook ended with that is no Exception, such as SystemExit; likewise.
     """
     driver = _AsyncDriver(surroundings)
     answer: Any = None
@@ -84,7 +85,7 @@ class _AsyncDriver:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._at = surroundings
-        self._stop: asyncio.CancelledError | None = None
+        self._stop: BaseException | None = None
         self._call: CallInHand | None = None  # what the end of the run's drive waits for
         self._in_hand = False  # a tool may have been called, and no settle was answered yet
         self._took_seconds = 0.0  # the last call of the tool
@@ -176,7 +177,9 @@ class _AsyncDriver:
             return ask.Heard(value=await (self._finish(answering) if self._in_hand else answering))
         except Exception as error:  # noqa: BLE001 - a hook may raise anything; the gate decides what it means
             return ask.AskFailed(error=error)
-        except asyncio.CancelledError as stop:
+        except GeneratorExit:  # the loop is gone, and nothing can be awaited any more
+            raise
+        except BaseException as stop:
             if not self._in_hand:
                 raise
             self._stop = stop
@@ -236,6 +239,11 @@ class _AsyncDriver:
         except Exception as error:  # noqa: BLE001 - outcomes are values
             # Cancelling an await stops no thread that it waited for.
             return ask.Raised(error=error, ended_transaction=await self._undone(), ended=not limit.expired())
+        except GeneratorExit:  # the loop is gone, and nothing can be awaited any more
+            raise
+        except BaseException as stop:  # noqa: BLE001 - noted, and raised once the settle has landed
+            self._stop = stop
+            return ask.Raised(error=stop, ended_transaction=True) if await self._undone() else ask.Cancelled()
         return await self._returned(value)
 
     async def _cancelled(self, error: asyncio.CancelledError) -> ask.Cancelled | ask.Raised:

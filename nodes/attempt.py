@@ -10,6 +10,7 @@ from langgraph.errors import GraphInterrupt
 from langgraph_control.audit.asking import ledger
 from langgraph_control.audit.asking.ledger import Claimed, Outcome, Reason, Settle
 from langgraph_control.guards.classification import classify
+from langgraph_control.guards.classifiers.recognising import class_name
 from langgraph_control.guards.failures import Failure, Fault, Sent, Verdict
 from langgraph_control.guards.lifecycle import Kind, State
 from langgraph_control.guards.retries import backoff_seconds
@@ -22,7 +23,7 @@ from langgraph_control.nodes.hopeless import noted
 from langgraph_control.nodes.reading_back import Confirmation, confirm, not_as_kept, tell_waiters
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused
-from langgraph_control.nodes.texts import said
+from langgraph_control.nodes.texts import keepable, said
 from langgraph_control.nodes.what_runs import what_runs
 
 __all__ = ["attempt", "not_again", "pause_seconds"]
@@ -139,6 +140,15 @@ def not_again(
 
 
 def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) -> Generator[Any, Any, _Came]:
+    """What came of a send. Whatever came back, there is something to settle."""
+    try:
+        return (yield from _looked_at(call, action, answer, ticket))
+    except Exception as error:  # noqa: BLE001 - what came back is an object of others, and may raise at every touch
+        why = f"what came back cannot be looked at: {class_name(error)}"
+        return _Came(outcome=Outcome.LOSE, said=why, ended=not isinstance(answer, ask.Raised) or answer.ended)
+
+
+def _looked_at(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) -> Generator[Any, Any, _Came]:
     match answer:
         case ask.Returned(value=value, xid=xid):
             return (yield from _returned(call, action, value, xid))
@@ -148,9 +158,7 @@ def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) 
             # A cancelled transaction was rolled back; anything else may have been sent.
             return _Came(outcome=Outcome.LOSE, said="cancelled in the middle of the call", ended=False)
         case ask.Raised(error=error, ended_transaction=True):
-            return _Came(
-                outcome=Outcome.CONTRADICT, said=said(f"{type(error).__name__} after the tool ended the transaction")
-            )
+            return _Came(outcome=Outcome.CONTRADICT, said=f"{class_name(error)} after the tool ended the transaction")
         case ask.Raised(error=error, ended=ended):
             asked = isinstance(error, GraphInterrupt)
             error = question_inside(call.tool) if asked else error
@@ -247,7 +255,7 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came, *, attempt: int
             error=failure.error if failure else None,
             sent=failure.sent.value if failure else None,
             fault=failure.fault.value if failure else None,
-            why=failure.reason if failure else came.said or None,
+            why=said(failure.reason) if failure else came.said or None,
         ),
     )
 
@@ -255,7 +263,7 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came, *, attempt: int
 def _kind_of_failure(came: _Came) -> str | None:
     """What tells the same failure from another one: nothing of what was sent."""
     if came.failure is not None:
-        return f"{came.failure.error}: {came.failure.reason}"[:FAILURE_CHARS_MAX]
+        return keepable(f"{came.failure.error}: {came.failure.reason}")[:FAILURE_CHARS_MAX]
     return None if came.outcome is Outcome.SUCCEED else (came.said or came.outcome.value)[:FAILURE_CHARS_MAX]
 
 
@@ -289,7 +297,7 @@ def _refusal(call: GovernedCall, came: _Came) -> str:
 
 def _text(error: BaseException) -> str:
     """What the tool itself would have told the model."""
-    name, words = type(error).__name__, said(error)
+    name, words = class_name(error), said(error)
     return said(f"{name}: {words}" if words else name)
 
 
