@@ -43,6 +43,8 @@ class _Came:
     outcome: Outcome
     value: Any = None
     failure: Failure | None = None
+    fault: Fault | None = None  # what another try would meet, whether an exception or the outcome hook tells
+    retry_after_seconds: float | None = None  # likewise: the pause that was asked for
     said: str = ""  # fit to be kept
     confirmation: Confirmation = Confirmation.UNASKED
     xid: str | None = None
@@ -75,7 +77,7 @@ def attempt(
         action=action, args=args, not_after=ticket.started + timeout, transaction=call.kind is Kind.TRANSACTION
     )
     came = yield from _judge(call, action, answer, ticket)
-    wanted = (came.failure and came.failure.retry_after_seconds) or 0.0
+    wanted = came.retry_after_seconds or 0.0
     pause = pause_seconds(wanted, claimed, bounds, ticket) if came.outcome in _TRIED_AGAIN else 0.0
     settled = yield _settle(call, ticket, came, attempt=claimed.attempts, pause=pause)
     yield from tell_waiters(call, settled)
@@ -95,14 +97,12 @@ def attempt(
 
 def _noted(call: GovernedCall, system: str, came: _Came, *, probe: bool) -> ask.Noted:
     """What the call says of the system it went to. What it refuses for good, it has answered all the same."""
-    failure = came.failure
-    fault = failure.fault if failure else None
-    lost = came.outcome is Outcome.LOSE and failure is None
-    asked = failure.retry_after_seconds if failure and failure.retry_after_seconds else 0.0
-    limited = max(asked, LIMITED_SECONDS) if fault is Fault.RATE_LIMITED else 0.0
+    lost = came.outcome is Outcome.LOSE and came.fault is None
+    asked = came.retry_after_seconds or 0.0
+    limited = max(asked, LIMITED_SECONDS) if came.fault is Fault.RATE_LIMITED else 0.0
     return ask.Noted(
         system=system,
-        failed=lost or fault is Fault.TRANSIENT,
+        failed=lost or came.fault is Fault.TRANSIENT,
         rate_limited_seconds=limited,
         at_once=probe,
         rules=call.run.policy.breaker_for(system),
@@ -166,7 +166,14 @@ def _looked_at(call: GovernedCall, action: Action, answer: Any, ticket: ask.Tick
                 error, kind=call.kind, now=ticket.now, attempt=action.attempt, refusals=call.contract.refusals
             )
             failure = replace(failure, error="interrupt", reason=QUESTION_INSIDE) if asked else failure
-            return _Came(outcome=_OUTCOMES[failure.verdict], failure=failure, said=_text(error), ended=ended)
+            return _Came(
+                outcome=_OUTCOMES[failure.verdict],
+                failure=failure,
+                fault=failure.fault,
+                retry_after_seconds=failure.retry_after_seconds,
+                said=_text(error),
+                ended=ended,
+            )
         case _:
             raise TypeError(f"a send was answered with {type(answer).__name__}")
 
@@ -185,8 +192,8 @@ def _returned(call: GovernedCall, action: Action, value: Any, xid: str | None) -
         match heard.value if isinstance(heard, ask.Heard) else None:
             case Done(result=result):
                 value = value if result is None else result
-            case NotDone(reason=reason, transient=transient):
-                return _Came(outcome=Outcome.NOT_DONE if transient else Outcome.FAIL, said=said(reason))
+            case NotDone() as told:
+                return _not_done(told)
             case Unknown(reason=reason):
                 return _Came(outcome=Outcome.LOSE, said=said(reason))
             case _:
@@ -200,6 +207,18 @@ def _returned(call: GovernedCall, action: Action, value: Any, xid: str | None) -
             outcome=Outcome.CONTRADICT, value=value, confirmation=confirmation, said="read back, it is not there"
         )
     return _Came(outcome=Outcome.SUCCEED, value=value, confirmation=confirmation)
+
+
+def _not_done(told: NotDone) -> _Came:
+    if not told.transient:
+        return _Came(outcome=Outcome.FAIL, fault=Fault.PERMANENT, said=said(told.reason))
+    limited = told.retry_after_seconds is not None
+    return _Came(
+        outcome=Outcome.NOT_DONE,
+        fault=Fault.RATE_LIMITED if limited else Fault.TRANSIENT,
+        retry_after_seconds=told.retry_after_seconds,
+        said=said(told.reason),
+    )
 
 
 def _with_result(action: Action, value: Any) -> Action:
@@ -254,7 +273,7 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came, *, attempt: int
             confirmation=None if came.confirmation is Confirmation.UNASKED else came.confirmation.value,
             error=failure.error if failure else None,
             sent=failure.sent.value if failure else None,
-            fault=failure.fault.value if failure else None,
+            fault=came.fault.value if came.fault else None,
             why=said(failure.reason) if failure else came.said or None,
         ),
     )
@@ -275,8 +294,9 @@ def _next(call: GovernedCall, came: _Came) -> Delivered | Refused | Later:
         case Outcome.FAIL:
             return Refused(code="failed", text=_refusal(call, came))
         case Outcome.NOT_DONE:
-            wanted = came.failure.retry_after_seconds if came.failure else None
-            return Later(seconds=wanted or 0.0, why=came.failure.reason if came.failure else came.said)
+            return Later(
+                seconds=came.retry_after_seconds or 0.0, why=came.failure.reason if came.failure else came.said
+            )
         case _:
             return Later(seconds=0.0, why="the outcome is unknown")
 
