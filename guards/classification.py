@@ -25,7 +25,7 @@ from langgraph_control.guards.classifiers import (
     sockets,
     urllib3,
 )
-from langgraph_control.guards.classifiers.recognising import caught_within, package_of
+from langgraph_control.guards.classifiers.recognising import caught_within, class_name, package_of
 from langgraph_control.guards.failures import (
     Evidence,
     Failure,
@@ -73,7 +73,7 @@ def classify(
     attempt: int = 1,
     refusals: Sequence[Refusal] = (),
 ) -> Failure:
-    """Say what an exception proves about the effect of the call that raised it.
+    """Say what an exception proves about the effect of the call that raised it. Never raises.
 
     Args:
         error: what the tool's body raised. Only its type, status, headers, chain and way here are looked at.
@@ -84,26 +84,21 @@ def classify(
 
     Returns:
         The verdict with its reason. An unknown type of exception on a write is unknown: more may have happened after
-        whatever caused it.
+        whatever caused it; and so is one that fails over being looked at.
     """
-    evidence = _judged(error, now, refusals)
-    undone, sent, reason = evidence.undone, evidence.sent, evidence.reason
-    if kind is None:
-        undone = True
-    elif kind is Kind.TRANSACTION:
-        undone, reason = True, "the transaction was rolled back"
-    elif undone and attempt > 1 and evidence.status in _MAY_BE_OURS.get(kind, frozenset()):
-        undone, reason = False, f"{reason}; it may be speaking of an earlier attempt's effect"
-    elif undone and not all(_judged(one, now, refusals).undone for one in _earlier(error, now)):
-        undone, sent = False, _at_least_maybe(sent)
-        reason = "an earlier request of this call was lost before this one failed"
+    try:
+        evidence = _weighed(error, kind, now, attempt, refusals)
+    except Exception:  # noqa: BLE001 - an exception is code of others, and may lie deeper than the stack: it proves nothing
+        evidence = _TELLS_NOTHING
+    rolled_back = kind is Kind.TRANSACTION
+    undone = evidence.undone or rolled_back or kind is None
     return Failure(
         verdict=_NOT_DONE[evidence.fault] if undone else Verdict.UNKNOWN,
         fault=evidence.fault,
-        sent=sent,
-        error=type(error).__name__,
+        sent=evidence.sent,
+        error=class_name(error),
         retry_after_seconds=evidence.retry_after_seconds,
-        reason=reason,
+        reason="the transaction was rolled back" if rolled_back else evidence.reason,
     )
 
 
@@ -114,6 +109,22 @@ def is_judged_already(cls: type[BaseException]) -> bool:
         cls: a class of exceptions.
     """
     return issubclass(cls, OSError) or any(package_of(one) in _PACKAGES for one in cls.__mro__)
+
+
+def _weighed(
+    error: BaseException, kind: Kind | None, now: datetime, attempt: int, refusals: Sequence[Refusal]
+) -> Evidence:
+    """What the error proves of the whole effect, of which there may have been other requests."""
+    evidence = _judged(error, now, refusals)
+    if not evidence.undone or kind is None or kind is Kind.TRANSACTION:
+        return evidence
+    if attempt > 1 and evidence.status in _MAY_BE_OURS.get(kind, frozenset()):
+        reason = f"{evidence.reason}; it may be speaking of an earlier attempt's effect"
+        return replace(evidence, undone=False, reason=reason)
+    if not all(_judged(one, now, refusals).undone for one in _earlier(error, now)):
+        reason = "an earlier request of this call was lost before this one failed"
+        return replace(evidence, undone=False, sent=_at_least_maybe(evidence.sent), reason=reason)
+    return evidence
 
 
 def _judged(error: BaseException, now: datetime, refusals: Sequence[Refusal]) -> Evidence:

@@ -1,7 +1,7 @@
 """What a correct policy file says, as frozen values with the questions that are asked of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from langgraph_control.guards.limits import Limit
@@ -107,11 +107,15 @@ class PolicyParts:
     def retries_for(self, tool: str, system: str | None) -> RetryRules:
         """Return how a tool's actions are tried again: the file's default, over it the system's, over that the tool's.
 
+        The reader sees each part over the default only. Where a system's ``base`` meets a tool's shorter ``cap``, the
+        smaller holds, whichever part it is from: no pause is longer than the cap.
+
         Args:
             tool: the tool's name.
             system: its system, None where it names none.
         """
-        return self.retries.fill(RetryRules(), system, tool)
+        rules = self.retries.fill(RetryRules(), system, tool)
+        return rules if rules.base_seconds <= rules.cap_seconds else replace(rules, base_seconds=rules.cap_seconds)
 
     def breaker_for(self, system: str | None) -> BreakerRules:
         """Return when calls to a system are held back.

@@ -31,21 +31,21 @@ def retry_after(value: str | None, now: datetime) -> float | None:
 
 
 def backoff_seconds(attempt: int, *, base: float, cap: float, unit_random: float) -> float:
-    """Return the pause before the next try: exponential, with full jitter.
+    """Return the pause before the next try, from 0 to the cap: exponential, with full jitter. Never raises.
+
+    It is reckoned where an effect has happened and is not on record yet. So what is out of range counts as the nearest
+    that makes a pause.
 
     Full jitter spreads clients that failed together over the whole interval; see Marc Brooker, "Exponential Backoff And
     Jitter" (AWS Architecture Blog, 2015).
 
     Args:
         attempt: how many attempts have failed, from 1.
-        base: the longest pause after the first failure, in seconds, above 0.
-        cap: the longest pause ever, in seconds, at least ``base``.
+        base: the longest pause after the first failure, in seconds; one over ``cap`` counts as ``cap``.
+        cap: the longest pause ever, in seconds.
         unit_random: a random number from 0 to 1, drawn by the caller.
-
-    Raises:
-        ValueError: an argument is out of its range; correct the caller.
     """
-    if attempt < 1 or not 0 < base <= cap or not 0 <= unit_random <= 1:
-        raise ValueError("backoff_seconds needs attempt >= 1, 0 < base <= cap and unit_random from 0 to 1")
     # 2**64 times any sensible base is past any sensible cap; without a bound the power itself would overflow.
-    return float(unit_random * min(cap, base * 2.0 ** min(attempt - 1, 64)))
+    doublings = min(max(attempt, 1) - 1, 64)
+    longest = min(cap, min(base, cap) * 2.0**doublings)
+    return max(0.0, min(max(0.0, unit_random), 1.0) * longest)

@@ -1,13 +1,15 @@
 """What hooks get and what they answer."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from langchain_core.tools import BaseTool
 
 from langgraph_control.guards.canonical import ABSENT, Absent
+from langgraph_control.guards.retries import RETRY_AFTER_SECONDS_MAX
+from langgraph_control.nodes.durations import Duration, pause_of
 
 __all__ = ["ABSENT", "Absent", "Action", "Call", "Done", "NotDone", "Outcome", "Unknown"]
 
@@ -77,11 +79,27 @@ class NotDone:
 
     Args:
         reason: for the model and the record, without secrets.
-        transient: whether trying again is reasonable.
+        transient: whether trying again is reasonable. It also counts as a failed call of the system, for its breaker.
+        retry_after: the system asks to be left alone for so long: ``"30s"``, a timedelta, or seconds; ``0`` where it
+            does not say for how long. It is heeded like 429 with Retry-After: all workers stay away from the system
+            for that time, a day at most, and then it is tried again. Implies ``transient``.
+        retry_after_seconds: that in seconds, None where it is not given; computed.
+
+    Raises:
+        ContractError: ``retry_after`` is no span of time (code ``contract_duration``). Raised inside a hook, it leaves
+            the outcome unknown, as any error of a hook does.
     """
 
     reason: str
     transient: bool = False
+    retry_after: Duration | None = None
+    retry_after_seconds: float | None = field(init=False, default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.retry_after is not None:
+            seconds = min(pause_of(self.retry_after, field="retry_after"), RETRY_AFTER_SECONDS_MAX)
+            object.__setattr__(self, "retry_after_seconds", seconds)
+            object.__setattr__(self, "transient", True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

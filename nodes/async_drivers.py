@@ -56,6 +56,7 @@ async def adrive(gate: Generator[Any, Any, T], surroundings: Surroundings) -> T:
         GraphInterrupt: the call parked.
         TrailLost: the ledger stopped answering.
         CancelledError: cancelled in mid-call; what came of the call is on record.
+        BaseException: what the tool or a hook ended with that is no Exception, such as SystemExit; likewise.
     """
     driver = _AsyncDriver(surroundings)
     answer: Any = None

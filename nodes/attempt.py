@@ -10,6 +10,7 @@ from langgraph.errors import GraphInterrupt
 from langgraph_control.audit.asking import ledger
 from langgraph_control.audit.asking.ledger import Claimed, Outcome, Reason, Settle
 from langgraph_control.guards.classification import classify
+from langgraph_control.guards.classifiers.recognising import class_name
 from langgraph_control.guards.failures import Failure, Fault, Sent, Verdict
 from langgraph_control.guards.lifecycle import Kind, State
 from langgraph_control.guards.retries import backoff_seconds
@@ -22,7 +23,7 @@ from langgraph_control.nodes.hopeless import noted
 from langgraph_control.nodes.reading_back import Confirmation, confirm, not_as_kept, tell_waiters
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused
-from langgraph_control.nodes.texts import said
+from langgraph_control.nodes.texts import keepable, said
 from langgraph_control.nodes.what_runs import what_runs
 
 __all__ = ["attempt", "not_again", "pause_seconds"]
@@ -42,6 +43,8 @@ class _Came:
     outcome: Outcome
     value: Any = None
     failure: Failure | None = None
+    fault: Fault | None = None  # what another try would meet, whether an exception or the outcome hook tells
+    retry_after_seconds: float | None = None  # likewise: the pause that was asked for
     said: str = ""  # fit to be kept
     confirmation: Confirmation = Confirmation.UNASKED
     xid: str | None = None
@@ -74,7 +77,7 @@ def attempt(
         action=action, args=args, not_after=ticket.started + timeout, transaction=call.kind is Kind.TRANSACTION
     )
     came = yield from _judge(call, action, answer, ticket)
-    wanted = (came.failure and came.failure.retry_after_seconds) or 0.0
+    wanted = came.retry_after_seconds or 0.0
     pause = pause_seconds(wanted, claimed, bounds, ticket) if came.outcome in _TRIED_AGAIN else 0.0
     settled = yield _settle(call, ticket, came, attempt=claimed.attempts, pause=pause)
     yield from tell_waiters(call, settled)
@@ -94,14 +97,12 @@ def attempt(
 
 def _noted(call: GovernedCall, system: str, came: _Came, *, probe: bool) -> ask.Noted:
     """What the call says of the system it went to. What it refuses for good, it has answered all the same."""
-    failure = came.failure
-    fault = failure.fault if failure else None
-    lost = came.outcome is Outcome.LOSE and failure is None
-    asked = failure.retry_after_seconds if failure and failure.retry_after_seconds else 0.0
-    limited = max(asked, LIMITED_SECONDS) if fault is Fault.RATE_LIMITED else 0.0
+    lost = came.outcome is Outcome.LOSE and came.fault is None
+    asked = came.retry_after_seconds or 0.0
+    limited = max(asked, LIMITED_SECONDS) if came.fault is Fault.RATE_LIMITED else 0.0
     return ask.Noted(
         system=system,
-        failed=lost or fault is Fault.TRANSIENT,
+        failed=lost or came.fault is Fault.TRANSIENT,
         rate_limited_seconds=limited,
         at_once=probe,
         rules=call.run.policy.breaker_for(system),
@@ -139,6 +140,15 @@ def not_again(
 
 
 def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) -> Generator[Any, Any, _Came]:
+    """What came of a send. Whatever came back, there is something to settle."""
+    try:
+        return (yield from _looked_at(call, action, answer, ticket))
+    except Exception as error:  # noqa: BLE001 - what came back is an object of others, and may raise at every touch
+        why = f"what came back cannot be looked at: {class_name(error)}"
+        return _Came(outcome=Outcome.LOSE, said=why, ended=not isinstance(answer, ask.Raised) or answer.ended)
+
+
+def _looked_at(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) -> Generator[Any, Any, _Came]:
     match answer:
         case ask.Returned(value=value, xid=xid):
             return (yield from _returned(call, action, value, xid))
@@ -148,9 +158,7 @@ def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) 
             # A cancelled transaction was rolled back; anything else may have been sent.
             return _Came(outcome=Outcome.LOSE, said="cancelled in the middle of the call", ended=False)
         case ask.Raised(error=error, ended_transaction=True):
-            return _Came(
-                outcome=Outcome.CONTRADICT, said=said(f"{type(error).__name__} after the tool ended the transaction")
-            )
+            return _Came(outcome=Outcome.CONTRADICT, said=f"{class_name(error)} after the tool ended the transaction")
         case ask.Raised(error=error, ended=ended):
             asked = isinstance(error, GraphInterrupt)
             error = question_inside(call.tool) if asked else error
@@ -158,7 +166,14 @@ def _judge(call: GovernedCall, action: Action, answer: Any, ticket: ask.Ticket) 
                 error, kind=call.kind, now=ticket.now, attempt=action.attempt, refusals=call.contract.refusals
             )
             failure = replace(failure, error="interrupt", reason=QUESTION_INSIDE) if asked else failure
-            return _Came(outcome=_OUTCOMES[failure.verdict], failure=failure, said=_text(error), ended=ended)
+            return _Came(
+                outcome=_OUTCOMES[failure.verdict],
+                failure=failure,
+                fault=failure.fault,
+                retry_after_seconds=failure.retry_after_seconds,
+                said=_text(error),
+                ended=ended,
+            )
         case _:
             raise TypeError(f"a send was answered with {type(answer).__name__}")
 
@@ -177,8 +192,8 @@ def _returned(call: GovernedCall, action: Action, value: Any, xid: str | None) -
         match heard.value if isinstance(heard, ask.Heard) else None:
             case Done(result=result):
                 value = value if result is None else result
-            case NotDone(reason=reason, transient=transient):
-                return _Came(outcome=Outcome.NOT_DONE if transient else Outcome.FAIL, said=said(reason))
+            case NotDone() as told:
+                return _not_done(told)
             case Unknown(reason=reason):
                 return _Came(outcome=Outcome.LOSE, said=said(reason))
             case _:
@@ -192,6 +207,18 @@ def _returned(call: GovernedCall, action: Action, value: Any, xid: str | None) -
             outcome=Outcome.CONTRADICT, value=value, confirmation=confirmation, said="read back, it is not there"
         )
     return _Came(outcome=Outcome.SUCCEED, value=value, confirmation=confirmation)
+
+
+def _not_done(told: NotDone) -> _Came:
+    if not told.transient:
+        return _Came(outcome=Outcome.FAIL, fault=Fault.PERMANENT, said=said(told.reason))
+    limited = told.retry_after_seconds is not None
+    return _Came(
+        outcome=Outcome.NOT_DONE,
+        fault=Fault.RATE_LIMITED if limited else Fault.TRANSIENT,
+        retry_after_seconds=told.retry_after_seconds,
+        said=said(told.reason),
+    )
 
 
 def _with_result(action: Action, value: Any) -> Action:
@@ -246,8 +273,8 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came, *, attempt: int
             confirmation=None if came.confirmation is Confirmation.UNASKED else came.confirmation.value,
             error=failure.error if failure else None,
             sent=failure.sent.value if failure else None,
-            fault=failure.fault.value if failure else None,
-            why=failure.reason if failure else came.said or None,
+            fault=came.fault.value if came.fault else None,
+            why=said(failure.reason) if failure else came.said or None,
         ),
     )
 
@@ -255,7 +282,7 @@ def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came, *, attempt: int
 def _kind_of_failure(came: _Came) -> str | None:
     """What tells the same failure from another one: nothing of what was sent."""
     if came.failure is not None:
-        return f"{came.failure.error}: {came.failure.reason}"[:FAILURE_CHARS_MAX]
+        return keepable(f"{came.failure.error}: {came.failure.reason}")[:FAILURE_CHARS_MAX]
     return None if came.outcome is Outcome.SUCCEED else (came.said or came.outcome.value)[:FAILURE_CHARS_MAX]
 
 
@@ -267,8 +294,9 @@ def _next(call: GovernedCall, came: _Came) -> Delivered | Refused | Later:
         case Outcome.FAIL:
             return Refused(code="failed", text=_refusal(call, came))
         case Outcome.NOT_DONE:
-            wanted = came.failure.retry_after_seconds if came.failure else None
-            return Later(seconds=wanted or 0.0, why=came.failure.reason if came.failure else came.said)
+            return Later(
+                seconds=came.retry_after_seconds or 0.0, why=came.failure.reason if came.failure else came.said
+            )
         case _:
             return Later(seconds=0.0, why="the outcome is unknown")
 
@@ -289,7 +317,7 @@ def _refusal(call: GovernedCall, came: _Came) -> str:
 
 def _text(error: BaseException) -> str:
     """What the tool itself would have told the model."""
-    name, words = type(error).__name__, said(error)
+    name, words = class_name(error), said(error)
     return said(f"{name}: {words}" if words else name)
 
 

@@ -177,11 +177,14 @@ def tells_nothing(found: object) -> bool:
     """Whether an answer of ``find`` is none: an empty search, taken for a result, would be recorded as done.
 
     Args:
-        found: what the hook answered.
+        found: what the hook answered; one that fails over being looked at tells nothing either.
     """
-    if found is None or found is False or isinstance(found, (Done, NotDone, Unknown)):
+    if found is None or found is False:
         return True
-    return isinstance(found, Sized) and len(found) == 0
+    try:
+        return isinstance(found, (Done, NotDone, Unknown)) or (isinstance(found, Sized) and len(found) == 0)
+    except Exception:  # noqa: BLE001 - an answer is an object of others, read while an effect waits for its settle
+        return True
 
 
 def _look(call: GovernedCall, action: Action) -> Generator[Any, Any, _Look]:

@@ -3,7 +3,20 @@
 from collections.abc import Collection, Iterator, Mapping
 from itertools import takewhile
 from types import FrameType
-from typing import Any
+from typing import Any, Final
+
+NAME_CHARS_MAX: Final = 200
+
+
+def class_name(error: BaseException) -> str:
+    """Return the name of an error's class, as it was made with. Never raises.
+
+    Args:
+        error: any exception.
+    """
+    # A class's own class may give it another name, or none; and nobody bounds how long one is.
+    name: str = type.__dict__["__name__"].__get__(type(error))
+    return name[:NAME_CHARS_MAX]
 
 
 def classes_of(error: BaseException, *packages: str) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """How often and how long something is tried, by the policy: over restarts, over runs, and for all workers."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,9 @@ from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.errors import OperationRefused
 from langgraph_control.guards.run_states import RunState
+from langgraph_control.nodes.action import Action, Done, NotDone, Outcome
 from tests.support.desk import GO, new_trigger, told
+from tests.support.entered_run import async_form
 from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls
 from tests.support.waiting import until
@@ -34,28 +37,40 @@ rules:
 """
 
 
+HOWS = ["sync", "async"]
+
+
 class Shop:
     """A tool whose body does what the test says, under a policy of the test's."""
 
-    def __init__(self, database: Database, policy: str) -> None:
+    def __init__(self, database: Database, policy: str, how: str) -> None:
         self.database = database
+        self.how = how
         self.policy = Policy.parse(TEXT + policy, source="control.yaml")
         publish_policy(database.admin, self.policy)
         self.control = Control(self.policy, dsn=database.agent)
         self.sent: list[str] = []
         self.body: Callable[[str], str] = lambda order: f"paid {order}"
+        self.outcome: Callable[[Action], Outcome] | None = None
 
     def tools(self, name: str = "pay", *, keyed: bool = False) -> list[BaseTool]:
         """Return the one governed tool."""
 
-        @writes(key="order_id", impact="record", system="bank", keyed_for="30d" if keyed else None)
         def pay(order_id: str, amount: Decimal = Decimal(1)) -> str:
             """Pay."""
             self.sent.append(order_id)
             return self.body(order_id)
 
-        pay.__name__ = name
-        return self.control.govern([pay])
+        contract = writes(
+            key="order_id",
+            impact="record",
+            system="bank",
+            keyed_for="30d" if keyed else None,
+            outcome=self.outcome,
+        )
+        body = pay if self.how == "sync" else async_form(pay)
+        body.__name__ = name
+        return self.control.govern([contract(body)])
 
     def run(self, *orders: str, trigger: str | None = None, amount: str = "1", keyed: bool = False, **more: Any) -> Any:
         """Run an agent that pays these orders, one after the other."""
@@ -65,7 +80,14 @@ class Shop:
         ]
         agent = create_agent(ScriptedModel(script=(*script, "over")), self.tools(keyed=keyed))
         graph = self.control.bind(agent, name=f"shop {new_trigger()}")
-        return self.control.run(graph, GO, trigger=trigger or new_trigger(), actor="bot", **more)
+        more |= {"trigger": trigger or new_trigger(), "actor": "bot"}
+        if self.how == "sync":
+            return self.control.run(graph, GO, **more)
+        return asyncio.run(self.control.arun(graph, GO, **more))
+
+    def resume(self, run: Any) -> Any:
+        """Go on with a run."""
+        return self.control.resume(run.id) if self.how == "sync" else asyncio.run(self.control.aresume(run.id))
 
 
 @pytest.fixture
@@ -73,8 +95,8 @@ def shop(database: Database) -> Iterator[Callable[..., Shop]]:
     """Makes shops that are closed at the end."""
     made: list[Shop] = []
 
-    def make(policy: str = "") -> Shop:
-        made.append(Shop(database, policy))
+    def make(policy: str = "", how: str = "sync") -> Shop:
+        made.append(Shop(database, policy, how))
         return made[-1]
 
     yield make
@@ -236,6 +258,44 @@ def test_a_breaker_opens_and_closes(shop: Callable[..., Shop]) -> None:
         assert admin.execute("SELECT * FROM control.brake").fetchall() == []
         told_of = admin.execute("SELECT facts FROM control.entry WHERE facts LIKE '%breaker.%' ORDER BY seq").fetchall()
     assert ["opened" in facts for (facts,) in told_of] == [True, False]
+
+
+def said_by(answers: dict[str, NotDone]) -> Callable[[Action], Outcome]:
+    """Return an outcome hook: what it answers for some orders; the others are done."""
+    return lambda action: answers.get(action.args["order_id"], Done())
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_breaker_heeds_what_an_outcome_hook_tells(how: str, shop: Callable[..., Shop]) -> None:
+    """A system that says "not now" in prose has failed: its breaker opens, and such a probe does not close it."""
+    once = "retries: {default: {attempts: 1}}\n"
+    bank, other = shop(BREAKER + once, how=how), shop(BREAKER + once, how=how)
+    bank.outcome = said_by(dict.fromkeys(("o1", "o2", "o3", "o4", "o6"), NotDone(reason="busy", transient=True)))
+    for order in ("o1", "o2", "o3", "o4"):
+        bank.run(order)
+    assert len(bank.sent) == 4
+    assert (other.run("o5").reason, other.sent) == ("system_down", [])
+    close_enough(bank.database)
+    bank.run("o6")  # a probe that is told to have failed
+    assert bank.sent[-1] == "o6"
+    held = other.run("o7")
+    assert (held.reason, other.sent) == ("system_down", [])
+    close_enough(bank.database)
+    assert told(other.resume(held)) == ["paid o7"]
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_rate_limit_that_an_outcome_hook_tells_holds_for_everybody(how: str, shop: Callable[..., Shop]) -> None:
+    """What a system asks for in prose slows it down for all workers, and the call itself waits as long."""
+    bank, other = shop(how=how), shop(how=how)
+    bank.outcome = said_by({"o1": NotDone(reason="slow down", retry_after="2m")})
+    before = datetime.now(UTC)
+    run = bank.run("o1")
+    assert (run.state, run.reason) == (RunState.RETRYING, "retry_later")
+    assert run.wake_at is not None
+    assert run.wake_at >= before + timedelta(seconds=120)
+    second = other.run("o2")
+    assert (second.state, second.reason, other.sent) == (RunState.RETRYING, "rate_limited", [])
 
 
 def test_who_waits_for_people_takes_no_probe(shop: Callable[..., Shop]) -> None:

@@ -1,8 +1,12 @@
 """The sections beside the rules: what each says as a value, who it is about, and what cannot be meant."""
 
+import json
 from decimal import Decimal
+from math import isfinite
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from langgraph_control.errors import PolicyError
 from langgraph_control.guards.approvals import Escalation
@@ -10,6 +14,7 @@ from langgraph_control.guards.conditions import Condition, Operator
 from langgraph_control.guards.limits import Each, Limit, Per
 from langgraph_control.guards.loops import LoopRules
 from langgraph_control.guards.policy import Mode, Policy
+from langgraph_control.guards.retries import backoff_seconds
 from langgraph_control.guards.retry_rules import BreakerRules, Caps, RetryRules
 from langgraph_control.guards.risk import Thresholds
 from langgraph_control.guards.rules import Then
@@ -38,6 +43,41 @@ def test_retries_are_the_files_default_then_the_systems_then_the_tools(policy: P
     assert policy.retries_for("refund", "billing") == RetryRules(
         attempts=8, base_seconds=0.5, cap_seconds=30, give_up_after_seconds=7200, same_failure=2
     )
+
+
+spans = st.none() | st.sampled_from(["1ms", "200ms", "1s", "50s", "60s", "90s", "2h", "366d"])
+parts = st.fixed_dictionaries({"base": spans, "cap": spans})
+
+
+@given(default=parts, system=parts, tool=parts, attempt=st.integers(1, 1000), chance=st.floats(0, 1, exclude_max=True))
+def test_whatever_parts_of_retries_meet_there_is_a_pause_within_the_cap(
+    default: dict[str, str], system: dict[str, str], tool: dict[str, str], attempt: int, chance: float
+) -> None:
+    """In every merge that a file can be read with, the base is at most the cap, and the cap is the last part's."""
+    named = {"default": default, "billing": system, "refund": tool}
+    given_parts = {name: {key: span for key, span in part.items() if span} for name, part in named.items()}
+    text = f"version: 1\nretries: {json.dumps(given_parts)}\n"
+    try:
+        policy = Policy.parse(text, source="p.yaml")
+    except PolicyError as error:
+        assert "base is longer than cap" in str(error)  # noqa: PT017 - what is refused is refused for this alone
+        return
+    merged = policy.retries.fill(RetryRules(), "billing", "refund")
+    rules = policy.retries_for("refund", "billing")
+    assert (rules.cap_seconds, rules.base_seconds) == (
+        merged.cap_seconds,
+        min(merged.base_seconds, merged.cap_seconds),
+    )
+    pause = backoff_seconds(attempt, base=rules.base_seconds, cap=rules.cap_seconds, unit_random=chance)
+    assert isfinite(pause)
+    assert 0 <= pause <= rules.cap_seconds
+
+
+def test_where_a_base_meets_a_shorter_cap_the_smaller_holds() -> None:
+    """A tool's cap under its system's base is the first pause, too; the other tools of the system keep theirs."""
+    policy = Policy.parse("version: 1\nretries: {billing: {base: 50s}, refund: {cap: 1s}}\n", source="p.yaml")
+    assert policy.retries_for("refund", "billing") == RetryRules(base_seconds=1, cap_seconds=1)
+    assert policy.retries_for("charge", "billing") == RetryRules(base_seconds=50)
 
 
 def test_breakers_are_the_systems_over_the_default(policy: Policy) -> None:

@@ -91,10 +91,22 @@ def test_backoff_grows_with_failures_and_uses_the_whole_interval(attempt: int, o
 
 
 @pytest.mark.parametrize(
-    ("attempt", "base", "cap", "unit"),
-    [(0, 1, 2, 0.5), (1, 0, 2, 0.5), (1, 3, 2, 0.5), (1, 1, 2, 1.1), (1, 1, 2, -0.1)],
+    ("attempt", "base", "cap", "unit", "pause"),
+    [(0, 1, 2, 0.5, 0.5), (1, 0, 2, 0.5, 0), (1, 3, 2, 0.5, 1), (1, 1, 2, 1.1, 1), (1, 1, 2, -0.1, 0)],
 )
-def test_backoff_refuses_what_makes_no_pause(attempt: int, base: float, cap: float, unit: float) -> None:
-    """Arguments out of range are the caller's mistake and said so."""
-    with pytest.raises(ValueError, match="backoff_seconds needs"):
-        backoff_seconds(attempt, base=base, cap=cap, unit_random=unit)
+def test_backoff_takes_the_nearest_that_makes_a_pause(
+    attempt: int, base: float, cap: float, unit: float, pause: float
+) -> None:
+    """Arguments out of range raise nothing, for an effect may wait for its settle: a base over the cap is the cap."""
+    assert backoff_seconds(attempt, base=base, cap=cap, unit_random=unit) == pause
+
+
+@given(
+    st.integers(-10, 10**9),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.floats(0, 1e308),
+    st.floats(allow_nan=True, allow_infinity=True),
+)
+def test_a_pause_is_finite_whatever_it_is_made_of(attempt: int, base: float, cap: float, unit: float) -> None:
+    """No number raises, and none makes a pause that is negative, endless or longer than the cap."""
+    assert 0 <= backoff_seconds(attempt, base=base, cap=cap, unit_random=unit) <= cap

@@ -101,9 +101,9 @@ def answered(run: EnteredRun, contract: Contract, body: Callable[..., Any], requ
         case ask.Send(args=args):
             try:
                 return ask.Returned(value=body(**args))
-            except TimeoutError as error:
+            except (TimeoutError, httpx.ConnectError) as error:
                 return ask.Raised(error=error)
-        case ask.ReplayWakes() | ask.Sleep():
+        case ask.ReplayWakes() | ask.Sleep() | ask.Noted():
             return None
         case _:
             return run.store.call(request)
