@@ -23,13 +23,11 @@ from langgraph_control.nodes.hopeless import noted
 from langgraph_control.nodes.reading_back import Confirmation, confirm, not_as_kept, tell_waiters
 from langgraph_control.nodes.results import decode, encode
 from langgraph_control.nodes.steps import Abandoned, Delivered, Later, Refused
+from langgraph_control.nodes.system_news import news
 from langgraph_control.nodes.texts import keepable, said
 from langgraph_control.nodes.what_runs import what_runs
 
 __all__ = ["attempt", "not_again", "pause_seconds"]
-
-LIMITED_SECONDS: Final = 1.0
-"""How long everybody stays away from a system that says "too many requests" and not for how long."""
 
 FAILURE_CHARS_MAX: Final = 200
 
@@ -82,7 +80,9 @@ def attempt(
     settled = yield _settle(call, ticket, came, attempt=claimed.attempts, pause=pause)
     yield from tell_waiters(call, settled)
     if call.contract.system is not None and not isinstance(answer, ask.NotSent | ask.Cancelled):
-        yield _noted(call, call.contract.system, came, probe=claimed.reason == Reason.PROBE)
+        lost, probe = came.outcome is Outcome.LOSE and came.fault is None, claimed.reason == Reason.PROBE
+        asked = came.retry_after_seconds
+        yield news(call.run.policy, call.contract.system, came.fault, asked, lost=lost, at_once=probe)
     if isinstance(answer, ask.Cancelled):
         return Abandoned()
     if isinstance(settled, ask.RolledBack):
@@ -93,20 +93,6 @@ def attempt(
     if came.outcome is Outcome.FAIL and settled.state != State.FAILED:
         return Later(seconds=0.0, why="this attempt did nothing, but an earlier one may have")
     return _next(call, came)
-
-
-def _noted(call: GovernedCall, system: str, came: _Came, *, probe: bool) -> ask.Noted:
-    """What the call says of the system it went to. What it refuses for good, it has answered all the same."""
-    lost = came.outcome is Outcome.LOSE and came.fault is None
-    asked = came.retry_after_seconds or 0.0
-    limited = max(asked, LIMITED_SECONDS) if came.fault is Fault.RATE_LIMITED else 0.0
-    return ask.Noted(
-        system=system,
-        failed=lost or came.fault is Fault.TRANSIENT,
-        rate_limited_seconds=limited,
-        at_once=probe,
-        rules=call.run.policy.breaker_for(system),
-    )
 
 
 def not_again(

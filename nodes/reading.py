@@ -267,7 +267,8 @@ def _tell(call: GovernedRead, looked: Looked, ticket: ask.Ticket, state: SystemS
     if system is None or isinstance(error, GraphBubbleUp):
         return
     failure = None if error is None else classify(error, kind=None, now=ticket.now)
-    yield news(call.run.policy, system, failure, at_once=state.breaker is not Breaker.CLOSED)
+    fault, asked = (failure.fault, failure.retry_after_seconds) if failure else (None, None)
+    yield news(call.run.policy, system, fault, asked, at_once=state.breaker is not Breaker.CLOSED)
 
 
 def _fallen_back(call: GovernedRead, came: _Came, failure: Failure) -> Generator[Any, Any, _Came]:

@@ -15,22 +15,24 @@ LIMITED_SECONDS: Final = 1.0
 """How long everybody stays away from a system that asks for fewer calls and does not say for how long."""
 
 
-def news(policy: Policy, system: str, failure: Failure | None, *, failed: bool = False, at_once: bool) -> ask.Noted:
+def news(
+    policy: Policy, system: str, fault: Fault | None, asked_seconds: float | None, *, lost: bool = False, at_once: bool
+) -> ask.Noted:
     """Return what a call says of the system it went to. What that refuses for good, it has answered all the same.
 
     Args:
         policy: the rules; they say when the system's breaker opens.
         system: the system.
-        failure: what came back instead of an answer; None where one came, or nothing is known of it.
-        failed: it did not do what it could be expected to, though no failure says so.
+        fault: what another call would meet; None where an answer came, or nothing is known of it.
+        asked_seconds: how long it asked to be left alone; None or 0: it did not say.
+        lost: no answer came, and nothing says why.
         at_once: others wait for what this call found out.
     """
-    fault = failure.fault if failure else None
-    asked = failure.retry_after_seconds if failure and failure.retry_after_seconds else 0.0
+    limited = max(asked_seconds or 0.0, LIMITED_SECONDS) if fault is Fault.RATE_LIMITED else 0.0
     return ask.Noted(
         system=system,
-        failed=failed or fault is Fault.TRANSIENT,
-        rate_limited_seconds=max(asked, LIMITED_SECONDS) if fault is Fault.RATE_LIMITED else 0.0,
+        failed=lost or fault is Fault.TRANSIENT,
+        rate_limited_seconds=limited,
         at_once=at_once,
         rules=policy.breaker_for(system),
     )
@@ -47,7 +49,7 @@ def hook_failed(policy: Policy, system: str | None, error: BaseException) -> Gen
     ticket = yield ask.NewTicket()
     failure = classify(error, kind=None, now=ticket.now)
     if system is not None and failure.fault is not Fault.PERMANENT:
-        yield news(policy, system, failure, at_once=False)
+        yield news(policy, system, failure.fault, failure.retry_after_seconds, at_once=False)
     return failure
 
 

@@ -13,13 +13,13 @@ from langgraph_control.guards.retries import RETRY_AFTER_SECONDS_MAX
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action, Done, NotDone, Outcome, Unknown
 from langgraph_control.nodes.async_drivers import adrive
-from langgraph_control.nodes.attempt import LIMITED_SECONDS
 from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.contracts import Contract, writes
 from langgraph_control.nodes.drivers import drive
 from langgraph_control.nodes.durations import Duration
 from langgraph_control.nodes.gate import perform
 from langgraph_control.nodes.surroundings import Surroundings
+from langgraph_control.nodes.system_news import LIMITED_SECONDS
 from tests.nodes.test_hook_answers import HOWS, noted
 from tests.support.entered_run import EnteredRun, async_form
 
