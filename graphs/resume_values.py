@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from langgraph_control.audit.asking.attempts import Ignored
 from langgraph_control.graphs.advance import Thread
+from langgraph_control.guards.spoken_texts import COMMENT_CHARS_MAX, storable
 
 __all__ = ["Decision", "Said", "Word", "read_resume"]
 
@@ -22,8 +23,6 @@ Decision: TypeAlias = Literal["approve", "edit", "reject"]
 
 WORDS_MAX: Final = 50
 """At most so many decisions of one resume are looked at; the rest is left out."""
-
-COMMENT_CHARS_MAX: Final = 10_000
 
 _DECISIONS: Final = MappingProxyType(
     {"approve": "approve", "accept": "approve", "edit": "edit", "reject": "reject", "ignore": "reject"}
@@ -142,6 +141,8 @@ def _word(item: Mapping[str, Any]) -> Word:
     named = item.get("decision", item.get("type"))
     decision = _DECISIONS.get(named) if isinstance(named, str) else None
     digest, comment = item.get("digest"), item.get("comment", item.get("message"))
+    if isinstance(comment, str) and not storable(comment):
+        decision = comment = None  # what cannot be kept cannot be said: a decision without its reason is another one
     tool, arguments = _edited(item) if decision == "edit" else (None, {})
     return Word(
         tool=tool,

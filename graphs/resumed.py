@@ -62,6 +62,11 @@ class CastVote:
     comment: str | None = field(repr=False)
     credential: str = field(repr=False)
 
+    @property
+    def _unusable(self) -> Ignored:
+        """Why it decides nothing where it can be no word of a person's."""
+        return Ignored.EDIT_UNUSABLE if self.decision == "edit" else Ignored.NO_DECISION
+
     def cast(self) -> str | None:
         """Vote, or edit."""
         said: Any = {"comment": self.comment, "credential": self.credential}
@@ -76,7 +81,7 @@ class CastVote:
         except ApprovalRefused as refused:  # and on record
             return refused.code
         except ArgumentError:
-            return Ignored.EDIT_UNUSABLE
+            return self._unusable
         except NotAuthenticated:  # the server's word, and no name that a person may have here
             return Ignored.NOT_AUTHENTICATED
         return None
@@ -95,7 +100,7 @@ class CastVote:
         except ApprovalRefused as refused:
             return refused.code
         except ArgumentError:
-            return Ignored.EDIT_UNUSABLE
+            return self._unusable
         except NotAuthenticated:  # the server's word, and no name that a person may have here
             return Ignored.NOT_AUTHENTICATED
         return None

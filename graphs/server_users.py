@@ -53,7 +53,8 @@ def credential_of(configurable: Mapping[str, Any], *, asked_by: str) -> str | No
     if person is None:
         return None
     groups = _read(configurable.get(USER_KEY), "groups")
-    named = [group for group in groups if isinstance(group, str)] if isinstance(groups, list | tuple) else []
+    listed = groups if isinstance(groups, list | tuple) else []
+    named = [group for group in listed if isinstance(group, str) and group.isprintable()]
     return orjson.dumps({"person": person, "groups": named, "asked_by": asked_by}).decode()
 
 

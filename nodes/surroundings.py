@@ -160,7 +160,7 @@ def as_answer(error: LedgerRefused) -> ask.RolledBack | None:
     Args:
         error: what the ledger raised; None is returned where it does not speak of the transaction.
     """
-    match error.code:
+    match error.sqlstate:
         case "LC003":
             return ask.RolledBack(why="ended")
         case "LC004":

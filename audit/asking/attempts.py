@@ -17,12 +17,14 @@ class Ignored(StrEnum):
     """Why a resume's value decided nothing."""
 
     NOT_AUTHENTICATED = "not_authenticated"  # nobody is known to have sent it
-    NO_DECISION = "no_decision"  # it says neither approve, edit nor reject of one request
+    NO_DECISION = "no_decision"  # it says neither approve, edit nor reject of one request, or what cannot be kept
     DIGEST_MISSING = "digest_missing"  # it does not name the digest of what it decides
     OTHER_DIGEST = "other_digest"  # what it names is not what is asked about now
     OTHER_REQUEST = "other_request"  # it names another request that is for the same change
     NOT_PENDING = "not_pending"  # nothing of that interrupt waits on this thread
-    EDIT_UNUSABLE = "edit_unusable"  # it changes nothing, another tool's call, or what the record keeps out
+    EDIT_UNUSABLE = (
+        "edit_unusable"  # it changes nothing, another tool's call, or what the record keeps out or cannot keep
+    )
     NO_VOTES_HERE = "no_votes_here"  # this process has no approver's login
     NOTHING_TO_RESUME = "nothing_to_resume"  # the thread's last run has ended
     OTHER_GRAPH = "other_graph"  # it came by a graph that the thread's run is not of

@@ -12,6 +12,7 @@ import orjson
 from langgraph_control.audit.asking.requests import FieldsAreParameters
 from langgraph_control.errors import OperationRefused
 from langgraph_control.guards.canonical import plain_bytes
+from langgraph_control.guards.spoken_texts import storable
 
 __all__ = ["ANSWER_CHARS_MAX", "Answer", "AskUser", "Asked", "OpenQuestions", "QuestionRow", "answering", "not_taken"]
 
@@ -130,7 +131,7 @@ def answering(
     Raises:
         OperationRefused: code ``answer_invalid``: it is no text, blank, or too long.
     """
-    if not isinstance(answer, str) or not answer.strip() or len(answer) > ANSWER_CHARS_MAX or "\x00" in answer:
+    if not isinstance(answer, str) or not answer.strip() or len(answer) > ANSWER_CHARS_MAX or not storable(answer):
         raise OperationRefused(
             f"An answer is a text of 1 to {ANSWER_CHARS_MAX} characters.",
             todo='Pass what the user said: answers={"qst_…": "…"}.',

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from langgraph_control.audit.asking.requests import FieldsAreParameters
 from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.guards.spoken_texts import RECORD_CHARS_MAX, check_name
 
 __all__ = [
     "ChainsBetween",
@@ -182,8 +183,11 @@ def writes_found(connection: LedgerConnection, search: Search) -> Iterator[Found
         search: what to look for; its limit is the size of a page.
 
     Raises:
+        ArgumentError: what is looked for can be on no record: it is too long, or no text that can be kept.
         TrailUnavailable: the server cannot be reached.
     """
+    for at in ("actor", "record", "tool", "approver"):
+        check_name(getattr(search, at), at=at, chars_max=RECORD_CHARS_MAX)
     while page := connection.ask(search):
         yield from page
         if len(page) < search.limit:

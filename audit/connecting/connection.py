@@ -16,9 +16,9 @@ from langgraph_control.audit.asking.ledger import Request
 from langgraph_control.audit.asking.requests import Chains, RunEntries
 from langgraph_control.audit.asking.rows import EntryRow
 from langgraph_control.audit.connecting.connections import connection_string
-from langgraph_control.audit.connecting.database_errors import naming_errors, place
+from langgraph_control.audit.connecting.database_errors import naming_errors
+from langgraph_control.audit.connecting.failures import refused
 from langgraph_control.audit.connecting.statements import statement
-from langgraph_control.errors import DatabaseRefused
 
 __all__ = ["Ask", "LedgerConnection"]
 
@@ -63,6 +63,7 @@ class LedgerConnection:
 
         Raises:
             TrailUnavailable: the server broke off; what was not recorded was not done.
+            RequestRefused: the ledger's function refuses it.
             DatabaseRefused: this login may not make the request, or the database refuses it.
             SchemaMismatch: the database lacks the function; migrate.
         """
@@ -130,9 +131,4 @@ class LedgerConnection:
             with naming_errors(self._dsn):
                 return self._connection.execute(text, parameters, binary=True).fetchall()
         except psycopg.Error as error:
-            # The driver's own text may quote values; the server's log has it in full.
-            raise DatabaseRefused(
-                f"The database refused a request with SQLSTATE {error.sqlstate}: {place(self._dsn)}.",
-                todo="Look into the server's log.",
-                code="database_error",
-            ) from error
+            raise refused(error, self._dsn) from error

@@ -4,10 +4,10 @@ from typing import Final
 
 import psycopg
 
-from langgraph_control.audit.connecting.database_errors import named
-from langgraph_control.errors import TrailUnavailable
+from langgraph_control.audit.connecting.database_errors import named, place
+from langgraph_control.errors import DatabaseRefused, RequestRefused, TrailUnavailable
 
-__all__ = ["OWN_CODES", "LedgerRefused", "final", "gave_up"]
+__all__ = ["OWN_CODES", "LedgerRefused", "final", "gave_up", "refused"]
 
 OWN_CODES: Final = "LC"  # raised by the ledger's own functions
 
@@ -15,17 +15,20 @@ OWN_CODES: Final = "LC"  # raised by the ledger's own functions
 FULL: Final = frozenset({"53100", "53200", "53400"})
 
 
-class LedgerRefused(Exception):  # noqa: N818 - an answer of the ledger's functions, not an error of this program
+class LedgerRefused(RequestRefused):
     """One of the ledger's functions raised: the request itself cannot be carried out, now or later.
 
     Args:
-        code: ``LC001`` no such step in the lifecycle, ``LC002`` an argument it does not know, ``LC003`` the tool ended
-            the transaction that was to hold its effect, ``LC004`` the attempt is no longer the current one.
+        sqlstate: ``LC001`` no such step in the lifecycle, ``LC002`` an argument it does not know, ``LC003`` the tool
+            ended the transaction that was to hold its effect, ``LC004`` the attempt is no longer the current one.
     """
 
-    def __init__(self, code: str) -> None:
-        self.code = code
-        super().__init__(f"The ledger refused a request [{code}].")
+    def __init__(self, sqlstate: str) -> None:
+        self.sqlstate = sqlstate
+        super().__init__(
+            f"The ledger refused a request that it cannot carry out ({sqlstate}).",
+            todo="See the server's log for which. If that is none of your own, it is a defect of langgraph-control.",
+        )
 
 
 def final(error: psycopg.Error, dsn: str, *, endless: bool = False) -> Exception | None:
@@ -55,6 +58,23 @@ def gave_up(error: psycopg.Error, dsn: str) -> Exception:
         dsn: the connection string in use; its password is never told.
     """
     return named(error, dsn) or _unexpected(error)
+
+
+def refused(error: psycopg.Error, dsn: str) -> RequestRefused | DatabaseRefused:
+    """Return what to raise for a request that the server took and refused, where a program asks once and ends.
+
+    Args:
+        error: what came of sending it; nothing that :func:`named` knows.
+        dsn: the connection string in use; its password is never told.
+    """
+    if (error.sqlstate or "").startswith(OWN_CODES):
+        return LedgerRefused(error.sqlstate or "")
+    # The driver's own text may quote values; the server's log has it in full.
+    return DatabaseRefused(
+        f"The database refused a request with SQLSTATE {error.sqlstate}: {place(dsn)}.",
+        todo="Look into the server's log.",
+        code="database_error",
+    )
 
 
 def _unexpected(error: psycopg.Error) -> TrailUnavailable:

@@ -15,11 +15,13 @@ import psycopg
 from psycopg import sql
 
 from langgraph_control.audit.connecting.database_errors import naming_errors, place
+from langgraph_control.audit.connecting.failures import refused
 from langgraph_control.audit.connecting.statements import statement
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.postgres.admin_session import AdminConnection, connect
 from langgraph_control.audit.postgres.migrate import CHECKPOINT_SCHEMA
-from langgraph_control.errors import DatabaseRefused, OperationRefused, TrailUnavailable
+from langgraph_control.errors import OperationRefused, TrailUnavailable
+from langgraph_control.guards.spoken_texts import RECORD_CHARS_MAX, check_comment, check_name
 
 __all__ = ["REFUSALS", "Erased", "ErasureScope", "Month", "Selection", "erase", "refusal", "retain"]
 
@@ -140,12 +142,14 @@ def erase(
         dry_run: find out what would be erased, and erase nothing.
 
     Raises:
+        ArgumentError: the comment or the name can be none; the text says why. Nothing was sent.
         OperationRefused: something of it is open, unsettled or held; code and text say what. Nothing was erased.
         DatabaseRefused: this is not an admin's login.
         TrailUnavailable: the server broke off: by age, what was erased until then is on record, and else nothing was
             erased. Repeat it.
     """
     _check_comment(comment)
+    check_name(chosen.name, at=chosen.scope, chars_max=RECORD_CHARS_MAX, needed=True)
     done = Erased()
     asked = {
         **asdict(chosen),
@@ -199,6 +203,7 @@ def retain(admin_dsn: str, older: timedelta, *, comment: str, told: bytes, dry_r
         dry_run: find out what would be dropped, and drop nothing.
 
     Raises:
+        ArgumentError: the comment is too long, or no text that can be kept.
         OperationRefused: there is no comment.
         DatabaseRefused: this is not an admin's login.
         TrailUnavailable: the server broke off; what was dropped until then is on record. Repeat it.
@@ -250,11 +255,7 @@ def _session(admin_dsn: str) -> Iterator[AdminConnection]:
                     code="entries_busy",
                 ) from error
     except psycopg.Error as error:
-        raise DatabaseRefused(
-            f"The database refused a request with SQLSTATE {error.sqlstate}: {place(admin_dsn)}.",
-            todo="Look into the server's log.",
-            code="database_error",
-        ) from error
+        raise refused(error, admin_dsn) from error
 
 
 def _one(connection: AdminConnection, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,6 +281,7 @@ def _delete_threads(connection: AdminConnection, threads: list[str]) -> None:
 
 
 def _check_comment(comment: str) -> None:
+    check_comment(comment)
     if not comment.strip():
         raise OperationRefused("A comment is required: why it may go.", todo="Give --comment.", code="comment_missing")
 

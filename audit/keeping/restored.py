@@ -9,8 +9,10 @@ import psycopg
 
 from langgraph_control.audit.asking.requests import FieldsAreParameters
 from langgraph_control.audit.connecting.database_errors import naming_errors, place
+from langgraph_control.audit.connecting.failures import refused
 from langgraph_control.audit.postgres.admin_session import connect
 from langgraph_control.errors import DatabaseRefused, OperationRefused
+from langgraph_control.guards.spoken_texts import check_comment
 
 __all__ = [
     "AcceptRestore",
@@ -162,11 +164,13 @@ def declare_restored(admin_dsn: str, *, comment: str) -> None:
         comment: what was restored, and to when, for the record.
 
     Raises:
+        ArgumentError: the comment is too long, or no text that can be kept.
         OperationRefused: there is no comment.
         DatabaseRefused: this login may not act for all tenants.
         TrailUnavailable: the server cannot be reached.
         SchemaMismatch: the database was not migrated.
     """
+    check_comment(comment)
     if not comment.strip():
         raise OperationRefused(
             "A comment is required: what was restored, and to when.", todo="Give --comment.", code="comment_missing"
@@ -183,8 +187,4 @@ def declare_restored(admin_dsn: str, *, comment: str) -> None:
                 ) from error
             connection.execute("SELECT control.declare_restored(%s)", (comment,))
     except psycopg.Error as error:
-        raise DatabaseRefused(
-            f"The database refused a request with SQLSTATE {error.sqlstate}: {place(admin_dsn)}.",
-            todo="Look into the server's log.",
-            code="database_error",
-        ) from error
+        raise refused(error, admin_dsn) from error

@@ -36,6 +36,13 @@ from langgraph_control.errors import ApprovalRefused, ArgumentError, DatabaseRef
 from langgraph_control.guards.approvals import REJECTIONS
 from langgraph_control.guards.canonical import canonical_bytes
 from langgraph_control.guards.redaction import REDACTED
+from langgraph_control.guards.spoken_texts import (
+    RECORD_CHARS_MAX,
+    check_comment,
+    check_json,
+    check_name,
+    check_stand_in,
+)
 
 if TYPE_CHECKING:
     from langgraph_control.audit.people.words import Words
@@ -86,9 +93,11 @@ class Approvals:
     word's identity is on record, never the credential.
 
     Nothing is opened before the first call. Use it in a ``with`` or ``async with`` block, or close it. Whatever takes
-    :class:`Said` may raise ``NotAuthenticated`` (the credential is not accepted, or none was given; nothing was asked
-    of the ledger), ``ApprovalRefused`` (the word does not count; its code and text say why, and that is on record), and
-    ``TrailUnavailable``, ``DatabaseRefused`` or ``SchemaMismatch`` (the ledger could not be asked).
+    :class:`Said` may raise ``ArgumentError`` (a comment or a name is too long, or no text that the record can keep; the
+    text names the field, and nothing was sent), ``NotAuthenticated`` (the credential is not accepted, or none was
+    given; nothing was asked of the ledger), ``ApprovalRefused`` (the word does not count; its code and text say why,
+    and that is on record), and ``TrailUnavailable``, ``DatabaseRefused`` or ``SchemaMismatch`` (the ledger could not be
+    asked).
 
     Args:
         dsn: an approver login's connection string; by default ``LANGGRAPH_CONTROL_APPROVER_DSN``.
@@ -141,11 +150,13 @@ class Approvals:
             ApprovalRefused: there is none of that name.
             NotAuthenticated: the credential is not accepted.
         """
+        check_name(as_, at="as_")
         row = _known(self._store.call(FindApproval(approval_id=approval_id(name))))
         return shown_to_person(self._store.call, row, self._reader(as_, credential)) if may_show_more(row) else row
 
     async def aget(self, name: str | UUID, *, as_: str | None = None, credential: str | None = None) -> ApprovalRow:
         """Do what :meth:`get` does, on any event loop."""
+        check_name(as_, at="as_")
         row = _known(await self._store.acall(FindApproval(approval_id=approval_id(name))))
         return await asyncio.to_thread(self.get, name, as_=as_, credential=credential) if may_show_more(row) else row
 
@@ -315,7 +326,8 @@ class Approvals:
             The delegation's id, by which it can be revoked.
 
         Raises:
-            ArgumentError: the end has no time zone.
+            ArgumentError: the end has no time zone; or nobody signs in as that (``no_stand_in``): the name is blank,
+                cannot be printed, or is a group's.
         """
         request = self._delegation(to, until, role, said)
         _heeded(self._store.call(request))
@@ -400,6 +412,9 @@ class Approvals:
 
     def _waiting(self, limit: int, only: Only) -> Inbox | Waiting:
         tool, actor = only.get("tool"), only.get("actor")
+        check_name(tool, at="tool", chars_max=RECORD_CHARS_MAX)
+        check_name(actor, at="actor", chars_max=RECORD_CHARS_MAX)
+        check_name(only.get("as_"), at="as_")
         if only.get("mine"):
             own = self._own(only.get("as_"), only.get("credential"))
             return Waiting(limit=limit, person=own.person, groups=own.groups, tool=tool, actor=actor)
@@ -429,6 +444,8 @@ class Approvals:
     def _spoken(self, said: Said) -> dict[str, Any]:
         """What every word carries: who says it, how that is known, and why."""
         comment, person = said.get("comment"), said.get("as_")
+        check_comment(comment)
+        check_name(person, at="as_")
         identity = known_or_noted(self._store, self._authenticator, said.get("credential"), as_=person)
         body = orjson.dumps({} if comment is None else {"comment": comment})
         return {"comment": comment, "person": person, "identity": identity, "body": body}
@@ -450,6 +467,8 @@ class Approvals:
     def _edit(self, name: str | UUID, changes: Mapping[str, Any], said: Said) -> Edit:
         if not changes or not all(isinstance(argument, str) for argument in changes):
             raise ArgumentError("An edit names at least one argument and its new value.", code="edit_empty")
+        spoken, edited = self._spoken(said), canonical_bytes(dict(changes), at="changes")
+        check_json(edited, at="changes")
         row = self._store.call(FindApproval(approval_id=approval_id(name)))
         # Of a request that there is not nothing is hidden: the ledger refuses the edit, and puts that on record.
         hidden = [] if row is None else [argument for argument in changes if argument in _hidden(row)]
@@ -460,13 +479,11 @@ class Approvals:
                 todo="Reject the request, and have the agent ask again with what is right.",
                 code="edit_redacted",
             )
-        return Edit(
-            approval_id=approval_id(name),
-            changes=canonical_bytes(dict(changes), at="changes").decode(),
-            **self._spoken(said),
-        )
+        return Edit(approval_id=approval_id(name), changes=edited.decode(), **spoken)
 
     def _delegation(self, to: str, until: datetime, role: str | None, said: Said) -> Delegate:
+        check_stand_in(to)
+        check_name(role, at="role")
         if until.tzinfo is None:
             raise ArgumentError("A delegation's end needs a time zone.", code="until_naive")
         return Delegate(delegation_id=uuid.uuid4(), to_person=to, role=role, until=until, **self._spoken(said))

@@ -30,6 +30,7 @@ from langgraph_control.audit.names import run_id
 from langgraph_control.audit.people.identity import Authenticator
 from langgraph_control.audit.people.refused_access import known_or_noted
 from langgraph_control.errors import OperationRefused, UnknownRun
+from langgraph_control.guards.spoken_texts import FROZEN_CHARS_MAX, RECORD_CHARS_MAX, check_comment, check_name
 
 __all__ = ["REFUSALS", "STUCK", "Operators", "matched", "refusal"]
 
@@ -96,7 +97,9 @@ class Operators:
     login that may name persons, as with :class:`~langgraph_control.audit.people.approvals.Approvals`. Only people with
     one of the policy's roles may act there; questions are also answered by whom the run was started by or for.
 
-    Nothing is opened before the first call. Use it in a ``with`` block, or close it.
+    Nothing is opened before the first call. Use it in a ``with`` block, or close it. Whatever takes a comment or a name
+    may raise ``ArgumentError``: it is too long, or no text that the record can keep. Its text names the field, and
+    nothing was sent.
 
     Args:
         dsn: an approver's or the admin's connection string.
@@ -119,6 +122,7 @@ class Operators:
         Raises:
             UnknownRun: there is none.
         """
+        check_name(name, at="run", chars_max=RECORD_CHARS_MAX)
         try:
             found = self._store.call(FindRun(run_id=run_id(name), trigger=None))
         except UnknownRun:
@@ -165,6 +169,7 @@ class Operators:
             NotAuthenticated: the credential is not accepted, or none was given; nothing was asked of the ledger.
             OperationRefused: it does not count; code and text say why, and the refusal is on record.
         """
+        _check_said(comment, as_)
         resolved = self._store.call(
             Resolve(
                 run_id=run,
@@ -173,7 +178,7 @@ class Operators:
                 result=result,
                 person=as_,
                 identity=known_or_noted(self._store, self._authenticator, credential, as_=as_),
-                comment=_commented(comment),
+                comment=comment,
                 body=_body(comment),
             )
         )
@@ -203,13 +208,14 @@ class Operators:
             NotAuthenticated: the credential is not accepted, or none was given; nothing was asked of the ledger.
             OperationRefused: it goes on; code and text say why.
         """
+        _check_said(comment, as_)
         identity = known_or_noted(self._store, self._authenticator, credential, as_=as_)
         cancelled = self._store.call(
             Cancel(
                 run_id=run,
                 person=as_,
                 identity=identity,
-                comment=_commented(comment),
+                comment=comment,
                 leave_applied=leave_applied,
                 body=_body(comment),
             )
@@ -241,6 +247,7 @@ class Operators:
             NotAuthenticated: the credential is not accepted, or none was given; nothing was asked of the ledger.
             OperationRefused: it was not taken; code and text say why.
         """
+        check_name(as_, at="as_")
         identity = known_or_noted(self._store, self._authenticator, credential, as_=as_)
         refused = self._store.call(answering(run, question, answer, person=as_, identity=identity))
         if refused is not None:
@@ -263,13 +270,14 @@ class Operators:
             OperationRefused: scope and name do not fit together, or the login speaks for nobody.
         """
         _check_name(scope, name)
+        _check_said(comment, as_)
         frozen = self._store.call(
             Freeze(
                 scope=scope,
                 name=name,
                 person=as_,
                 identity=known_or_noted(self._store, self._authenticator, credential, as_=as_),
-                comment=_commented(comment),
+                comment=comment,
                 body=_body(comment),
             )
         )
@@ -294,13 +302,14 @@ class Operators:
             OperationRefused: nothing is frozen under that name.
         """
         _check_name(scope, name)
+        _check_said(comment, as_)
         unfrozen = self._store.call(
             Unfreeze(
                 scope=scope,
                 name=name,
                 person=as_,
                 identity=known_or_noted(self._store, self._authenticator, credential, as_=as_),
-                comment=_commented(comment),
+                comment=comment,
                 body=_body(comment),
             )
         )
@@ -325,12 +334,13 @@ class Operators:
             OperationRefused: nothing waits for it, no reconciliation has looked into it (``not_reconciled``), it is not
                 the newest one (``restored_again``), or the login speaks for nobody.
         """
+        _check_said(comment, as_)
         accepted = self._store.call(
             AcceptRestore(
                 person=as_,
                 identity=known_or_noted(self._store, self._authenticator, credential, as_=as_),
                 unreconciled=unreconciled,
-                comment=_commented(comment),
+                comment=comment,
                 body=_body(comment),
             )
         )
@@ -400,15 +410,17 @@ def refusal(reason: str, *, about: str = "") -> OperationRefused:
     return OperationRefused(f"{what} ({about})" if about else what, todo=todo, code=reason)
 
 
-def _commented(comment: str) -> str:
+def _check_said(comment: str, person: str | None) -> None:
+    check_comment(comment)
+    check_name(person, at="as_")
     if not comment.strip():
         raise OperationRefused(
             "A comment is required: what is known, and how.", todo="Give --comment.", code="comment_missing"
         )
-    return comment
 
 
 def _check_name(scope: Scope, name: str) -> None:
+    check_name(name, at="name", chars_max=FROZEN_CHARS_MAX)
     if (scope is Scope.TENANT) == bool(name):
         raise OperationRefused(
             f"A freeze of a {scope} {'has no name' if name else 'needs its name'}.",

@@ -31,6 +31,18 @@ REFUSALS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "used": ("It was done with this vote.", "Have it taken back by the system's own means, or by a saga's undo."),
         "no_vote": ("This person has said yes to nothing here.", "Look at the request's votes."),
         "broke_glass": ("Whoever decided alone does not review that.", "Have somebody else of the role look at it."),
+        "nothing_to_review": (
+            "Nobody decided this alone, so there is nothing to look at afterwards.",
+            "See what there is: langgraph-control reviews.",
+        ),
+        "unknown_role": (
+            "The policy has no role of that name.",
+            "Write it as the policy does, or name none for all of your own.",
+        ),
+        "not_your_role": (
+            "Nobody lets others vote in a role that they do not have.",
+            "Name one of your own roles, or none for all of them.",
+        ),
         "to_yourself": ("A delegation to oneself changes nothing.", "Name another person."),
         "over_already": ("That delegation would be over before it begins.", "Name a later end."),
         "too_long": ("A delegation lasts a year at most.", "Name an earlier end, and give it again then."),

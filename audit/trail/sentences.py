@@ -75,6 +75,7 @@ _REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
         "already_voted": "has voted already",
         "not_yourself": "a login votes for its own person only",
         "unknown_request": "there is no such request",
+        "nothing_to_review": "nobody decided this alone",
     }
 )
 

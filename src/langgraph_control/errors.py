@@ -25,6 +25,7 @@ ControlError
 ├── QueueUnavailable         what wakes workers cannot be reached; runs are safe, and are found by the next sweep
 ├── TrailUnavailable         nothing was done, because nothing could be recorded; retry later
 │   └── DatabaseRefused      the server answers, but this login or this DSN may not do what is needed
+├── RequestRefused           the ledger's function takes no such request; nothing was done, and a repeat does not help
 ├── SchemaMismatch           the database lacks the functions this release calls; migrate
 └── LocalServerError         the development server cannot be started; the text names the remedies
 
@@ -54,6 +55,7 @@ __all__ = [
     "PinFailed",
     "PolicyError",
     "QueueUnavailable",
+    "RequestRefused",
     "RunRefused",
     "SchemaMismatch",
     "SealRefused",
@@ -226,6 +228,12 @@ class DatabaseRefused(TrailUnavailable):
     """The server answers, but the login, its rights or the DSN are wrong; retrying will not help."""
 
     code = "database_refused"
+
+
+class RequestRefused(ControlError):  # noqa: N818
+    """One of the ledger's functions refused a request that cannot be one. A repeat does not help; nothing was done."""
+
+    code = "request_refused"
 
 
 class SchemaMismatch(ControlError):  # noqa: N818

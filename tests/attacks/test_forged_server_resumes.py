@@ -56,6 +56,27 @@ BY_ANA: dict[str, tuple[Resume, str]] = {
         lambda interrupt, digest: {interrupt: [{"type": "accept", "digest": digest}, {"type": "reject"}]},
         "no_decision",
     ),
+    "a comment with a NUL": (
+        lambda _, digest: {"decision": "reject", "digest": digest, "comment": "a\x00b"},
+        "no_decision",
+    ),
+    "a comment with half a character": (
+        lambda _, digest: {"decision": "approve", "digest": digest, "comment": "a\ud800b"},
+        "no_decision",
+    ),
+    "an edit with a comment with a NUL": (
+        lambda _, digest: {"decision": "edit", "digest": digest, "changes": {"amount": "300"}, "comment": "\x00"},
+        "no_decision",
+    ),
+    "an edit with a NUL": (lambda _, digest: edit(digest, order_id="o0", amount="3\x00"), "edit_unusable"),
+    "an edit with a NUL in a name": (
+        lambda _, digest: {"decision": "edit", "digest": digest, "changes": {"a\x00": "300"}},
+        "edit_unusable",
+    ),
+    "an edit with half a character": (
+        lambda _, digest: edit(digest, order_id="o0", amount="3\ud800"),
+        "edit_unusable",
+    ),
     "an id that waits nowhere": (
         lambda _, digest: {"0" * 32: {"decision": "approve", "digest": digest}},
         "not_pending",
@@ -214,6 +235,14 @@ def test_a_user_who_is_called_like_a_group_is_nobody(desk: Desk, how: How, trigg
     front.resume(said, user="group:finance")
     assert front.ignored(run) == ["not_authenticated"]
     unharmed(front, run)
+
+
+def test_a_group_that_cannot_be_kept_is_none(desk: Desk, how: How, trigger: str) -> None:
+    """A group of an authenticated user that no policy can name is left out, and their vote counts like any other."""
+    front, run, _, digest = parked(desk, how, trigger)
+    user = {"identity": ANA, "groups": ["a\x00b", "a\ud800b"]}
+    front.call(Command(resume={"decision": "approve", "digest": digest}), user=user)
+    assert (front.ignored(run), desk.done) == ([], ["o0:500"])
 
 
 def test_a_vote_without_the_role(desk: Desk, how: How, trigger: str) -> None:

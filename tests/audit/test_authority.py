@@ -16,6 +16,7 @@ from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.rows import RunState, Voting
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id, run_id
+from langgraph_control.audit.people.approvals import REFUSALS
 from langgraph_control.audit.postgres.logins import add_login
 from langgraph_control.errors import ApprovalRefused, ArgumentError
 from tests.support.complete_entries import incomplete_entries
@@ -272,7 +273,8 @@ def test_a_delegation_that_is_over_gives_nothing(desk: Desk) -> None:
 
 REFUSED_DELEGATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "to oneself": ({"to": "Ana@acme.example"}, "to_yourself"),
-    "of a role one has not": ({"role": "cfo"}, "not_in_role"),
+    "of a role one has not": ({"role": "cfo"}, "not_your_role"),
+    "of a role that there is not": ({"role": "nosuch"}, "unknown_role"),
     "over already": ({"until": datetime(2020, 1, 1, tzinfo=UTC)}, "over_already"),
     "for ever": ({"until": TOMORROW + timedelta(days=400)}, "too_long"),
 }
@@ -377,6 +379,23 @@ def test_one_person_decides_alone_in_an_emergency(desk: Desk) -> None:
         assert refusal(ana.review, name, "accepted") == "closed"
         assert ana.reviews() == ()
     assert events(desk, run)[-2:] == ["review.closed", "review.refused"]
+
+
+def test_what_nobody_decided_alone_is_not_reviewed(desk: Desk) -> None:
+    """A request that waits, or that people voted on, is no emergency, and is not called closed; that is on record."""
+    _, _, run = waiting(desk)
+    (name,) = run.approvals
+    with says(desk, "ana") as ana, says(desk, "bo") as bo:
+        assert refusal(bo.review, name, "accepted") == "nothing_to_review"
+        ana.approve(name)
+        assert refusal(bo.review, name, "accepted") == "nothing_to_review"
+    assert events(desk, run)[-1] == "review.refused"
+
+
+@pytest.mark.parametrize("code", ["unknown_role", "not_your_role"])
+def test_a_delegation_is_refused_in_words_of_its_own(code: str) -> None:
+    """Nobody asked for anything: what is said of a delegation speaks of no request."""
+    assert "request" not in " ".join(REFUSALS[code])
 
 
 def test_nobody_decides_alone_where_the_policy_does_not_say_so(desk: Desk) -> None:

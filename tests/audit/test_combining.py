@@ -123,7 +123,7 @@ def test_a_neighbours_fault_is_his_own(database: Database, store: Store) -> None
     answers = Gathered(database, store, "claim").answers(claim(*opened(store)), crew)[1:]
     refused = answers.pop(2)
     assert isinstance(refused, LedgerRefused)
-    assert refused.code == "LC002"
+    assert refused.sqlstate == "LC002"
     assert [answer.answer for answer in answers] == [Answer.GO] * (CREW - 1)
 
 

@@ -151,10 +151,10 @@ def test_a_database_without_the_schema_is_a_mismatch(postgres_dsn: str) -> None:
 
 
 def test_a_refusal_of_the_ledger_keeps_its_code(store: Store, run: tuple[UUID, int]) -> None:
-    """What one of the functions raises arrives as its code alone, and a settle is not sent again after it."""
+    """What one of the functions raises arrives as its SQLSTATE alone, and a settle is not sent again after it."""
     with pytest.raises(LedgerRefused) as raised:
         store.call(settle(claim(*run)))
-    assert raised.value.code == "LC002"
+    assert (raised.value.sqlstate, raised.value.code) == ("LC002", "request_refused")
 
 
 async def test_threads_and_loops_get_the_same_answers(store: Store, run: tuple[UUID, int]) -> None:

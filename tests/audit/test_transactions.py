@@ -128,7 +128,7 @@ async def test_a_tool_that_commits_by_itself_is_caught(store: Store, claimed: Cl
     await other.connection.commit()
     with pytest.raises(LedgerRefused) as awaited:
         await other.execute(within(other, claimed))
-    assert (raised.value.code, awaited.value.code) == ("LC003", "LC003")
+    assert (raised.value.sqlstate, awaited.value.sqlstate) == ("LC003", "LC003")
     assert state(store, claimed.run_id) == "executing"
 
 

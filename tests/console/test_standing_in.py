@@ -52,15 +52,17 @@ def test_a_stand_in_is_named_votes_and_is_ended(desk: Desk, site: Served) -> Non
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"to": "  "}, "does not say who"),
-        ({"to": "a\x07b"}, "does not say who"),
-        ({"to": "x" * 257}, "does not say who"),
+        ({"to": "  "}, "has to be said who"),
+        ({"to": "a\x07b"}, "has to be said who"),
+        ({"to": "group:leads"}, "has to be said who"),
+        ({"to": "x" * 257}, "a text of 257 characters"),
         ({"to": "ANA@acme.example"}, "to oneself"),
         ({"until": ""}, "until when"),
         ({"until": "soon"}, "until when"),
         ({"until": "2020-01-01"}, "over before it begins"),
         ({"until": date(9999, 1, 1).isoformat()}, "a year at most"),
-        ({"role": "admins"}, "none of the roles"),
+        ({"role": "admins"}, "no role of that name"),
+        ({"role": "r" * 257}, "a text of 257 characters"),
     ],
 )
 def test_what_makes_no_delegation_is_said(site: Served, fields: dict[str, str], says: str) -> None:

@@ -193,7 +193,8 @@ DECLARE
     v_reason text;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
-    IF (p_delegation IS NOT NULL AND length(p_to) BETWEEN 1 AND 256 AND coalesce(length(p_role), 0) <= 256 AND p_until IS NOT NULL
+    IF (p_delegation IS NOT NULL AND length(p_to) BETWEEN 1 AND 256 AND p_to ~ '\S' AND p_to !~* '^\s*group:'
+        AND coalesce(length(p_role), 0) <= 256 AND p_until IS NOT NULL
         AND coalesce(length(p_comment), 0) <= 10000 AND length(p_body) <= control.body_bytes_max()
         AND (p_identity IS NULL OR control.is_identity(p_identity))) IS NOT TRUE THEN
         RAISE EXCEPTION 'a delegation that cannot be one' USING ERRCODE = 'LC002';
@@ -205,7 +206,9 @@ BEGIN
         WHEN v_who.person IS NULL THEN 'not_yourself'
         WHEN lower(btrim(p_to)) = lower(btrim(v_who.person)) THEN 'to_yourself'
         WHEN cardinality(v_roles) = 0 THEN 'unknown_person'
-        WHEN p_role <> ALL (v_roles) THEN 'not_in_role'
+        WHEN p_role IS NOT NULL AND NOT EXISTS (SELECT FROM control.membership m WHERE m.tenant = l.tenant AND m.role = p_role)
+            THEN 'unknown_role'
+        WHEN p_role <> ALL (v_roles) THEN 'not_your_role'
         WHEN p_until <= v_now THEN 'over_already'
         WHEN p_until > v_now + interval '366 days' THEN 'too_long' END;
     IF v_reason IS NULL THEN
@@ -302,7 +305,8 @@ BEGIN
     v_now := control.clock();
     v_reason := CASE
         WHEN v_who.person IS NULL THEN 'not_yourself'
-        WHEN w.approval_id IS NULL OR w.closed_at IS NOT NULL THEN 'closed'
+        WHEN w.approval_id IS NULL THEN 'nothing_to_review'
+        WHEN w.closed_at IS NOT NULL THEN 'closed'
         WHEN lower(btrim(v_who.person)) = lower(btrim(w.broken_by)) THEN 'broke_glass'
         WHEN NOT control.roles_of(l.tenant, v_who.person, v_who.groups) && w.roles
             THEN 'not_in_role'

@@ -25,6 +25,7 @@ from langgraph_control.cli.seen import suspicious
 from langgraph_control.cli.signing_in import Auth, SignIn, sign_in
 from langgraph_control.errors import ApprovalRefused
 from langgraph_control.guards.approvals import REJECTIONS
+from langgraph_control.guards.spoken_texts import check_comment
 from langgraph_control.guards.told_signals import signal_texts
 
 __all__ = [
@@ -107,6 +108,7 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Say yes to exactly what is shown. The command is the decision; nothing further is asked."""
+    check_comment(comment)  # before the request is shown
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, said):
         _vote(approvals, names, partial(approvals.approve, comment=comment, **said), said, as_json=as_json)
 
@@ -125,6 +127,7 @@ def reject(
     as_json: Json = False,
 ) -> None:
     """Say no. The request is closed, and the model is told, with reason and comment."""
+    check_comment(comment)
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, said):
         _vote(approvals, names, partial(approvals.reject, code=code, comment=comment, **said), said, as_json=as_json)
 

@@ -15,6 +15,7 @@ from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, indented, moment, print_json
 from langgraph_control.cli.record import Json, find_run
 from langgraph_control.errors import OperationRefused
+from langgraph_control.guards.spoken_texts import RECORD_CHARS_MAX, check_comment, check_name
 
 __all__ = ["hold"]
 
@@ -33,6 +34,8 @@ def add(
     local: Local = False,
 ) -> None:
     """Put a legal hold on a run, or on all runs of an intent or that touched a record, on the admin's login."""
+    _check_comment(comment)
+    check_name(name, at=scope, chars_max=RECORD_CHARS_MAX, needed=True)
     hold_id = uuid.uuid4()
     with database("admin", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
         run_id = find_run(connection, name).run_id if scope is HoldScope.RUN else None
@@ -42,7 +45,7 @@ def add(
                 scope=scope,
                 run_id=run_id,
                 name="" if scope is HoldScope.RUN else name,
-                comment=_commented(comment),
+                comment=comment,
                 body=orjson.dumps({"comment": comment}),
             )
         )
@@ -61,10 +64,9 @@ def lift(
     local: Local = False,
 ) -> None:
     """Lift a legal hold, on the admin's login."""
+    _check_comment(comment)
     with database("admin", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
-        refused = connection.ask(
-            HoldLift(hold_id=name, comment=_commented(comment), body=orjson.dumps({"comment": comment}))
-        )
+        refused = connection.ask(HoldLift(hold_id=name, comment=comment, body=orjson.dumps({"comment": comment})))
     if refused is not None:
         raise refusal(refused)
     heading(console(), "The hold is lifted.")
@@ -86,7 +88,7 @@ def list_holds(dsn: Dsn = None, local: Local = False, as_json: Json = False) -> 
         out.print("Nothing is held.")
 
 
-def _commented(comment: str) -> str:
+def _check_comment(comment: str) -> None:
+    check_comment(comment)
     if not comment.strip():
         raise OperationRefused("A comment is required: why.", todo="Give --comment.", code="comment_missing")
-    return comment

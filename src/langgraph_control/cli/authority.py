@@ -24,6 +24,7 @@ from langgraph_control.cli.output import console, heading, indented, moment, pai
 from langgraph_control.cli.record import Json
 from langgraph_control.cli.signing_in import Auth
 from langgraph_control.errors import ArgumentError
+from langgraph_control.guards.spoken_texts import check_comment
 from langgraph_control.nodes.durations import seconds_of
 
 __all__ = ["break_glass", "delegate", "delegations", "edit", "review", "reviews", "revoke", "withdraw"]
@@ -88,6 +89,7 @@ def break_glass(
     as_json: Json = False,
 ) -> None:
     """Approve alone in an emergency, where the policy lets you. It is on record as that, and others review it."""
+    check_comment(comment)  # before the request is shown
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, who):
         if not as_json:
             row = approvals.get(name, **who)

@@ -39,6 +39,7 @@ from langgraph_control.guards.lifecycle import State
 from langgraph_control.guards.routing import OBSERVE
 from langgraph_control.guards.run_reasons import RunState, explained
 from langgraph_control.guards.sagas import standing
+from langgraph_control.guards.spoken_texts import RECORD_CHARS_MAX, check_name
 
 __all__ = ["STATE_STYLES", "Json", "RunArgument", "find_run", "run_json", "show", "unknown_run"]
 
@@ -119,8 +120,10 @@ def find_run(connection: LedgerConnection, run: str) -> RunRow:
         run: as typed.
 
     Raises:
+        ArgumentError: no run can be called that.
         UnknownRun: there is none.
     """
+    check_name(run, at="run", chars_max=RECORD_CHARS_MAX)
     row = None
     with suppress(UnknownRun):  # not a name; perhaps a trigger
         row = connection.ask(FindRun(run_id=id_of(run)))

@@ -9,10 +9,10 @@ from langgraph_control.audit.asking.authority_requests import Delegations
 from langgraph_control.console.visiting import Visit, acting, page
 from langgraph_control.console.words import comment_of
 from langgraph_control.errors import ApprovalRefused
+from langgraph_control.guards.spoken_texts import check_stand_in
 
 __all__ = ["end", "give", "standing_in"]
 
-NAME_CHARS_MAX = 256
 SAID = {
     "given": "From now on they vote for you, until the end you gave or until you end it.",
     "ended": "Ended. Votes under it that nothing was done with yet do not count any more.",
@@ -36,10 +36,7 @@ def standing_in(visit: Visit) -> Response:
 def give(visit: Visit) -> Response:
     """Let somebody vote in one's roles, or in one of them, to the end of a day."""
     to = visit.field("to").strip()
-    if not to or len(to) > NAME_CHARS_MAX or not to.isprintable():
-        raise ApprovalRefused(
-            "The form does not say who stands in for you.", todo="Name them as the policy does.", code="no_stand_in"
-        )
+    check_stand_in(to, at="Who votes for you")
     visit.console.approvals.delegate(
         to,
         until=_end_of(visit.field("until")),

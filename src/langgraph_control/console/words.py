@@ -15,11 +15,11 @@ from langgraph_control.audit.names import approval_name
 from langgraph_control.console.changing import changes
 from langgraph_control.console.pages import found_request
 from langgraph_control.console.visiting import Visit, acting
-from langgraph_control.errors import ApprovalRefused, ArgumentError, OperationRefused
+from langgraph_control.errors import ApprovalRefused, ArgumentError
+from langgraph_control.guards.spoken_texts import check_comment
 
 __all__ = ["break_glass", "comment_of", "edit", "review", "shown_request", "vote", "withdraw"]
 
-COMMENT_CHARS_MAX: Final = 10_000
 VERDICTS: Final[Mapping[str, Literal["accepted", "objected"]]] = {"accepted": "accepted", "objected": "objected"}
 
 
@@ -91,13 +91,10 @@ def comment_of(visit: Visit) -> str:
         visit: whose form it is.
 
     Raises:
-        OperationRefused: it is too long.
+        ArgumentError: it is too long.
     """
     comment = visit.field("comment").strip()
-    if len(comment) > COMMENT_CHARS_MAX:
-        raise OperationRefused(
-            f"A comment has at most {COMMENT_CHARS_MAX} characters.", todo="Shorten it.", code="comment_too_long"
-        )
+    check_comment(comment)
     return comment
 
 
