@@ -38,7 +38,7 @@ class Aim:
         stall_seconds: for how long.
         twin_after: when a second run of the same intent comes, in seconds; None leaves that to chance.
         attended: the operator looks after the runs often, and takes a worker that stalls for dead.
-        rewritten_after: when somebody rewrites what the first run asked for, in seconds; None leaves that to chance.
+        rewrites: somebody rewrites what a run asks for as soon as nobody knows whether it was done.
         spends: two changes at once of which the budget has room for one.
     """
 
@@ -48,7 +48,7 @@ class Aim:
     stall_seconds: float = 0.0
     twin_after: float | None = None
     attended: bool = False
-    rewritten_after: float | None = None
+    rewrites: bool = False
     spends: bool = False
 
 
@@ -99,18 +99,19 @@ def _sends_after_all(chance: random.Random) -> Aim:
     )
 
 
-def draw_later_aim(chance: random.Random, tool: str, budgeted: str) -> Aim:
+def draw_later_aim(chance: random.Random, budgeted: str) -> Aim:
     """Return what a seed without an aim aims at all the same, drawn last: the other seeds play as they did.
 
     Args:
         chance: what it is drawn from.
-        tool: of the seed's first change.
         budgeted: the tool whose changes a budget holds.
     """
     drawn = chance.random()
     if drawn >= LATER_ODDS:
         return Aim()
-    lost = Reply(fault=chance.choice(("late", "dropped", "cut_off")), seconds=0.01)
     if drawn < LATER_ODDS / 2:
-        return Aim(tool=budgeted, replies=(lost,), attended=True, spends=True)
-    return Aim(tool=tool, replies=(lost,), attended=True, rewritten_after=chance.uniform(2, 12))
+        # As often as the same failure is tried: then nobody knows what happened for as long as people take.
+        lost = Reply(fault=chance.choice(LOSES_THE_ANSWER), seconds=0.01)
+        return Aim(tool=budgeted, replies=(lost,) * 4, attended=True, spends=True)
+    late = Reply(fault="late", seconds=0.01)
+    return Aim(tool="read_back", replies=(late,), attended=True, rewrites=True)

@@ -228,14 +228,20 @@ def draw(chance: random.Random, of_workers: random.Random) -> Scenario:
 def _aimed_later(scenario: Scenario, chance: random.Random) -> Scenario:
     if scenario.aim != Aim():
         return scenario
-    aim = draw_later_aim(chance, scenario.steps[0][0].calls[0].tool, BUDGETED)
-    if not aim.spends:
-        return replace(scenario, aim=aim)
-    spent = tuple(
-        Task(calls=(Call(tool=BUDGETED, target=f"order-b{one}", amount=500, note="", call_id=""),), asks=False)
-        for one in range(2)
+    aim = draw_later_aim(chance, BUDGETED)
+    if aim.spends:
+        return replace(scenario, aim=aim, steps=(_alone(BUDGETED, 500, 500), *scenario.steps))
+    if aim.rewrites:
+        return replace(scenario, aim=aim, steps=(_alone(aim.tool, 50), *scenario.steps))
+    return scenario
+
+
+def _alone(tool: str, *amounts: int) -> tuple[Task, ...]:
+    """Return a step of one change a task."""
+    return tuple(
+        Task(calls=(Call(tool=tool, target=f"order-a{place}", amount=amount, note="", call_id=""),), asks=False)
+        for place, amount in enumerate(amounts)
     )
-    return replace(scenario, aim=aim, steps=(spent, *scenario.steps))
 
 
 def _task(chance: random.Random, name: str, first_tool: str, *, may_ask: bool, calls: int = 0) -> Task:

@@ -41,6 +41,7 @@ ENDS = 0.08  # how often a run that asks people is ended before its time, as far
 CANCELLED = 0.2  # by a person, and not for a new message
 ENDS_TOO, CANCELLED_TOO = 0.5, 0.7  # and another, which may have gone on with the first one's writes
 LOOKS, LOOKS_EVERY_SECONDS = 40, 5.0  # until it is in the middle of something
+LOST_EVERY_SECONDS = 2.0
 PEOPLE = ("cy@acme.example", "ana@acme.example", "bo@acme.example", "di@acme.example")
 TIME_MOVES = 0.2  # how often time moves between two steps of processes that are all ready
 SLOW_ODDS = 0.15
@@ -210,10 +211,8 @@ class Simulation:
             self.agents.append(Agent(steps=self._freeze(), wakes_at=self.began + self.chance.uniform(0, 60)))
         for moment, trigger in self.scenario.triggers:
             self.agents.append(Agent(steps=self._deliver(trigger), wakes_at=self.began + moment))
-        if self.scenario.aim.rewritten_after is not None:
-            self.agents.append(
-                Agent(steps=self._rewrite("first"), wakes_at=self.began + self.scenario.aim.rewritten_after)
-            )
+        if self.scenario.aim.rewrites:
+            self.agents.append(Agent(steps=self._rewrite_once_lost(), wakes_at=self.began))
         operator = Agent(steps=self._operate(), wakes_at=self.began + OPERATOR_EVERY_SECONDS[0])
         self.agents.append(operator)
         if self.scenario.swept:
@@ -526,6 +525,20 @@ class Simulation:
                         target = f"{self.intent}/{call.target}"
                         self.world.versions[target] = self.world.versions.get(target, 0) + 1
         yield from ()
+
+    def _rewrite_once_lost(self) -> Iterator[float]:
+        """Change what is asked for as soon as nobody knows whether it was done."""
+        for _ in range(LOOKS):
+            lost = self.database.rows(
+                "SELECT r.trigger FROM control.action a JOIN control.run r ON r.run_id = a.payload_run "
+                "WHERE r.intent = %s AND a.state IN ('unknown', 'verifying')",
+                self.intent,
+            )
+            for row in lost:
+                yield from self._rewrite(row["trigger"].removeprefix(f"{self.name}/"))
+            if lost:
+                return
+            yield LOST_EVERY_SECONDS
 
     def _rewrite(self, trigger: str) -> Iterator[float]:
         """Change what was asked for, where LangGraph keeps it."""
