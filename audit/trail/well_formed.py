@@ -3,7 +3,7 @@
 Whoever holds an agent's login can hand any bytes to the ledger as a body; they are chained as they are. What two
 readers would read differently, such as a name that stands twice, is found here, and what no function of this version
 writes. Made to be asked of every entry there is: :func:`problems` of :mod:`langgraph_control.audit.trail.entry_schemas`
-says more, and takes some hundred times as long.
+says more, and takes longer.
 """
 
 import re
