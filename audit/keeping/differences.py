@@ -1,6 +1,6 @@
 """The ledger against its entries, and both against what was found outside: every difference by name. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -17,8 +17,12 @@ from langgraph_control.audit.trail.follows import keys_of, possible_states
 from langgraph_control.audit.trail.rebuild import rebuild
 from langgraph_control.audit.trail.rebuilt import Asked, Rebuilt
 from langgraph_control.audit.trail.verify import verify_chain
+from langgraph_control.audit.trail.well_formed import not_as_published, not_canonical
 
-__all__ = ["Difference", "Kind", "Said", "differences"]
+__all__ = ["ILL_FORMED_MAX", "Difference", "Kind", "Said", "differences", "ill_formed"]
+
+ILL_FORMED_MAX: Final = 20
+"""So many ill-formed entries of a chain are named one by one: whoever can send one can send any number."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -27,6 +31,8 @@ class Kind(StrEnum):
     """What differs."""
 
     CHAIN_BROKEN = "chain_broken"  # entries are missing, or were changed
+    ENTRY_NOT_CANONICAL = "entry_not_canonical"  # two readers may read its body differently
+    ENTRY_NOT_AS_PUBLISHED = "entry_not_as_published"  # it does not say what the schemas of its events ask for
     RUN_MISSING = "run_missing"  # entries of a run that the ledger does not have
     START_MISSING = "start_missing"  # a run whose entries do not begin with its start
     RUN_DIFFERS = "run_differs"  # the run's row says something else than the entry that started it
@@ -112,7 +118,9 @@ def differences(
     cuts = cuts or {}
     found: list[Difference] = []
     for run in standing.runs:
-        found += _run(run, chains.get(run.run_id, ()), told.get(run.run_id), cuts.get(run.run_id))
+        rows = chains.get(run.run_id, ())
+        found += _run(run, rows, told.get(run.run_id), cuts.get(run.run_id))
+        found += ill_formed(run.run_id, zip(rows, entries.get(run.run_id, ()), strict=True))
     found += _actions(standing, entries, cuts)
     found += _requests(standing, told, cuts)
     for action in standing.actions:
@@ -121,6 +129,44 @@ def differences(
         if run.run_id not in cuts:  # else its writes may have been told of by what was dropped
             found += _thread(run, told.get(run.run_id), (threads or {}).get(run.run_id))
     return tuple(found)
+
+
+def ill_formed(run_id: UUID, entries: Iterable[tuple[EntryRow, Entry]]) -> Iterator[Difference]:
+    """Yield what is ill-formed in a chain: the first entries one by one, then how many more there are.
+
+    Args:
+        run_id: the chain.
+        entries: its rows, with what was read of each.
+    """
+    found = 0
+    more: Difference | None = None
+    for row, entry in entries:
+        one = _ill_formed(run_id, row, entry)
+        if one is None:
+            continue
+        found += 1
+        if found <= ILL_FORMED_MAX:
+            yield one
+        else:
+            more = more or one
+    if more is not None:
+        left = found - ILL_FORMED_MAX
+        said = "entry of it is" if left == 1 else "entries of it are"
+        yield Difference(kind=more.kind, what=f"{left} more {said} not canonical, or not as published", run_id=run_id)
+
+
+def _ill_formed(run_id: UUID, row: EntryRow, entry: Entry) -> Difference | None:
+    kind, said = Kind.ENTRY_NOT_CANONICAL, not_canonical(row.body)
+    if said is not None:
+        what = f"entry {row.seq}: {said}"
+    elif (place := not_as_published(entry)) is not None:
+        kind = Kind.ENTRY_NOT_AS_PUBLISHED
+        what = (
+            f"entry {row.seq} is not as the schema of {entry.events[0] if entry.events else 'any event'} says: {place}"
+        )
+    else:
+        return None
+    return Difference(kind=kind, what=what, run_id=run_id, tool=entry.fact("tool"), key=entry.fact("key"))
 
 
 # --- runs ---

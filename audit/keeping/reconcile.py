@@ -10,7 +10,7 @@ from langgraph_control.audit.asking.ledger_rows import FindIntents, LedgerAction
 from langgraph_control.audit.asking.requests import FindRun, FindTenantChain
 from langgraph_control.audit.asking.thread_rows import CheckpointThreads, ThreadRuns
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.keeping.differences import Difference, Kind, Said, differences
+from langgraph_control.audit.keeping.differences import Difference, Kind, Said, differences, ill_formed
 from langgraph_control.audit.keeping.outside import Answers, Seen, Unasked
 from langgraph_control.audit.keeping.requests import Dropped, FindDropped
 from langgraph_control.audit.keeping.thread_calls import Calls
@@ -111,6 +111,7 @@ def reconcile_rest(connection: LedgerConnection, known: set[UUID]) -> Iterator[D
     verified = verify_tenant(connection)
     if verified.broken is not None:
         yield Difference(kind=Kind.CHAIN_BROKEN, what=f"what belongs to no run: {verified.broken}", run_id=own)
+    yield from ill_formed(own, ((row, Entry.of(row)) for row in connection.entries(own)))
     for run_id in connection.chains():
         if run_id not in known and run_id != own and connection.ask(FindRun(run_id=run_id)) is None:
             entries = sum(1 for _ in connection.entries(run_id))

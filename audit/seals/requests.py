@@ -24,6 +24,7 @@ __all__ = [
     "Leaves",
     "RotateKey",
     "Seal",
+    "SealDue",
     "Sealed",
     "Sealing",
     "SigningKeyRow",
@@ -165,6 +166,26 @@ class Seal(FieldsAreParameters):
         """Return the answer as a value."""
         row = rows[0]
         return Sealed(**{**row, "answer": Sealing(row["answer"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealDue(FieldsAreParameters):
+    """Ask whether so many chains moved since all was sealed. Answers None: they did; else what to hand in next time.
+
+    Args:
+        leaves: how many, from 1 to 100000.
+        not_before: what the same question was answered with before: until then it costs nothing. None: it is the first.
+    """
+
+    statement: ClassVar[str] = "seal_due"
+
+    leaves: int
+    not_before: int | None
+
+    def read(self, rows: Rows) -> int | None:
+        """Return the answer as a value."""
+        not_before: int | None = rows[0]["not_before"]
+        return not_before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from langgraph_control.audit.seals.requests import (
     Added,
     FindTree,
     Seal,
+    SealDue,
     Sealing,
     SigningKeys,
     with_nodes,
@@ -42,6 +43,8 @@ __all__ = ["EVERY_SECONDS", "LEAVES", "SealRound", "Sealer"]
 EVERY_SECONDS: Final = 10.0
 LEAVES: Final = 10_000
 JOIN_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 1.0
+"""So often it is asked, between rounds, whether enough has come to begin the next one."""
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +73,9 @@ class Sealer:
         dsn: of an agent's, the auditor's or the admin's login.
         signer: whose key signs; the one that is registered as the present one.
         pins: where checkpoints are kept outside the database.
-        every_seconds: how long it waits between rounds.
-        leaves: a checkpoint is signed at the latest after so many leaves, from 1 to 100000.
+        every_seconds: how long it waits between rounds, at most.
+        leaves: from 1 to 100000. Where so many chains moved, the next round begins early, a second later at most; in a
+            round, too, a checkpoint is signed at the latest after so many.
         beside: who signs, too: the keys before, while a key is changed.
     """
 
@@ -205,7 +209,7 @@ class Sealer:
 
     def _keep_on(self) -> None:
         while not self._stop.is_set():
-            began = time.monotonic()
+            until, well = time.monotonic() + self._every_seconds, False
             try:
                 done = self.once()
             except ControlError as error:
@@ -214,9 +218,26 @@ class Sealer:
                 self._say("sealer", type(error).__name__)
             else:
                 self._say("sealer", "")
+                well = not done.busy
                 if done.sealed:
                     logger.info("sealed %d heads of chains", done.sealed)
-            self._stop.wait(max(0.0, self._every_seconds - (time.monotonic() - began)))
+            self._wait(until, early=well)
+
+    def _wait(self, until: float, *, early: bool) -> None:
+        """Wait for the next round: till then, or till enough has come, where the round before ended well."""
+        not_before: int | None = None
+        while not self._stop.wait(max(0.0, min(until - time.monotonic(), LOOK_SECONDS))):
+            if time.monotonic() >= until:
+                return
+            if not early:
+                continue
+            try:
+                not_before = self._store.call(SealDue(leaves=self._leaves, not_before=not_before))
+            except ControlError:
+                early = False  # the next round says what it is
+            else:
+                if not_before is None:
+                    return
 
     def _say(self, name: str, what: str) -> None:
         """Log what is wrong once, and once that it is well again."""

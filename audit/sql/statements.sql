@@ -351,6 +351,10 @@ SELECT control.access_refused_v1(%(body)s::bytea);
 -- Append the heads of chains that are no leaves yet.
 SELECT * FROM control.seal_v1(%(limit)s::integer);
 
+-- name: seal_due
+-- Whether so many chains moved since all was sealed.
+SELECT control.seal_due_v1(%(leaves)s::integer, %(not_before)s::bigint) AS not_before;
+
 -- name: tree
 -- The tree as it stands.
 SELECT * FROM control.tree_v1();

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from langgraph_control.audit.asking.ledger import Answer, Outcome
 from langgraph_control.audit.asking.ledger_rows import LedgerActions, LedgerRequests, LedgerRuns, Standing
+from langgraph_control.audit.asking.requests import FindTenantChain, Vote
 from langgraph_control.audit.asking.rows import EntryRow, RunState
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.keeping.differences import Kind, Said, differences
+from langgraph_control.audit.keeping.differences import ILL_FORMED_MAX, Difference, Kind, Said, differences
 from langgraph_control.audit.keeping.erasure import ErasureScope, Selection, erase, retain
 from langgraph_control.audit.keeping.outside import Seen, Thread, Wrote
 from langgraph_control.audit.keeping.reconcile import reconcile, reconcile_rest
@@ -22,7 +23,7 @@ from langgraph_control.audit.keeping.thread_calls import Calls
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.follows import possible_states
 from tests.support.postgres import Database
-from tests.support.trails import OpenRun, TrailWriter, bytes_of, tamper
+from tests.support.trails import POLICY, OpenRun, TrailWriter, bytes_of, json_bytes, tamper
 
 
 @pytest.fixture
@@ -33,13 +34,17 @@ def trail(database: Database) -> Iterator[TrailWriter]:
         yield writer
 
 
-def found(trail: TrailWriter) -> set[str]:
-    """Return the kinds of all differences in the database."""
+def named(trail: TrailWriter) -> list[Difference]:
+    """Return all differences in the database."""
     with LedgerConnection(trail.database.auditor) as auditor:
         requests = list(reconcile(auditor))
         known = {run_id for request in requests for run_id in request.run_ids}
-        named = [one for request in requests for one in request.differences]
-        return {one.kind.value for one in (*named, *reconcile_rest(auditor, known))}
+        return [*(one for request in requests for one in request.differences), *reconcile_rest(auditor, known)]
+
+
+def found(trail: TrailWriter) -> set[str]:
+    """Return the kinds of all differences in the database."""
+    return {one.kind.value for one in named(trail)}
 
 
 def standing(trail: TrailWriter, run: OpenRun) -> tuple[Standing, dict[UUID, list[EntryRow]]]:
@@ -290,6 +295,84 @@ def test_a_grant_that_nobody_gave_is_named(trail: TrailWriter) -> None:
     trail.claim(run, verb="approve")
     tamper(trail.database, "UPDATE control.approval SET state = 'granted'")
     assert Kind.REQUEST_STATE_DIFFERS in found(trail)
+
+
+ILL_FORMED = {
+    "spaces": b'{ "comment" : 1 }',
+    "a name twice": b'{"reasons":["a"],"reasons":["b"]}',
+    "no number": b'{"a":NaN}',
+    "not in order": b'{"b":1,"a":2}',
+    "a list": b'["a"]',
+    "no text": b"\xff",
+}
+
+
+@pytest.mark.parametrize("body", ILL_FORMED.values(), ids=ILL_FORMED)
+def test_an_entry_that_is_not_canonical_is_named(trail: TrailWriter, body: bytes) -> None:
+    """What an agent's login sends as a body is chained as it is; where readers may read it differently, it is named."""
+    run = trail.open()
+    request, _ = trail.claim(run)
+    trail.settle(run, request, body=body)
+    odd = [one for one in named(trail) if one.kind is Kind.ENTRY_NOT_CANONICAL]
+    assert [(one.run_id, one.tool, one.key) for one in odd] == [(run.run_id, "refund", request.key.hex())]
+    assert odd[0].what.startswith("entry 3: its body is ")
+    assert found(trail) == {Kind.ENTRY_NOT_CANONICAL}
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (b"", "body.reasons: required"),
+        (b'{"s3cret":1}', "body.reasons: required"),
+        (json_bytes(at="t", impact="money", policy=POLICY, reasons=["s3cret", 7], rules=[]), "body.reasons.*: type"),
+        (json_bytes(at="t", impact="money", policy="s3cret", reasons=[], rules=[]), "body.policy: pattern"),
+        (
+            json_bytes(at="t", impact="m", policy=POLICY, reasons=[], rules=[], signals={"s3cret": 1}),
+            "body.signals.*: type",
+        ),
+    ],
+    ids=["nothing", "another name", "a list", "a hash", "a name in a map"],
+)
+def test_an_entry_that_is_not_as_published_is_named(trail: TrailWriter, body: bytes, place: str) -> None:
+    """A body that says something else than the schema of its event is named by the place, and no word of it is told."""
+    trail.claim(trail.open(), body=body)
+    (odd,) = named(trail)
+    assert (odd.kind, odd.what) == (
+        Kind.ENTRY_NOT_AS_PUBLISHED,
+        f"entry 2 is not as the schema of action.proposed says: {place}",
+    )
+
+
+def test_what_a_newer_version_adds_is_no_difference(trail: TrailWriter) -> None:
+    """A further field keeps the version of the schemas, so that an older reader does not call it wrong."""
+    run = trail.open()
+    request, _ = trail.claim(run)
+    trail.settle(run, request, body=json_bytes(confirmation="read back", later={"than": "this version"}))
+    assert found(trail) == set()
+
+
+def test_ill_formed_entries_of_the_tenants_own_chain_are_named(trail: TrailWriter) -> None:
+    """What belongs to no run is looked at as well: a refused word there is whatever an approver's login sent."""
+    with LedgerConnection(trail.database.approver("ana")) as ana:
+        own = ana.ask(FindTenantChain()).run_id
+        for body in (b'{"comment": "s3cret"}', b'{"comment":7}'):
+            ana.ask(Vote(approval_id=uuid4(), decision="approve", comment=None, person=None, body=body))
+    odd = named(trail)
+    assert [(one.kind, one.run_id) for one in odd] == [
+        (Kind.ENTRY_NOT_CANONICAL, own),
+        (Kind.ENTRY_NOT_AS_PUBLISHED, own),
+    ]
+    assert "s3cret" not in str(odd)
+
+
+def test_a_flood_of_ill_formed_entries_is_counted(trail: TrailWriter) -> None:
+    """The first of a chain are named one by one, and the others by their number."""
+    run = trail.open()
+    for name in range(ILL_FORMED_MAX + 5):
+        trail.claim(run, str(name), body=b"{}" if name % 2 else b"{ }")
+    odd = named(trail)
+    assert len(odd) == ILL_FORMED_MAX + 1
+    assert odd[-1].what == "5 more entries of it are not canonical, or not as published"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The tree over the chains' heads: everything is sealed once, nothing twice, and nobody but the ledger makes a leaf."""
 
 import os
+import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from psycopg import errors
 from langgraph_control.audit.asking.ledger import Request
 from langgraph_control.audit.asking.requests import FindTenantChain
 from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.seals import rotation
 from langgraph_control.audit.seals.checkpoints import Checkpoint, SignedCheckpoint, sign
 from langgraph_control.audit.seals.pins import FilePin, pinned_notes
@@ -27,6 +29,7 @@ from langgraph_control.audit.seals.requests import (
     Leaves,
     RotateKey,
     Seal,
+    SealDue,
     Sealing,
     SigningKeys,
     TreeNodes,
@@ -333,6 +336,45 @@ def test_sealing_in_a_thread(ground: Ground, trail: TrailWriter, caplog: pytest.
     warned = [record for record in caplog.records if record.levelname == "WARNING"]
     assert len(warned) == 1
     assert "key_missing" in warned[0].message
+
+
+def test_a_round_begins_early_when_enough_has_come(ground: Ground, trail: TrailWriter) -> None:
+    """Where so many chains moved as are to be signed at the latest, nothing waits for the time between rounds."""
+    sizes: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    class Seen:
+        def pin(self, note: str) -> None:
+            sizes.put(SignedCheckpoint.parse(note).checkpoint.size)
+
+    ground.seal()
+    before = len(leaves(ground))
+    trail.open("ticket/0")
+    with Sealer(ground.database.auditor, FileSigner(ground.key), [Seen()], every_seconds=600, leaves=5):
+        assert sizes.get(timeout=20) == before + 1  # its first round
+        for number in range(5):
+            trail.open(f"ticket/{number + 1}")
+        assert sizes.get(timeout=20) == before + 6
+
+
+def test_whether_a_round_is_due_is_known_without_a_look_at_entries(ground: Ground, trail: TrailWriter) -> None:
+    """Before there were so many transactions as leaves are asked for none is due; after that, chains are counted."""
+    ground.seal()
+    auditor = Store(ground.database.auditor)
+    run = trail.open("ticket/1")
+    later = auditor.call(SealDue(leaves=100_000, not_before=None))
+    assert later is not None
+    assert auditor.call(SealDue(leaves=100_000, not_before=later)) == later
+    assert auditor.call(SealDue(leaves=1, not_before=later)) == later
+    for _ in range(4):
+        trail.observe(run)
+    soon = auditor.call(SealDue(leaves=2, not_before=None))
+    assert soon is not None
+    assert soon < later  # one chain moved: another transaction could be enough
+    trail.open("ticket/2")
+    assert auditor.call(SealDue(leaves=2, not_before=soon)) is None
+    ground.seal()
+    assert auditor.call(SealDue(leaves=1, not_before=None)) is not None
+    auditor.close()
 
 
 def test_a_clock_that_jumps_back(ground: Ground, trail: TrailWriter) -> None:

@@ -70,6 +70,18 @@ def test_what_differs_is_named(command: Command, trail: TrailWriter) -> None:
     assert (told["ok"], [one["kind"] for one in told["differences"]]) == (False, ["action_state_differs"])
 
 
+def test_an_ill_formed_entry_is_named(command: Command, trail: TrailWriter) -> None:
+    """A body with a name twice: exit code 1, the kind, the run and the entry's place, and nothing of what it says."""
+    run = trail.open()
+    trail.claim(run, body=b'{"reasons":["s3cret"],"reasons":["other"]}')
+    said = command("reconcile", "--dsn", trail.database.auditor)
+    assert said.exit_code == 1
+    assert f"entry_not_canonical: {run_name(run.run_id)}, refund: entry 2: its body is not the" in said.stdout
+    told = command("reconcile", "--json", "--dsn", trail.database.auditor).stdout
+    assert [one["kind"] for one in json.loads(told)["differences"]] == ["entry_not_canonical"]
+    assert "s3cret" not in said.stdout + told
+
+
 def test_no_such_run_and_no_server(command: Command, database: Database) -> None:
     """Exit code 2 where there is no such run, 3 where nothing can be read: neither says that something differs."""
     assert command("reconcile", "no/such", "--dsn", database.auditor).exit_code == 2

@@ -30,7 +30,12 @@ def two(trail: TrailWriter) -> TrailWriter:
     """One refund that Ana approved, and one that is only being done."""
     trail.refund()
     run = trail.open("ticket/2")
-    trail.claim(run, "other", tool="ship", body=run.body(target="parcel 3", policy="4" * 64))
+    trail.claim(
+        run,
+        "other",
+        tool="ship",
+        body=run.body(target="parcel 3", policy="4" * 64, reasons=[], rules=[], impact="money"),
+    )
     return trail
 
 
@@ -66,7 +71,7 @@ def test_a_record_is_found_by_any_name(trail: TrailWriter, record: str) -> None:
     """Also by characters that a body holds otherwise than people write them."""
     run = trail.open()
     for name in (record, f"{record}!", "another"):
-        trail.claim(run, name, body=run.body(target=name, policy="4" * 64))
+        trail.claim(run, name, body=run.body(target=name, policy="4" * 64, reasons=[], rules=[], impact="money"))
     with LedgerConnection(trail.database.auditor) as auditor:
         assert [one.target for one in auditor.ask(Search(record=record))] == [record]
 
@@ -74,9 +79,19 @@ def test_a_record_is_found_by_any_name(trail: TrailWriter, record: str) -> None:
 def test_a_period_is_of_the_write_and_not_of_its_run(trail: TrailWriter) -> None:
     """A write in a run that began before the period is found; one that was asked for before it is not."""
     run = trail.open()
-    trail.claim(run, "early", tool="ship", body=run.body(target="parcel 3", policy="4" * 64))
+    trail.claim(
+        run,
+        "early",
+        tool="ship",
+        body=run.body(target="parcel 3", policy="4" * 64, reasons=[], rules=[], impact="money"),
+    )
     trail.pass_time(days=2)
-    trail.claim(run, "late", tool="bill", body=run.body(target="invoice 3", policy="4" * 64))
+    trail.claim(
+        run,
+        "late",
+        tool="bill",
+        body=run.body(target="invoice 3", policy="4" * 64, reasons=[], rules=[], impact="money"),
+    )
     with LedgerConnection(trail.database.auditor) as auditor:
 
         def found(**asked: Any) -> set[str]:

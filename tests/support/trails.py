@@ -72,7 +72,7 @@ class OpenRun:
             who={"actor": "support-agent", "on_behalf_of": "dora@acme.example"},
             intent=self.trigger,
             where={"worker": "w1", "thread_id": str(self.run_id), "graph": "support"},
-            **facts,
+            **{"at": "2026-03-02T09:00:00+00:00", "policy": POLICY, **facts},
         )
 
 
@@ -123,7 +123,7 @@ class TrailWriter:
                     text=POLICY_TEXT,
                     members=[{"role": role, "member": member} for member, role in people.items()],
                     floors=[],
-                    body=json_bytes(),
+                    body=json_bytes(policy=POLICY),
                 )
             )
 
@@ -189,7 +189,6 @@ class TrailWriter:
                 reasons=[f"rules[0] policy.yaml:6 says {verb}"],
                 rules=["rules[0] policy.yaml:6"],
                 signals={"risk.radius": "large"},
-                policy=POLICY,
                 target="invoice 17",
                 trigger=run.trigger,
             ),

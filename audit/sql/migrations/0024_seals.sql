@@ -300,6 +300,39 @@ BEGIN
 END
 $$;
 
+-- Whether so many chains moved since all was sealed: NULL, they did. Else the number of a transaction below which they cannot have, to be
+-- handed in with the next call, for it is asked all the time: until there were so many transactions no table is read but the tree's.
+-- An erasure moves several chains in one transaction; those wait for the next round.
+CREATE FUNCTION control.seal_due_v1(p_leaves integer, p_not_before bigint) RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
+DECLARE
+    v_tenant text := (control.caller('agent', 'admin', 'auditor')).tenant;
+    v_entries_max constant integer := 100000;
+    v_next bigint := txid_snapshot_xmax(txid_current_snapshot());
+    v_entries bigint;
+    v_chains bigint;
+    t control.tree;
+BEGIN
+    IF (p_leaves BETWEEN 1 AND 100000) IS NOT TRUE THEN
+        RAISE EXCEPTION 'a number of leaves that cannot be one' USING ERRCODE = 'LC002';
+    END IF;
+    IF v_next < p_not_before THEN
+        RETURN p_not_before;
+    END IF;
+    SELECT * INTO t FROM control.tree WHERE tenant = v_tenant;
+    IF t.tenant IS NULL OR t.seen_before > v_next THEN
+        RETURN v_next + p_leaves; -- there is no tree yet, or its numbers are another server's: the next round sees to that
+    END IF;
+    IF v_next - t.seen_before + cardinality(t.seen_open) < p_leaves THEN
+        RETURN t.seen_before - cardinality(t.seen_open) + p_leaves;
+    END IF;
+    SELECT count(*), count(DISTINCT m) INTO v_entries, v_chains
+        FROM control.moved(v_tenant, t.seen_before, t.seen_open, v_entries_max) m;
+    RETURN CASE WHEN v_chains < p_leaves AND v_entries < v_entries_max
+        THEN v_next - (SELECT count(*) FROM txid_snapshot_xip(txid_current_snapshot())) + p_leaves - v_chains END;
+END
+$$;
+
 -- The caller's tenant's tree as it stands, made where it is not there yet.
 CREATE FUNCTION control.tree_v1() RETURNS TABLE (origin text, size bigint, root bytea)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
@@ -440,9 +473,9 @@ $$;
 
 REVOKE ALL ON control.tree, control.tree_seen, control.leaf, control.tree_node, control.signing_key, control.checkpoint, control.summarized FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION control.refuse_change, control.leaf_data, control.tree_of, control.moved, control.unsealed, control.summarize, control.grow,
-    control.tree_root, control.seal_v1, control.tree_v1, control.key_rotate_v1, control.signing_keys_v1, control.checkpoint_add_v1,
+    control.tree_root, control.seal_v1, control.seal_due_v1, control.tree_v1, control.key_rotate_v1, control.signing_keys_v1, control.checkpoint_add_v1,
     control.checkpoints_v1, control.leaves_v1, control.tree_nodes_v1 FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION control.seal_v1, control.checkpoint_add_v1 TO control_agent, control_admin, control_auditor;
+GRANT EXECUTE ON FUNCTION control.seal_v1, control.seal_due_v1, control.checkpoint_add_v1 TO control_agent, control_admin, control_auditor;
 GRANT EXECUTE ON FUNCTION control.key_rotate_v1 TO control_admin;
 GRANT EXECUTE ON FUNCTION control.tree_v1, control.signing_keys_v1, control.checkpoints_v1, control.leaves_v1, control.tree_nodes_v1
     TO control_agent, control_approver, control_admin, control_auditor;

@@ -38,8 +38,10 @@ Pins: TypeAlias = Annotated[
 def seal(
     *,
     once: Annotated[bool, typer.Option("--once", help="Seal what there is, and end.")] = False,
-    every: Annotated[str, typer.Option(help="How long to wait between rounds.", metavar="DURATION")] = "10s",
-    leaves: Annotated[int, typer.Option(min=1, max=100_000, help="Sign at the latest after so many leaves.")] = 10_000,
+    every: Annotated[str, typer.Option(help="How long to wait between rounds, at most.", metavar="DURATION")] = "10s",
+    leaves: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Sign after so many leaves, also before that.")
+    ] = 10_000,
     pin: Pins = None,
     key: KeyFile = None,
     dsn: Dsn = None,
