@@ -288,8 +288,8 @@ def add_chains(database: Database, *, first: int) -> None:
 def pages_read(database: Database, question: str) -> int:
     """Return how many pages a question looks at, on the auditor's login."""
     with psycopg.connect(database.auditor, autocommit=True) as auditor:
-        auditor.execute(question)  # the catalogue is known from here on
-        row = auditor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {question}").fetchone()
+        auditor.execute(question.encode())  # the catalogue is known from here on
+        row = auditor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {question}".encode()).fetchone()
     assert row is not None
     plan = row[0][0]["Plan"]
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
