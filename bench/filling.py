@@ -1,12 +1,13 @@
 """A ledger that has been in use for long: rows made by the server itself, shaped like those of settled writes."""
 
+import time
 from typing import Final
 
 import psycopg
 
 from bench.ground import Place
 
-__all__ = ["fill"]
+__all__ = ["ACTIONS_PER_RUN", "fill", "fill_chains"]
 
 ACTIONS_PER_RUN: Final = 50
 
@@ -43,6 +44,20 @@ SELECT md5('run' || (n / (2 * %(each)s::integer) + 1))::uuid, n %% (2 * %(each)s
 FROM generate_series(0, 2 * %(runs)s::integer * %(each)s::integer - 1) n
 """
 
+# Grows with time, as the ids of runs do.
+RUN: Final = "(lpad(to_hex(%(first)s::bigint + n), 12, '0') || '7000' || substr(md5(%(kind)s || n), 1, 16))::uuid"
+CHAINS: Final = f"""
+INSERT INTO control.run_state (run_id, tenant, seq, head, state, state_since)
+SELECT {RUN}, 'default', 1, sha256((%(kind)s || n)::bytea), 'done', now()
+FROM generate_series(1, %(count)s::integer) n
+"""
+CHAIN_ENTRIES: Final = f"""
+INSERT INTO control.entry (run_id, seq, tenant, at, facts, body, hash)
+SELECT {RUN}, 1, 'default', now(), '{{"events": ["action.succeeded"]}}',
+    convert_to(repeat('x', 200), 'UTF8'), sha256((%(kind)s || n)::bytea)
+FROM generate_series(1, %(count)s::integer) n
+"""
+
 
 def fill(place: Place, *, rows: int) -> None:
     """Add settled writes until the ledger has about so many entries, and half as many actions.
@@ -58,3 +73,18 @@ def fill(place: Place, *, rows: int) -> None:
             connection.execute(statement, numbers)
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
+
+
+def fill_chains(place: Place, kind: str, count: int) -> None:
+    """Have so many chains of one entry each in the record.
+
+    Args:
+        place: the ledger.
+        kind: distinguishes them from others.
+        count: how many.
+    """
+    first = time.time_ns() // 1_000_000 - count
+    with psycopg.connect(place.admin) as connection:
+        connection.execute("SET synchronous_commit = off")
+        for statement in (CHAINS, CHAIN_ENTRIES):
+            connection.execute(statement, {"kind": kind, "count": count, "first": first})

@@ -341,10 +341,11 @@ def verifying(_: Ground, scale: Scale) -> list[Line]:
 
 
 def spans(ground: Ground, scale: Scale) -> list[Line]:
-    """Spans a process sends a second, and calls beside a sink that is down."""
+    """Spans a process sends a second, calls beside a sink that is down, and looks for spans beside many chains."""
     return [
         *exporting.spans_a_second(ground, spans=scale.rows // 20, repetitions=scale.repetitions),
         *exporting.calls_beside(ground, calls=2 * scale.calls, repetitions=scale.repetitions),
+        *exporting.beside_many_chains(ground, rows=scale.rows, repetitions=scale.repetitions),
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import psycopg
 
+from bench.filling import fill_chains
 from bench.governed import governed_runs
 from bench.ground import Ground, Place
 from bench.measuring import in_turn, rate, ratios
@@ -26,20 +27,6 @@ CALLERS: Final = 32
 MOVED: Final = 500
 HEADS: Final = 10_000
 EVERY_SECONDS: Final = 1.0
-
-# Grows with time, as the ids of runs do.
-RUN: Final = "(lpad(to_hex(%(first)s::bigint + n), 12, '0') || '7000' || substr(md5(%(kind)s || n), 1, 16))::uuid"
-CHAINS: Final = f"""
-INSERT INTO control.run_state (run_id, tenant, seq, head, state, state_since)
-SELECT {RUN}, 'default', 1, sha256((%(kind)s || n)::bytea), 'done', now()
-FROM generate_series(1, %(count)s::integer) n
-"""
-ENTRIES: Final = f"""
-INSERT INTO control.entry (run_id, seq, tenant, at, facts, body, hash)
-SELECT {RUN}, 1, 'default', now(), '{{"events": ["action.succeeded"]}}',
-    convert_to(repeat('x', 200), 'UTF8'), sha256((%(kind)s || n)::bytea)
-FROM generate_series(1, %(count)s::integer) n
-"""
 
 PAGES: Final = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT control.seal_v1(100000)"
 
@@ -62,7 +49,7 @@ def _rounds(ground: Ground, folder: Path, *, rows: int, repetitions: int) -> lis
     few, many = ground.place("sealed_few"), ground.place("sealed_many")
     with _sealer(few, folder / "few") as small, _sealer(many, folder / "many") as large:
         for place, sealer, count in ((few, small, 10_000), (many, large, rows)):
-            _chains(place, "old", count)
+            fill_chains(place, "old", count)
             sealer.once()
             with psycopg.connect(place.admin, autocommit=True) as connection:
                 connection.execute("VACUUM ANALYZE")
@@ -72,7 +59,7 @@ def _rounds(ground: Ground, folder: Path, *, rows: int, repetitions: int) -> lis
         def round_ms(place: Place, sealer: Sealer, moved: int) -> Callable[[], float]:
             def take() -> float:
                 if moved:
-                    _chains(place, f"new{next(names)}/", moved)
+                    fill_chains(place, f"new{next(names)}/", moved)
                 began = time.perf_counter()
                 sealer.once()
                 return (time.perf_counter() - began) * 1000
@@ -81,7 +68,7 @@ def _rounds(ground: Ground, folder: Path, *, rows: int, repetitions: int) -> lis
 
         def pages(place: Place) -> Callable[[], float]:
             def take() -> float:
-                _chains(place, f"new{next(names)}/", MOVED)
+                fill_chains(place, f"new{next(names)}/", MOVED)
                 with psycopg.connect(place.admin, autocommit=True) as connection:
                     plan = connection.execute(PAGES).fetchone()
                 root = (plan or ([{}],))[0][0]["Plan"]
@@ -146,15 +133,6 @@ def _beside(ground: Ground, folder: Path, *, seconds: float, repetitions: int) -
         Line("the same against none", ratios(taken["sealed"], taken["alone"]), TIMES, bar=Bar(AT_LEAST, 0.95)),
         Line("time to write against time to seal it", taken["keeping_up"], TIMES, bar=Bar(AT_LEAST, 1)),
     ]
-
-
-def _chains(place: Place, kind: str, count: int) -> None:
-    """Have so many chains of one entry each in the record."""
-    first = time.time_ns() // 1_000_000 - count
-    with psycopg.connect(place.admin) as connection:
-        connection.execute("SET synchronous_commit = off")
-        for statement in (CHAINS, ENTRIES):
-            connection.execute(statement, {"kind": kind, "count": count, "first": first})
 
 
 @contextmanager

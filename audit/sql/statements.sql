@@ -533,6 +533,10 @@ SELECT control.span_failed_v1(%(sink)s::text, %(lease)s::uuid, %(lease_ms)s::big
 -- Have spans that were given up sent again.
 SELECT control.span_retry_v1(%(sink)s::text) AS retried;
 
+-- name: span_note
+-- Note which chains a place lacks something of.
+SELECT control.span_note_v1(%(sink)s::text) AS noted;
+
 -- name: span_sinks
 -- How far each place is.
 SELECT * FROM control.span_sinks_v1();

@@ -13,6 +13,12 @@ CREATE TABLE control.span_sink (
     failures integer NOT NULL DEFAULT 0,                      -- since it last took something
     failing_since timestamptz,
     error text,
+    -- What it lacks is of the chains in lacking, or came from transactions that were not over when that was noted: over were those before
+    -- seen_before that are not in seen_open. NULL: it was not noted yet.
+    lacking uuid[] NOT NULL DEFAULT '{}',
+    seen_before bigint,
+    seen_open bigint[] NOT NULL DEFAULT '{}',
+    system bigint,                                            -- of the server that numbered them, as in control.tree
     PRIMARY KEY (tenant, role, sink)
 ) WITH (fillfactor = 50);
 
@@ -98,10 +104,12 @@ END
 $$;
 
 -- Of the next so many chains after one of them, those with entries that a place lacks; and the last that was looked at, in each row.
--- One row without a chain: none of them. No row: there are no more.
+-- One row without a chain: none of them. No row: there are no more. The settings and the same range for both tables have the planner read
+-- that range of either, once, however many chains it believes there are.
 CREATE FUNCTION control.span_behind_v1(p_sink text, p_after uuid, p_chains integer) RETURNS TABLE (run_id uuid, has bigint, last uuid)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, control, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+    SET search_path = pg_catalog, control, pg_temp SET plan_cache_mode = force_custom_plan
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     l control.login := control.caller('agent', 'auditor');
@@ -116,6 +124,7 @@ BEGIN
     RETURN QUERY SELECT m.run_id, m.has, v_last FROM (VALUES (1)) one LEFT JOIN LATERAL (
         SELECT s.run_id, control.span_has(l.tenant, s.run_id, c.seq) AS has FROM control.run_state s
             LEFT JOIN control.span_cursor c ON c.tenant = l.tenant AND c.role = l.role AND c.sink = p_sink AND c.run_id = s.run_id
+                AND c.run_id > v_from AND c.run_id <= v_last
             WHERE s.run_id > v_from AND s.run_id <= v_last AND s.tenant = l.tenant
               AND CASE WHEN s.seq > coalesce(c.seq, 0) THEN s.seq > control.span_has(l.tenant, s.run_id, c.seq) END) m ON true;
 END
@@ -191,6 +200,9 @@ DECLARE
     l control.login := control.caller('agent', 'auditor');
     v_count bigint;
 BEGIN
+    -- Before anything else: what is lacking is noted after this, and then knows of it, or before, and is added to.
+    PERFORM 1 FROM control.span_sink k WHERE k.tenant = l.tenant AND k.role = l.role AND (p_sink IS NULL OR k.sink = p_sink)
+        ORDER BY k.sink FOR UPDATE;
     WITH again AS (
         DELETE FROM control.span_dead d WHERE d.tenant = l.tenant AND d.role = l.role AND (p_sink IS NULL OR d.sink = p_sink)
             AND d.seq > control.span_has(l.tenant, d.run_id, 0)
@@ -199,21 +211,101 @@ BEGIN
         UPDATE control.span_cursor c SET seq = least(c.seq, f.seq)
         FROM (SELECT sink, run_id, min(closed_seq) - 1 AS seq FROM again GROUP BY sink, run_id) f
         WHERE c.tenant = l.tenant AND c.role = l.role AND c.sink = f.sink AND c.run_id = f.run_id
+    ), told AS (
+        -- Whoever sends to it now must not write over that what it had read before.
+        UPDATE control.span_sink k SET lease = NULL, lease_until = '-infinity', lacking = k.lacking || f.runs
+        FROM (SELECT sink, array_agg(DISTINCT run_id) AS runs FROM again GROUP BY sink) f
+        WHERE k.tenant = l.tenant AND k.role = l.role AND k.sink = f.sink
     )
     SELECT count(*) INTO v_count FROM again;
-    -- Whoever sends to it now must not write over that what it had read before.
-    UPDATE control.span_sink SET lease = NULL, lease_until = '-infinity'
-        WHERE v_count > 0 AND tenant = l.tenant AND role = l.role AND (p_sink IS NULL OR sink = p_sink);
     RETURN v_count;
 END
 $$;
 
--- How far each place is: what it has taken and refused, how many entries it lacks, and when the oldest of those was written.
+-- Those of some chains of which a place lacks entries. The fences and the setting have one row looked up for each, as in control.unsealed.
+CREATE FUNCTION control.span_lacks_of(k control.span_sink, p_runs uuid[]) RETURNS TABLE (run_id uuid, seq bigint, has bigint)
+    LANGUAGE plpgsql STABLE SET enable_seqscan = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT s.run_id, s.seq, control.span_has(k.tenant, s.run_id, c.seq)
+        FROM (SELECT DISTINCT unnest(p_runs) AS run_id) m CROSS JOIN LATERAL (
+            SELECT r.run_id, r.seq FROM control.run_state r WHERE r.run_id = m.run_id AND r.tenant = k.tenant OFFSET 0) s
+            LEFT JOIN LATERAL (SELECT n.seq FROM control.span_cursor n
+                WHERE n.tenant = k.tenant AND n.role = k.role AND n.sink = k.sink AND n.run_id = s.run_id OFFSET 0) c ON true
+        WHERE CASE WHEN s.seq > coalesce(c.seq, 0) THEN s.seq > control.span_has(k.tenant, s.run_id, c.seq) END;
+END
+$$;
+
+-- The same of all chains. The settings have the planner read either table once, whatever it believes of them.
+CREATE FUNCTION control.span_lacks_any(k control.span_sink) RETURNS TABLE (run_id uuid, seq bigint, has bigint)
+    LANGUAGE plpgsql STABLE SET enable_seqscan = on SET enable_nestloop = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT s.run_id, s.seq, control.span_has(k.tenant, s.run_id, c.seq) FROM control.run_state s
+        LEFT JOIN control.span_cursor c ON c.tenant = k.tenant AND c.role = k.role AND c.sink = k.sink AND c.run_id = s.run_id
+        WHERE s.tenant = k.tenant
+          AND CASE WHEN s.seq > coalesce(c.seq, 0) THEN s.seq > control.span_has(k.tenant, s.run_id, c.seq) END;
+END
+$$;
+
+-- The chains of which a place lacks entries: of those that were noted, and those that moved since. Where nothing was noted, or another
+-- server numbered the transactions, or so much was written since that to go through the chains is less work, all of them are gone through.
+CREATE FUNCTION control.span_lacks(k control.span_sink) RETURNS TABLE (run_id uuid, seq bigint, has bigint)
+    LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+    v_entries_max constant integer := 100000;
+    v_entries bigint;
+    v_runs uuid[];
+BEGIN
+    IF k.seen_before <= txid_snapshot_xmax(txid_current_snapshot()) AND (k.system <> (control.server_now()).system) IS NOT TRUE THEN
+        SELECT count(*), array_agg(DISTINCT m) INTO v_entries, v_runs
+            FROM control.moved(k.tenant, k.seen_before, k.seen_open, v_entries_max) m;
+        IF v_entries < v_entries_max THEN
+            RETURN QUERY SELECT m.run_id, m.seq, m.has FROM control.span_lacks_of(k, k.lacking || v_runs) m;
+            RETURN;
+        END IF;
+    END IF;
+    RETURN QUERY SELECT m.run_id, m.seq, m.has FROM control.span_lacks_any(k) m;
+END
+$$;
+
+-- Note which chains a place lacks something of, so that whoever asks looks at them and at what moved since, and at no others. It decides
+-- nothing about what is sent. Answers false where too many are lacking: what was noted before stays, and is as right.
+CREATE FUNCTION control.span_note_v1(p_sink text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, control, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    l control.login := control.caller('agent', 'auditor');
+    v_chains_max constant integer := 10000;
+    k control.span_sink;
+    v_now txid_snapshot;
+    v_runs uuid[];
+BEGIN
+    SELECT * INTO k FROM control.span_sink s WHERE s.tenant = l.tenant AND s.role = l.role AND s.sink = p_sink FOR UPDATE SKIP LOCKED;
+    IF k.tenant IS NULL THEN
+        RETURN false;
+    END IF;
+    -- Taken before anything is looked for: what is not over by now is looked for again.
+    v_now := txid_current_snapshot();
+    v_runs := ARRAY(SELECT m.run_id FROM control.span_lacks(k) m LIMIT v_chains_max + 1);
+    IF cardinality(v_runs) <= v_chains_max THEN
+        UPDATE control.span_sink s SET lacking = v_runs, seen_before = txid_snapshot_xmax(v_now),
+                seen_open = ARRAY(SELECT txid_snapshot_xip(v_now)), system = (control.server_now()).system
+            WHERE s.tenant = l.tenant AND s.role = l.role AND s.sink = p_sink;
+    END IF;
+    PERFORM control.summarize();  -- what moved is found by that index also where nobody seals
+    RETURN cardinality(v_runs) <= v_chains_max;
+END
+$$;
+
+-- How far each place is: what it has taken and refused, how many entries it lacks, and when the oldest of those was written. First the
+-- chains, then of each the one entry: no entry is read for a chain that the place has.
 CREATE FUNCTION control.span_sinks_v1()
     RETURNS TABLE (sink text, seen_at timestamptz, served boolean, sent bigint, dead bigint, behind bigint, oldest timestamptz,
                    behind_ms bigint, failing_since timestamptz, error text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, control, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+    SET search_path = pg_catalog, control, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     l control.login := control.caller('agent', 'auditor');
@@ -223,12 +315,9 @@ BEGIN
             (SELECT count(*) FROM control.span_dead d WHERE d.tenant = l.tenant AND d.role = l.role AND d.sink = k.sink),
             coalesce(m.behind, 0), m.oldest, greatest(0, (extract(epoch FROM v_now - m.oldest) * 1000)::bigint), k.failing_since, k.error
         FROM control.span_sink k CROSS JOIN LATERAL (
-            SELECT sum(s.seq - h.has)::bigint AS behind, min(e.at) AS oldest
-            FROM control.run_state s
-                LEFT JOIN control.span_cursor c ON c.tenant = l.tenant AND c.role = l.role AND c.sink = k.sink AND c.run_id = s.run_id
-                CROSS JOIN LATERAL (SELECT control.span_has(l.tenant, s.run_id, c.seq) AS has) h
-                JOIN control.entry e ON e.run_id = s.run_id AND e.seq = h.has + 1
-            WHERE s.tenant = l.tenant AND s.seq > coalesce(c.seq, 0)) m
+            SELECT sum(h.seq - h.has)::bigint AS behind, min(e.at) AS oldest
+            FROM control.span_lacks(k) h
+                CROSS JOIN LATERAL (SELECT n.at FROM control.entry n WHERE n.run_id = h.run_id AND n.seq = h.has + 1 OFFSET 0) e) m
         WHERE k.tenant = l.tenant AND k.role = l.role ORDER BY k.sink;
 END
 $$;
@@ -333,10 +422,10 @@ $$;
 
 REVOKE ALL ON control.span_sink, control.span_cursor, control.span_dead, control.verified FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION control.span_lease_v1, control.span_leave_v1, control.span_has, control.span_recent_v1, control.span_behind_v1,
-    control.span_entries_v1, control.span_sent_v1, control.span_failed_v1, control.span_retry_v1, control.span_sinks_v1,
-    control.span_dead_v1, control.gauges_v1, control.oldest_moved, control.seal_lag_v1, control.verified_add_v1,
+    control.span_entries_v1, control.span_sent_v1, control.span_failed_v1, control.span_retry_v1, control.span_lacks_of, control.span_lacks_any,
+    control.span_lacks, control.span_note_v1, control.span_sinks_v1, control.span_dead_v1, control.gauges_v1, control.oldest_moved, control.seal_lag_v1, control.verified_add_v1,
     control.verified_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.span_lease_v1, control.span_leave_v1, control.span_recent_v1, control.span_behind_v1,
-    control.span_entries_v1, control.span_sent_v1, control.span_failed_v1, control.span_retry_v1, control.span_sinks_v1,
-    control.span_dead_v1, control.gauges_v1, control.seal_lag_v1, control.verified_v1 TO control_agent, control_auditor;
+    control.span_entries_v1, control.span_sent_v1, control.span_failed_v1, control.span_retry_v1, control.span_note_v1,
+    control.span_sinks_v1, control.span_dead_v1, control.gauges_v1, control.seal_lag_v1, control.verified_v1 TO control_agent, control_auditor;
 GRANT EXECUTE ON FUNCTION control.verified_add_v1 TO control_admin, control_auditor;

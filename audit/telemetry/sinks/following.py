@@ -23,7 +23,7 @@ from langgraph_control.audit.telemetry import span_names as names
 from langgraph_control.audit.telemetry.meters import count
 from langgraph_control.audit.telemetry.sinks.delivery import Delivery, Refused, deliver
 from langgraph_control.audit.telemetry.sinks.gathering import Batch, Gathering
-from langgraph_control.audit.telemetry.sinks.requests import SpanLease, SpanLeave, SpansFailed, SpansSent
+from langgraph_control.audit.telemetry.sinks.requests import SpanLease, SpanLeave, SpanNote, SpansFailed, SpansSent
 from langgraph_control.audit.telemetry.sinks.sink import Answer, SpanSink, Verdict
 from langgraph_control.errors import ControlError
 from langgraph_control.guards.retries import backoff_seconds
@@ -37,6 +37,7 @@ ASKED_SECONDS_MAX: Final = 900.0  # what a sink may ask for
 LEASE_SECONDS_MIN: Final = 15.0
 DOUBTS: Final = 5  # after so many doubtful answers in a row the batch is searched for a span that is to blame
 TELL_SECONDS: Final = 10.0
+NOTE_SECONDS: Final = 10.0  # between notes of what is lacking: what was written since is looked at by whoever asks
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class Following:
         self._gathering = Gathering(store, sink.name, clock=clock)
         self._in_hand: _InHand | None = None
         self._doubts = 0
-        self._told = float("-inf")
+        self._told = self._noted = float("-inf")
         self._survived: set[str] = set()
 
     def follow(self, stop: threading.Event) -> None:
@@ -135,6 +136,20 @@ class Following:
         Raises:
             TrailUnavailable, DatabaseRefused, SchemaMismatch: the ledger cannot be asked.
         """
+        stepped = self._step()
+        self._note_lacking()
+        return stepped
+
+    def leave(self) -> None:
+        """Let others send. What is in hand is sent again by whoever does."""
+        if self._leased > float("-inf"):
+            self._begin_anew()
+            try:
+                self._store.call(SpanLeave(sink=self.sink.name, lease=self._lease), patience_seconds=1.0)
+            except ControlError:
+                logger.info("%s: its lease ends by itself", self.sink.name)
+
+    def _step(self) -> Stepped:
         self.pause_seconds = 0.0
         try:
             if not self._keep_lease():
@@ -153,15 +168,6 @@ class Following:
             self._begin_anew()
             return Stepped.ELSEWHERE
         return Stepped.SENT
-
-    def leave(self) -> None:
-        """Let others send. What is in hand is sent again by whoever does."""
-        if self._leased > float("-inf"):
-            self._begin_anew()
-            try:
-                self._store.call(SpanLeave(sink=self.sink.name, lease=self._lease), patience_seconds=1.0)
-            except ControlError:
-                logger.info("%s: its lease ends by itself", self.sink.name)
 
     @property
     def _lease_ms(self) -> int:
@@ -253,6 +259,12 @@ class Following:
         ):
             raise _LeaseLostError
         self._leased = began
+
+    def _note_lacking(self) -> None:
+        """Have the ledger know what is lacking, once all was looked through: before that it would note too much."""
+        if self._gathering.looked_through and self._clock() - self._noted >= NOTE_SECONDS:
+            self._noted = self._clock()
+            self._store.call(SpanNote(sink=self.sink.name))
 
     def _tell(self) -> None:
         if self._clock() - self._told >= TELL_SECONDS:

@@ -20,6 +20,7 @@ __all__ = [
     "SpanEntries",
     "SpanLease",
     "SpanLeave",
+    "SpanNote",
     "SpanSinks",
     "SpansBehind",
     "SpansFailed",
@@ -225,6 +226,26 @@ class RetrySpans(FieldsAreParameters):
         """Return the answer as a value."""
         retried: int = rows[0]["retried"]
         return retried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanNote(FieldsAreParameters):
+    """Note of which chains a place lacks something, so that asking how far it is costs the same beside any others.
+
+    Answers False where nothing was noted, because it lacks too many or somebody else is at it.
+
+    Args:
+        sink: the place.
+    """
+
+    statement: ClassVar[str] = "span_note"
+
+    sink: str
+
+    def read(self, rows: Rows) -> bool:
+        """Return the answer as a value."""
+        noted: bool = rows[0]["noted"]
+        return noted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
