@@ -15,7 +15,7 @@ from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.requests import FindRun, Inbox, NewestRuns, RunEntries, RunRelease, Vote
 from langgraph_control.audit.asking.rows import ApprovalRow, Release, RunState, Voted, Voting
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.errors import DatabaseRefused
+from langgraph_control.errors import RequestRefused
 from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database
 
@@ -106,7 +106,7 @@ class Office:
         """Claim, as a new attempt; None if the function refused the request as such."""
         try:
             return self.agent.ask(replace(claimed, attempt=uuid4(), **asserted))
-        except DatabaseRefused:
+        except RequestRefused:
             return None
 
     def request(self, claimed: Claim) -> ApprovalRow | None:
@@ -123,7 +123,7 @@ class Office:
         """Vote; None if the function refused the request as such."""
         try:
             return self.vote(person, request).answer
-        except DatabaseRefused:
+        except RequestRefused:
             return None
 
 
@@ -423,7 +423,7 @@ def test_a_state_that_is_none_is_refused(office: Office) -> None:
     """A run cannot be given a state that nobody can read, which would hide all the tenant's runs from people."""
     run = office.agent.ask(run_open())
     forged = "SELECT control.run_release_v1(%s, %s, 0, 'nonsense', '', '', '', NULL, '{}')"
-    with pytest.raises(DatabaseRefused):
+    with pytest.raises(RequestRefused):
         office.agent._run(forged, (run.run_id, run.token))
     assert office.agent.ask(NewestRuns(limit=1000))
     assert office.agent.ask(FindRun(run_id=run.run_id))
@@ -456,7 +456,7 @@ def test_people_are_told_to_do_nothing_but_our_own_commands(office: Office, forg
         wake_ms=None,
         body=b"{}",
     )
-    with pytest.raises(DatabaseRefused):
+    with pytest.raises(RequestRefused):
         office.agent.ask(release)
     ours = replace(
         release, next_step="langgraph-control show run_1, then langgraph-control resolve run_1; langgraph-control inbox"

@@ -119,6 +119,8 @@ VALUES: Final[Mapping[str, Any]] = {
     "after_run": None,
     "after_seq": None,
     "ahead_ms": 1000,
+    "leaves": 1,
+    "not_before": 0,
     "answer": "an answer",
     "approver": None,
     "at": NOW,

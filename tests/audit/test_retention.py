@@ -21,7 +21,7 @@ from langgraph_control.audit.keeping.reconcile import reconcile, reconcile_rest
 from langgraph_control.audit.keeping.requests import HoldScope, HoldSet, MonthsAhead
 from langgraph_control.audit.postgres.logins import add_login
 from langgraph_control.audit.trail.verify import Verification, verify_all, verify_run, verify_tenant
-from langgraph_control.errors import DatabaseRefused, TrailUnavailable
+from langgraph_control.errors import RequestRefused, TrailUnavailable
 from tests.support.complete_entries import incomplete_entries
 from tests.support.postgres import Database
 from tests.support.trails import OpenRun, TrailWriter, bytes_of, json_bytes, tamper
@@ -233,7 +233,7 @@ def test_the_ledgers_clock_says_what_is_old(trail: TrailWriter) -> None:
 @pytest.mark.parametrize("older", [timedelta(days=-40), timedelta(days=500_000)])
 def test_an_age_that_is_none_is_refused(trail: TrailWriter, older: timedelta) -> None:
     """Nothing is dropped before it is over."""
-    with pytest.raises(DatabaseRefused):
+    with pytest.raises(RequestRefused):
         list(retain(trail.database.admin, older, comment="over", told=TOLD))
 
 

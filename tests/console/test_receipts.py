@@ -64,7 +64,7 @@ def test_a_request_and_a_run_have_receipts(own_desk: Desk, own_site: Served, rec
             report = record.verified(answer.content)
             assert (report.outcome, report.scope) == (Outcome.OK, "receipt")
             assert any("approval.granted" in told for told in events(answer.content))
-            assert b"900" not in answer.content  # payloads stay at home
+            assert b'"900"' not in answer.content.replace(b"\\", b"")  # payloads stay at home
     assert events(answer.content)[0] == ["run.started"]
     assert "run.finished" in events(answer.content)[-1]
 

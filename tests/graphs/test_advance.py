@@ -107,7 +107,7 @@ def test_the_users_own_questions_get_the_callers_answers() -> None:
     asked, _ = play(
         thread, Driven(), OVER, GIVEN_UP, answers={"q": "blue", "a": {"approved": True}, "elsewhere": "red"}
     )
-    assert drives(asked) == [Drive(how="answer", answers={"q": "blue", "a": {"control": "key-a"}})]
+    assert drives(asked) == [Drive(how="answer", answers={"q": "blue", "a": {"control": "key-a"}}, questions=True)]
 
 
 def test_an_unanswered_question_is_waited_for() -> None:

@@ -106,7 +106,7 @@ def draw_later_aim(chance: random.Random, budgeted: str) -> Aim:
         chance: what it is drawn from.
         budgeted: the tool whose changes a budget holds.
     """
-    drawn = chance.random()
+    drawn = 1 - chance.random()
     if drawn >= LATER_ODDS:
         return Aim()
     if drawn < LATER_ODDS / 2:

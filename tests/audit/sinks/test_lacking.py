@@ -258,10 +258,13 @@ def test_asking_costs_the_same_beside_more_chains(
     for first in (10_000, 30_000):
         for part in (0, 10_000):
             add_chains(database, first=first + part)
-        assert store.call(SpanNote(sink="place"))
-        write(database, run)
-        pages.append(pages_read(database, question))
-        everything(following)
+        looks = []
+        for _ in range(3):  # the least of them: what the server tidies up meanwhile is not the question's
+            assert store.call(SpanNote(sink="place"))
+            write(database, run)
+            looks.append(pages_read(database, question))
+            everything(following)
+        pages.append(min(looks))
     assert pages[1] <= pages[0] * 1.1 + 8
 
 
