@@ -1,6 +1,8 @@
 """What a contract shows to some roles alone: on the card of who has one of them, and nowhere else."""
 
 import asyncio
+import hashlib
+import hmac
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +24,7 @@ from langgraph_control.audit.keeping.erasure import ErasureScope, Selection, era
 from langgraph_control.audit.names import approval_id, run_id
 from langgraph_control.audit.people.identity import Identity, NotAuthenticated
 from langgraph_control.errors import ArgumentError, ContractError, DatabaseRefused
+from langgraph_control.guards.canonical import observed_identity_bytes
 from tests.support.desk import GO, How, new_trigger
 from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls
@@ -305,13 +308,21 @@ def test_a_nul_hides_nothing_from_who_decides(database: Database) -> None:
 
 
 def test_a_hidden_value_cannot_be_guessed_by_the_cards_hash(asked: tuple[Control, Run], database: Database) -> None:
-    """What entries hash has a salt in it that only the tenant's secret gives."""
+    """What entries hash has a salt in it that only the tenant's secret gives, and that is another for other values."""
     with psycopg.connect(database.admin) as admin:
-        row = admin.execute("SELECT card FROM control.approval").fetchone()
+        row = admin.execute(
+            "SELECT a.card, t.secret FROM control.approval a JOIN control.tenant t USING (tenant)"
+        ).fetchone()
     assert row is not None
-    held = orjson.loads(row[0])["by_role"]
-    assert len(bytes.fromhex(held["salt"])) == 32
+    held, secret = orjson.loads(row[0])["by_role"], bytes(row[1])
     assert [part["role"] for part in held["parts"]] == ["finance", "legal"]
+
+    def salt(key: bytes, parts: Any) -> str:
+        whole = b"langgraph-control/card-parts/1" + observed_identity_bytes(parts)
+        return hmac.digest(key, whole, hashlib.sha256).hex()
+
+    assert held["salt"] == salt(secret, held["parts"])
+    assert len({held["salt"], salt(b"guessed", held["parts"]), salt(secret, held["parts"][:1])}) == 3
 
 
 ODD = (
