@@ -249,11 +249,11 @@ def appending(trail: TrailWriter, run_id: UUID, at: datetime) -> Iterator[psycop
 
 
 def until_somebody_waits(database: Database, *, sessions: int = 1) -> None:
-    """Return once so many sessions wait for a lock."""
+    """Return once so many sessions of this database wait for a lock (other tests wait in theirs, on one server)."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     with psycopg.connect(database.admin, autocommit=True) as looking:
         for _ in range(2000):
-            row = looking.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
-            if row == (sessions,):
+            if looking.execute(waiting).fetchone() == (sessions,):
                 return
             time.sleep(0.005)
     pytest.fail("nobody waits")
