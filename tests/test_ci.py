@@ -23,9 +23,9 @@ def test_needed():
 
 
 def exit_code(test_file: Path, *arguments: str, ci: str) -> int:
-    """Run one test file under this suite's conftest and return pytest's exit code."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-c", str(ROOT / "pyproject.toml"), "-p"]
-    command += ["no:cacheprovider", "--rootdir", str(test_file.parent), *arguments, str(test_file)]
+    """Run one test file under this suite's settings and what it says of CI, and return pytest's exit code."""
+    command = [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
+    command += ["-p", "tests.support.needed_in_ci", "--rootdir", str(test_file.parent), *arguments, str(test_file)]
     return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, env=_afresh() | {"CI": ci}).returncode
 
 
@@ -70,6 +70,7 @@ def test_tests_of_one_group_run_in_one_process(tmp_path: Path) -> None:
         '        file.write(f"{worker_id}\\n")\n'
     )
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider"]
+    command += ["-p", "no:langsmith_plugin"]
     subprocess.run([*command, "test_grouped.py"], cwd=tmp_path, check=True, capture_output=True, env=_afresh())
     workers = (tmp_path / "workers").read_text().split()
     assert (len(workers), len(set(workers))) == (6, 1)

@@ -13,22 +13,16 @@ from langgraph_control.audit.bundles.offline import Outcome
 from tests.support.postgres import Database
 from tests.support.sealing import SealedRecord
 from tests.support.tampering import ATTACKS, Attack, Hand
-from tests.support.trails import TrailWriter
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @pytest.fixture
-def record(database: Database, tmp_path: Path) -> SealedRecord:
+def record(sealed_runs: SealedRecord, postgres_dsn: str, tmp_path: Path) -> Iterator[SealedRecord]:
     """Two finished runs, sealed and pinned one after the other."""
-    with TrailWriter(database) as trail:
-        trail.publish()
-    made = SealedRecord(database=database, folder=tmp_path)
-    for trigger in ("ticket/1", "ticket/2"):
-        made.refund(trigger)
-        made.seal()
-    assert made.verified(made.bundle()).outcome is Outcome.OK
-    return made
+    with sealed_runs.copied(postgres_dsn, tmp_path) as made:
+        assert made.verified(made.bundle()).outcome is Outcome.OK
+        yield made
 
 
 @contextmanager

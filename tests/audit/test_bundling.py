@@ -1,7 +1,7 @@
 """Bundles and receipts made from a real ledger: they verify, and say what they are."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,15 +34,10 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-def record(database: Database, tmp_path: Path) -> SealedRecord:
+def record(sealed_runs: SealedRecord, postgres_dsn: str, tmp_path: Path) -> Iterator[SealedRecord]:
     """Two finished runs, sealed and pinned one after the other."""
-    with TrailWriter(database) as trail:
-        trail.publish()
-    made = SealedRecord(database=database, folder=tmp_path)
-    for trigger in ("ticket/1", "ticket/2"):
-        made.refund(trigger)
-        made.seal()
-    return made
+    with sealed_runs.copied(postgres_dsn, tmp_path) as made:
+        yield made
 
 
 def lines(bundle: bytes, kind: str) -> list[Any]:

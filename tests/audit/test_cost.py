@@ -42,7 +42,7 @@ def quiet_database() -> Iterator[Database]:
     wanted = os.environ.get("CONTROL_TEST_SERVER", "")
     programs = programs_on_the_path() if wanted == "path" else (Path(wanted) if wanted else None)
     settings = {"full_page_writes": "off", "autovacuum": "off"}
-    folder = make_data_folder()
+    folder = make_data_folder(in_memory=True)
     with (
         PostgresServer.start(folder, programs_folder=programs, settings=settings) as server,
         cloned(server.dsn(), template(server.dsn())) as database,

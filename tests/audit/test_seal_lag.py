@@ -16,6 +16,7 @@ from langgraph_control.audit.telemetry import meter_names as metrics
 from langgraph_control.audit.telemetry.gauges import readings
 from langgraph_control.audit.telemetry.sinks.requests import SealLag
 from tests.audit.test_checkpoints import OTHER
+from tests.support.pages import pages_read
 from tests.support.postgres import Database
 from tests.support.sealing import SealedRecord
 from tests.support.trails import TrailWriter, tamper
@@ -203,16 +204,6 @@ def test_of_a_long_backlog_only_the_beginning_is_read(record: SealedRecord, trai
             " FROM generate_series(1, 10000)",
         )
         assert store.call(SealLag(covered=2)) == pytest.approx(3_600_000, abs=60_000)
-        pages.append(pages_read(record.database))
+        pages.append(pages_read(record.database, "SELECT control.seal_lag_v1(2)"))
         trail.observe(run)
-    assert pages[1] <= pages[0] * 1.1 + 8
-
-
-def pages_read(database: Database) -> int:
-    """Return how many pages the question looks at, on the auditor's login."""
-    with psycopg.connect(database.auditor, autocommit=True) as auditor:
-        auditor.execute("SELECT control.seal_lag_v1(2)")  # the catalogue is known from here on
-        row = auditor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT control.seal_lag_v1(2)").fetchone()
-    assert row is not None
-    plan = row[0][0]["Plan"]
-    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+    assert pages[1] <= pages[0] * 1.1 + 8, pages

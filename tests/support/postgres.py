@@ -117,9 +117,12 @@ def template(superuser_dsn: str) -> str:
 def cloned(superuser_dsn: str, source: str) -> Iterator[Database]:
     """Yield a fresh copy of a template database and drop it afterwards, whoever is still connected."""
     name = f"control_test_{secrets.token_hex(6)}"
+    # As files: the other way writes each page to the log, too, which is twice the work in memory.
     with psycopg.connect(superuser_dsn, autocommit=True) as connection:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(source))
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(name), sql.Identifier(source)
+            )
         )
     try:
         yield Database(name=name, admin=make_conninfo(superuser_dsn, dbname=name))

@@ -1,8 +1,10 @@
 """A record that is sealed and pinned, as an operator has it: a ledger, a signing key, a file of pins, runs."""
 
 import io
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -13,7 +15,7 @@ from langgraph_control.audit.seals.pins import FilePin
 from langgraph_control.audit.seals.rotation import create_key
 from langgraph_control.audit.seals.sealing import Sealer
 from langgraph_control.audit.seals.signers import FileSigner
-from tests.support.postgres import Database
+from tests.support.postgres import Database, cloned
 from tests.support.trails import TrailWriter
 
 
@@ -27,7 +29,25 @@ class SealedRecord:
     vkey: str = ""
 
     def __post_init__(self) -> None:
-        self.vkey = str(create_key(self.database.admin, self.key))
+        self.vkey = self.vkey or str(create_key(self.database.admin, self.key))
+
+    @classmethod
+    def of_two_runs(cls, database: Database, folder: Path) -> "SealedRecord":
+        """Return two finished runs, sealed and pinned one after the other."""
+        with TrailWriter(database) as trail:
+            trail.publish()
+        made = cls(database=database, folder=folder)
+        for trigger in ("ticket/1", "ticket/2"):
+            made.refund(trigger)
+            made.seal()
+        return made
+
+    @contextmanager
+    def copied(self, superuser_dsn: str, folder: Path) -> Iterator["SealedRecord"]:
+        """Yield a copy that may be changed, in a database of its own; nobody may be connected to this one."""
+        with cloned(superuser_dsn, self.database.name) as database:
+            shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+            yield replace(self, database=database, folder=folder, runs=[*self.runs])
 
     @property
     def key(self) -> Path:
