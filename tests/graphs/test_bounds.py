@@ -14,9 +14,10 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.tools import BaseTool
 
-from langgraph_control import Control, Policy, writes
+from langgraph_control import Approvals, Control, Policy, writes
 from langgraph_control.audit.asking.operator_requests import Resolution
 from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.rows import Voting
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.errors import OperationRefused
 from langgraph_control.guards.run_states import RunState
@@ -311,6 +312,27 @@ def test_who_waits_for_people_takes_no_probe(shop: Callable[..., Shop]) -> None:
     bank.body = lambda order: f"paid {order}"
     assert bank.run("o5", amount="500").state is RunState.NEEDS_APPROVAL
     assert told(bank.run("o6")) == ["paid o6"]
+
+
+def test_who_is_late_for_the_probe_has_used_no_yes(shop: Callable[..., Shop]) -> None:
+    """What was approved, and waits because another call finds out about the system, can still be taken back."""
+    asking = "  - {tool: pay, when: {amount: {gt: 100, lte: 5000}}, then: approve, by: finance}\n"
+    bank = shop(asking + BREAKER)
+    bank.body = lost
+    for order in ("o1", "o2", "o3", "o4"):
+        bank.run(order)
+    close_enough(bank.database)
+    run = bank.run("o5", amount="500")
+    with Approvals(bank.database.approver("ana")) as ana, psycopg.connect(bank.database.admin) as faster:
+        (name,) = run.approvals
+        ana.approve(name)
+        with ThreadPoolExecutor(1) as thread:
+            faster.execute("UPDATE control.brake SET until = clock_timestamp() + interval '1 h'")
+            waiting = thread.submit(bank.resume, run)
+            until(lambda: faster.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
+            faster.commit()
+            assert waiting.result().reason == "system_down"
+        assert ana.withdraw(name).answer is Voting.OPEN
 
 
 def test_one_probe_at_a_time(shop: Callable[..., Shop]) -> None:

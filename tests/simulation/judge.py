@@ -189,6 +189,7 @@ class Judge:
         self._nothing_begun_too_late()
         self._nothing_begun_before_its_pause_is_over()
         self._nothing_begun_long_after_its_yes()
+        self._used_by_what_began()
         self._approved(effects)
         self._as_people_changed_it(effects)
         self._acknowledged_kept(actions)
@@ -335,6 +336,18 @@ class Judge:
             given = [moment for row in grants for moment in self.granted[str(row["approval_id"])]]
             if not any(moment - INSTANT <= at <= moment + EXECUTE_WITHIN_SECONDS + INSTANT for moment in given):
                 raise Violation(f"an attempt of {entry['facts']['tool']} began long after its yes, or before it")
+
+    def _used_by_what_began(self) -> None:
+        """A yes is used up by an attempt, and by nothing else: until then it may be taken back."""
+        begun = {entry["facts"].get("approval") for entry in self._attempts()}
+        used = self.simulation.database.rows(
+            "SELECT approval_id FROM control.approval ap JOIN control.run r USING (run_id)"
+            " WHERE ap.state = 'used' AND r.trigger LIKE %s",
+            f"{self.simulation.name}/%",
+        )
+        for row in used:
+            if str(row["approval_id"]) not in begun:
+                raise Violation(f"a yes was used up, and no attempt began with it: {row['approval_id']}")
 
     def _attempts(self) -> list[dict[str, Any]]:
         entries = [entry for chain in self.chains.values() for entry in chain]

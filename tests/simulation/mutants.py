@@ -319,6 +319,23 @@ MUTANTS: tuple[Mutant, ...] = (
         removed=("the gate runs what people saw",),
     ),
     Mutant(
+        name="use up a yes before its write goes",
+        layer="SQL claim",
+        sql={
+            "claim_any": (
+                (
+                    "IF v_out.answer IS NULL AND p_charges IS NOT NULL THEN",
+                    (
+                        "IF g.verdict = 'pass' THEN"
+                        " UPDATE control.approval SET state = 'used', closed_at = coalesce(closed_at, v_now),"
+                        " used_at = coalesce(used_at, v_now) WHERE approval_id = g.approval_id AND state <> 'used';"
+                        " END IF; IF v_out.answer IS NULL AND p_charges IS NOT NULL THEN"
+                    ),
+                ),
+            )
+        },
+    ),
+    Mutant(
         name="take a request that nobody decided for a grant",
         layer="SQL grant",
         sql={

@@ -170,8 +170,6 @@ BEGIN
         IF ap.state IN ('granted', 'used') AND ap.execute_by > p_now
            AND coalesce(ap.closed_at + make_interval(secs => (v_requirement ->> 'execute_within_seconds')::double precision) > p_now, true) THEN
             IF control.satisfied(p_tenant, p_tool, ap.approval_id, v_requirement, p_run) THEN
-                UPDATE control.approval SET state = 'used', closed_at = coalesce(closed_at, p_now), used_at = coalesce(used_at, p_now)
-                    WHERE approval_id = ap.approval_id AND state <> 'used';
                 v_out.verdict := 'pass';
                 RETURN v_out;
             ELSIF ap.expires_at > p_now THEN
@@ -787,11 +785,20 @@ BEGIN
             ELSE
                 v_out.answer := 'stop';
                 v_out.reason := 'limit_reached';
+                -- As above: what was decided is not going to be done. Asked for again, it is asked about again.
+                IF EXISTS (SELECT 1 FROM control.approval WHERE approval_id = g.approval_id AND state = 'granted' FOR UPDATE) THEN
+                    PERFORM control.close_approval(g.approval_id, 'withdrawn', v_now);
+                    v_events := v_events || ARRAY['approval.withdrawn'];
+                END IF;
             END IF;
         END IF;
 
-        -- 7. Go: the lease, the fencing token, the digest that will really run.
+        -- 7. Go: the grant is used up, and only now; the lease, the fencing token, the digest that will really run.
         IF v_out.answer IS NULL THEN
+            IF g.verdict = 'pass' THEN
+                UPDATE control.approval SET state = 'used', closed_at = coalesce(closed_at, v_now), used_at = coalesce(used_at, v_now)
+                    WHERE approval_id = g.approval_id AND state <> 'used';
+            END IF;
             -- The same key again, while nobody knows about the last attempt: what this one proves, it proves of itself alone.
             a.in_doubt := a.state = 'unknown';
             a.state := control.must_step(a.state, 'start', v_kind);
