@@ -35,6 +35,11 @@ def _afresh() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ours}
 
 
+def test_this_run_is_held_to_it(request: pytest.FixtureRequest) -> None:
+    """The suite's own runs load what the tests below try."""
+    assert request.config.pluginmanager.has_plugin("tests.support.needed_in_ci")
+
+
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])
 def test_a_skip_of_what_ci_must_run_fails_there(tmp_path: Path, workers: tuple[str, ...]) -> None:
     """A skipped test marked so fails the run in CI, with workers as without, and only in CI."""

@@ -31,7 +31,7 @@ from langgraph_control.audit.postgres.logins import add_login
 from langgraph_control.errors import TrailUnavailable
 from tests.support.ledger_requests import claim, run_open, settle
 from tests.support.postgres import Database
-from tests.support.waiting import until
+from tests.support.waiting import until_somebody_waits
 
 TEXT: Final = """\
 version: 1
@@ -142,7 +142,7 @@ def test_what_came_meanwhile_counts_for_a_claim_that_waited(
     """A claim that looked before a freeze, or a publication, and got the run's row after it, does not go."""
     claimed = floor.claimed("note")
     answers: list[Claimed] = []
-    with psycopg.connect(floor.database.admin) as holder, psycopg.connect(floor.database.admin, autocommit=True) as eye:
+    with psycopg.connect(floor.database.admin) as holder:
         holder.execute("SELECT 1 FROM control.run_state WHERE run_id = %s FOR UPDATE", (claimed.run_id,))
         with LedgerConnection(floor.database.agent) as agent:
 
@@ -153,7 +153,7 @@ def test_what_came_meanwhile_counts_for_a_claim_that_waited(
 
             thread = threading.Thread(target=ask)
             thread.start()
-            until(lambda: eye.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
+            until_somebody_waits(floor.database)
             change(floor)
             holder.rollback()
             thread.join(20)

@@ -1,6 +1,5 @@
 """Months of entries: made ahead, dropped when they are old enough, and what a verification says of what is gone."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -25,6 +24,7 @@ from langgraph_control.errors import RequestRefused, TrailUnavailable
 from tests.support.complete_entries import incomplete_entries
 from tests.support.postgres import Database
 from tests.support.trails import OpenRun, TrailWriter, bytes_of, json_bytes, tamper
+from tests.support.waiting import until_somebody_waits
 
 T = TypeVar("T")
 
@@ -246,17 +246,6 @@ def appending(trail: TrailWriter, run_id: UUID, at: datetime) -> Iterator[psycop
             "SELECT control.append('default', %s, %s, ARRAY['effect.late'], '{}', '{}'::bytea, NULL)", (run_id, at)
         )
         yield late
-
-
-def until_somebody_waits(database: Database, *, sessions: int = 1) -> None:
-    """Return once so many sessions of this database wait for a lock (other tests wait in theirs, on one server)."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    with psycopg.connect(database.admin, autocommit=True) as looking:
-        for _ in range(2000):
-            if looking.execute(waiting).fetchone() == (sessions,):
-                return
-            time.sleep(0.005)
-    pytest.fail("nobody waits")
 
 
 def test_what_comes_while_a_month_is_counted_is_counted(trail: TrailWriter) -> None:

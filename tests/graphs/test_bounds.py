@@ -26,7 +26,7 @@ from tests.support.desk import GO, new_trigger, told
 from tests.support.entered_run import async_form
 from tests.support.postgres import Database
 from tests.support.scripted_model import ScriptedModel, call, calls
-from tests.support.waiting import until
+from tests.support.waiting import until_somebody_waits
 
 TEXT = """\
 version: 1
@@ -299,14 +299,19 @@ def test_a_rate_limit_that_an_outcome_hook_tells_holds_for_everybody(how: str, s
     assert (second.state, second.reason, other.sent) == (RunState.RETRYING, "rate_limited", [])
 
 
-def test_who_waits_for_people_takes_no_probe(shop: Callable[..., Shop]) -> None:
-    """While a breaker is half open, a call that has to be approved first leaves the probe to one that can go."""
-    asking = "  - {tool: pay, when: {amount: {gt: 100, lte: 5000}}, then: approve, by: finance}\n"
-    bank = shop(asking + BREAKER)
+def half_open(shop: Callable[..., Shop]) -> Shop:
+    """Return a shop whose bank has failed too often, a while ago; large payments have to be approved."""
+    bank = shop("  - {tool: pay, when: {amount: {gt: 100, lte: 5000}}, then: approve, by: finance}\n" + BREAKER)
     bank.body = lost
     for order in ("o1", "o2", "o3", "o4"):
         bank.run(order)
     close_enough(bank.database)
+    return bank
+
+
+def test_who_waits_for_people_takes_no_probe(shop: Callable[..., Shop]) -> None:
+    """While a breaker is half open, a call that has to be approved first leaves the probe to one that can go."""
+    bank = half_open(shop)
     with psycopg.connect(bank.database.admin, autocommit=True) as admin:
         admin.execute("UPDATE control.brake SET open_ms = 3600000")
     bank.body = lambda order: f"paid {order}"
@@ -316,12 +321,7 @@ def test_who_waits_for_people_takes_no_probe(shop: Callable[..., Shop]) -> None:
 
 def test_who_is_late_for_the_probe_has_used_no_yes(shop: Callable[..., Shop]) -> None:
     """What was approved, and waits because another call finds out about the system, can still be taken back."""
-    asking = "  - {tool: pay, when: {amount: {gt: 100, lte: 5000}}, then: approve, by: finance}\n"
-    bank = shop(asking + BREAKER)
-    bank.body = lost
-    for order in ("o1", "o2", "o3", "o4"):
-        bank.run(order)
-    close_enough(bank.database)
+    bank = half_open(shop)
     run = bank.run("o5", amount="500")
     with Approvals(bank.database.approver("ana")) as ana, psycopg.connect(bank.database.admin) as faster:
         (name,) = run.approvals
@@ -329,7 +329,7 @@ def test_who_is_late_for_the_probe_has_used_no_yes(shop: Callable[..., Shop]) ->
         with ThreadPoolExecutor(1) as thread:
             faster.execute("UPDATE control.brake SET until = clock_timestamp() + interval '1 h'")
             waiting = thread.submit(bank.resume, run)
-            until(lambda: faster.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
+            until_somebody_waits(bank.database)
             faster.commit()
             assert waiting.result().reason == "system_down"
         assert ana.withdraw(name).answer is Voting.OPEN
@@ -358,7 +358,7 @@ def test_one_probe_at_a_time(shop: Callable[..., Shop]) -> None:
     with psycopg.connect(bank.database.admin) as faster, ThreadPoolExecutor(1) as thread:
         faster.execute("UPDATE control.brake SET until = clock_timestamp() + interval '1 h'")
         waiting = thread.submit(other.run, "o7")
-        until(lambda: faster.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
+        until_somebody_waits(bank.database)
         faster.commit()
         assert waiting.result().reason == "system_down"
     assert other.sent == []

@@ -11,6 +11,8 @@ from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.rows import ApprovalState
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.keeping.reconcile import reconcile
+from langgraph_control.audit.names import run_id
+from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.errors import ApprovalRefused
 from langgraph_control.guards.run_states import RunState
 from tests.support.desk import POLICY_TEXT, Desk, How, new_trigger, told
@@ -61,6 +63,9 @@ def test_it_is_over(desk: Desk, how: How, trigger: str) -> None:
     with Approvals(desk.database.approver("ana")) as ana:
         assert ana.get(late).state is ApprovalState.WITHDRAWN
         assert refusal(ana, late) == "closed"
+    with LedgerConnection(desk.database.auditor) as auditor:
+        ends = [row for row in auditor.entries(run_id(run.id)) if "approval.withdrawn" in Entry.of(row).events]
+    assert [Entry.of(row).fact("reason") for row in ends] == ["limit_reached"]
 
 
 def test_people_are_asked_again_once_there_is_room(desk: Desk, how: How, trigger: str) -> None:

@@ -4,6 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import psycopg
+
+from tests.support.postgres import Database
+
 POLL_SECONDS = 0.01
 
 
@@ -21,3 +25,10 @@ async def auntil(condition: Callable[[], object], *, seconds: float = 10) -> Non
     while not condition():
         assert time.monotonic() < give_up
         await asyncio.sleep(POLL_SECONDS)
+
+
+def until_somebody_waits(database: Database, *, sessions: int = 1) -> None:
+    """Return once so many sessions of this database wait for a lock (other tests wait in theirs, on one server)."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with psycopg.connect(database.admin, autocommit=True) as looking:
+        until(lambda: looking.execute(waiting).fetchone() == (sessions,))
