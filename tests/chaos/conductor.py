@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -30,6 +30,7 @@ REST_SECONDS: Final = 120.0
 KILLING_SECONDS_PER_KILL: Final = 3.0
 KILLING_SECONDS_MIN: Final = 60.0
 STOP_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -104,7 +105,8 @@ class Conductor:
             self._say(f"{self.score.kills} kills; bringing {len(self._unfinished())} runs to rest")
             self._world.billing.clear_faults()
             self._come_to_rest()
-            self._deliver_all_again()
+            self._deliver_again(self.reports)
+            self._let_requests_expire()
         finally:
             for worker in self._workers:
                 worker.process.kill()
@@ -145,17 +147,23 @@ class Conductor:
             self._hand_out()
             self._listen(0.05)
 
-    def _deliver_all_again(self) -> None:
+    def _deliver_again(self, triggers: Iterable[str]) -> None:
         """Every trigger once more: nothing may happen, and everyone is told what was told before."""
-        before = dict(self.reports)
-        for trigger, report in before.items():
-            if report.state in AT_REST:
+        for trigger in list(triggers):
+            if self.reports[trigger].state in AT_REST:
                 self._again(trigger, 0)
         end = time.monotonic() + REST_SECONDS
         while (self._later or self._under_way()) and time.monotonic() < end:
             self._keep_workers(mortal=False)
             self._hand_out()
             self._listen(0.05)
+
+    def _let_requests_expire(self) -> None:
+        """Nobody here wakes a run that needs a person when its request expires: deliver those until none is open."""
+        end = time.monotonic() + REST_SECONDS
+        while self._world.asks_people() and time.monotonic() < end:
+            time.sleep(LOOK_SECONDS)
+            self._deliver_again(trigger for trigger, report in self.reports.items() if report.state == "needs_human")
 
     def _unfinished(self) -> list[str]:
         at_rest = {trigger for trigger, report in self.reports.items() if report.state in AT_REST}

@@ -67,6 +67,11 @@ class World:
         cluster.programs.run("pg_ctl", *arguments, within_seconds=RESTART_SECONDS)
         cluster.wait_until_ready()
 
+    def asks_people(self) -> bool:
+        """Whether the ledger still waits for somebody's yes or no."""
+        with psycopg.connect(self.database.admin) as connection:
+            return connection.execute("SELECT FROM control.action WHERE state = 'needs_approval' LIMIT 1").rowcount > 0
+
     def prepare(self, job: Job) -> None:
         """Have the service know the orders that a job is about.
 
