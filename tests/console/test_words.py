@@ -167,7 +167,7 @@ def test_markup_in_an_edit_stays_text(desk: Desk, site: Served) -> None:
             pages += [client.get(path).text for path in (f"/requests/{run.approvals[0]}", f"/runs/{run.id}")]
             for page in pages:
                 assert dangers(page) == []
-                assert "57337" not in page
+                assert "67092481" not in page
                 assert not set("\u202e\u2066\u200b\x1b") & set(page)
     assert shown(site, run.approvals[0])["amount"] == "400"
 
