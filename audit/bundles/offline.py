@@ -695,6 +695,8 @@ class _Verification:
         self.dropped_entries = self.dropped_chains = 0  # of what is missing here and was dropped
         self.gone: list[str] = []  # chains whose first entries are not here, the first of them named
         self.gone_entries = 0
+        self.listed: set[tuple[str, bytes]] = set()  # keys that a line brought
+        self.other_leaf = -1  # the newest leaf about a chain that is not here
         self.incomplete: list[str] = []
         self.proved: list[str] = []
         self.not_proved: list[str] = []
@@ -799,6 +801,9 @@ class _Verification:
             key = read_key(vkey)
         except Finding as unreadable:
             raise ValueError(unreadable.what) from None
+        if (key.name, key.key_hash) in self.listed:
+            raise self.damaged("a key is there twice")
+        self.listed.add((key.name, key.key_hash))
         self.known.add((key.name, key.key_hash))
         self.limit(self.known, KEYS_MAX, "keys")
         if record["endorsed"] is None or (key.name, key.key_hash) in self.trusted:
@@ -960,6 +965,9 @@ class _Verification:
         if not self.header["leaves"] or not self.checkpoints or type(value) is not list or len(value) != 4:  # noqa: PLR2004
             raise ValueError("a leaf is index, chain, place and head, where the bundle brings the whole tree")
         index, chain, seq, head = _number(value[0]), _uuid(value[1]), _number(value[2]), _hash(value[3])
+        if index <= self.other_leaf:
+            raise self.damaged("leaves are not ordered by their index")
+        self.other_leaf = index
         if (chain == self.own and self.own_read) or self.chains.find(chain.bytes):
             raise self.tampered(
                 f"leaf {index} is about {self.named(chain)} at entry {seq}, and was kept apart from it: another version"

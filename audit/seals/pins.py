@@ -67,6 +67,7 @@ class FilePin:
                 self._append(handle, f"{note}\n".encode())
             finally:
                 os.close(handle)
+            self._keep_name()
         except OSError as error:
             raise PinFailed(
                 f"The checkpoint could not be appended to {self.path}: {error.strerror or type(error).__name__}.",
@@ -85,6 +86,18 @@ class FilePin:
         if written != len(entry):
             raise OSError(0, "the disk took only a part of it")
         os.fsync(handle)
+
+    def _keep_name(self) -> None:
+        """Have the file's name on disk, too: it stands in the folder, and a file that was just made is lost without."""
+        try:
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except PermissionError:  # a folder whose names this login may not list
+            os.sync()
+            return
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def pinned_notes(text: str) -> tuple[str, ...]:

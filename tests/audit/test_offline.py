@@ -219,6 +219,25 @@ def test_only_policies_that_entries_name_are_counted() -> None:
     assert any("what 1 policy said that entries name: no text is here" in what for what in report.not_proved)
 
 
+def test_a_key_that_is_there_twice_is_found() -> None:
+    """Each key the log has had stands once: a bundle has one form."""
+    report = pinned(rewritten(BUNDLE, lambda records: records.insert(1, records[1])))
+    assert report.outcome is Outcome.TAMPERED
+    assert "line 3: a key is there twice" in report.found[0]
+
+
+def test_leaves_in_another_order_are_found() -> None:
+    """Leaves about other chains stand in the tree's order."""
+
+    def swap(records: Records) -> None:
+        first, second = [at for at, record in enumerate(records) if "leaf" in record][:2]
+        records[first], records[second] = records[second], records[first]
+
+    report = pinned(rewritten(LOG.bundle([FIRST]), swap))
+    assert report.outcome is Outcome.TAMPERED
+    assert "leaves are not ordered by their index" in report.found[0]
+
+
 def test_the_report_names_what_was_verified() -> None:
     """Runs that were asked for are named, so that nobody takes another one's proof for them."""
     assert f"of run_{SECOND.hex}:" in pinned(LOG.bundle([SECOND], scope="run")).proved[0]

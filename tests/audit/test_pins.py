@@ -38,11 +38,13 @@ def test_a_file_keeps_them_all(tmp_path: Path) -> None:
 def test_a_checkpoint_is_on_the_disk_before_it_counts_as_pinned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each pin is synced, one that somebody else wrote before as well."""
+    """Each pin is synced, also one that somebody else wrote, and then the folder, where the file's name stands."""
     synced: list[str] = []
+    places: list[int] = []
 
     def syncing(handle: int) -> None:
         synced.append(pin.path.read_text())
+        places.append(os.fstat(handle).st_ino)
         fsync(handle)
 
     pin, fsync = FilePin(tmp_path / "pins"), os.fsync
@@ -50,7 +52,24 @@ def test_a_checkpoint_is_on_the_disk_before_it_counts_as_pinned(
     for size in (1, 2, 2):
         pin.pin(note_of(size))
         assert pinned_notes(synced[-1])[-1] == note_of(size)
-    assert len(synced) >= 3
+    assert places == [pin.path.stat().st_ino, tmp_path.stat().st_ino] * 3
+
+
+def test_a_folder_that_may_not_be_listed_is_synced_with_all_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login that may make files in a folder and not look into it has everything brought to the disk."""
+    opened, synced = os.open, list[str]()
+
+    def opening(path: Any, flags: int, *more: Any) -> int:
+        if flags & os.O_DIRECTORY:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", opening)
+    monkeypatch.setattr(os, "sync", lambda: synced.append("all"))
+    FilePin(tmp_path / "pins").pin(note_of(1))
+    assert synced == ["all"]
 
 
 def test_a_torn_write_is_left_behind(tmp_path: Path) -> None:

@@ -216,6 +216,29 @@ def test_one_span_in_a_thousand_is_refused(database: Database, run: OpenRun, sto
         assert (state.sent, state.dead, state.behind) == (len(all_of_them) - 3, 3, 0)
 
 
+def test_a_quota_costs_no_span(database: Database, run: OpenRun, store: Store) -> None:
+    """Where a sink refuses by number, and other spans the second time, none is blamed: all are sent again later."""
+    copy_run(database, run.run_id, 30)
+    clock, room = Clock(), [50]
+
+    def is_over(_: object) -> bool:
+        room[0] -= 1
+        return room[0] < 0
+
+    with collector() as place, sending(store, place.url, clock=clock) as following:
+        place.refuses = is_over
+        assert following.step() is Stepped.FAILED
+        (state,) = store.call(SpanSinks())
+        assert state.error is not None
+        assert "of the same" in state.error
+        assert store.call(DeadSpans(sink=None, limit=10)) == ()
+        room[0] = 10**6
+        clock.now += following.pause_seconds
+        steps(following, clock)
+        assert following.given_up == 0
+        nothing_is_lost(database, place)
+
+
 def test_what_was_refused_is_sent_again_when_asked(database: Database, run: OpenRun, store: Store) -> None:
     """After ``--retry-dead`` a sink that has come to take it gets it."""
     clock = Clock()

@@ -1,11 +1,12 @@
 """Bringing a batch to a sink, so that a span it refuses costs only itself. No database, and no clock.
 
 A receiver that takes a part of a batch says how many it refused, not which: halves are sent again until they are found.
-What it had taken comes twice by that, under the same ids.
+What it had taken comes twice by that, under the same ids. If the halves are refused in another number than the whole,
+the receiver does not refuse by what a span is (a quota, say): nothing is given up, and all of it is sent again later.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -115,8 +116,11 @@ class _Delivering:
         if count == 0:
             return 0
         middle = len(spans) // 2
-        in_first = self.bring(spans[:middle])
-        return in_first + (self.bring(spans[middle:]) if in_first < count else 0)
+        found = self.bring(spans[:middle]) + self.bring(spans[middle:])
+        if found != count:
+            error = f"{answer.error}; of the same {len(spans)} spans it refused {count}, then {found}"
+            raise _NotNowError(replace(answer, verdict=Verdict.AWAY, error=error))
+        return found
 
     def _try_halves(self, spans: Sequence[ReadableSpan], answer: Answer) -> int:
         """Send the halves, of which it has none."""

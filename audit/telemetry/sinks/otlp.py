@@ -34,6 +34,8 @@ PROTOBUF: Final = "application/x-protobuf"
 
 # The specification's own: try again later.
 _BUSY: Final = frozenset({408, 429, 502, 503, 504})
+# What a refusal says in JSON, by OTLP's specification (google.rpc.Status) and by what gateways say with status 200.
+_FAILURE: Final = frozenset({"code", "message", "error", "errors"})
 # About what is sent, and not about who sends it where.
 _ABOUT_SPANS: Final = frozenset({400, 413, 422})
 
@@ -160,15 +162,28 @@ def _partial(kind: str, body: bytes, answer: Callable[[bytes], Any]) -> tuple[in
     """Return how many spans were refused, and why."""
     if len(body) > ANSWER_BYTES_MAX:
         raise ValueError("too long")
-    if not body:
+    if not body and kind != "text/html":
         return 0, ""
     if kind == "application/json":
-        part = orjson.loads(body).get("partialSuccess") or {}
-        return int(part.get("rejectedSpans") or 0), str(part.get("errorMessage") or "")
+        return _partial_of_json(orjson.loads(body))
     if kind not in {PROTOBUF, "application/octet-stream"}:
         raise ValueError("another kind of document")
-    part = answer(body).partial_success
-    return part.rejected_spans, part.error_message
+    read = answer(body)
+    if not read.HasField("partial_success") and read.ByteSize():
+        raise ValueError("another kind of message")
+    return read.partial_success.rejected_spans, read.partial_success.error_message
+
+
+def _partial_of_json(read: Any) -> tuple[int, str]:
+    """The same of JSON. Fields that nobody knows are left aside, as OTLP asks; a failure's are not taken for a yes."""
+    part = read.get("partialSuccess", read.get("partial_success"))
+    if part is None and not _FAILURE.isdisjoint(read):
+        raise ValueError("it says what went wrong")
+    part = part or {}
+    return (
+        int(part.get("rejectedSpans") or part.get("rejected_spans") or 0),
+        str(part.get("errorMessage") or part.get("error_message") or ""),
+    )
 
 
 def _answer_reader() -> Callable[[bytes], Any]:

@@ -51,6 +51,11 @@ def test_a_redirect_is_not_followed(status: int) -> None:
         ("application/json", b"[]"),
         ("application/json", b'{"partialSuccess": {"rejectedSpans": "many"}}'),
         ("application/x-protobuf", b"\x00" * 100_000),
+        ("application/json", b'{"error": "please sign in"}'),
+        ("application/json", b'{"errors": [{"title": "no such key"}]}'),
+        ("application/json", b'{"code": 16, "message": "unauthenticated"}'),
+        ("application/x-protobuf", b"\x08\x10\x12\x0funauthenticated"),
+        ("text/html", b""),
     ],
 )
 def test_garbage_is_no_answer(garbage: tuple[str, bytes]) -> None:
@@ -69,6 +74,21 @@ def test_short_answers(kind: str, body: bytes) -> None:
     with collector() as place:
         place.answer = (kind, body)
         assert sent(place.url).verdict is Verdict.TAKEN
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"partialSuccess": {"rejectedSpans": "1", "errorMessage": "odd"}}',
+        b'{"partial_success": {"rejected_spans": 1, "error_message": "odd"}}',
+        b'{"partialSuccess": {"rejectedSpans": 1, "errorMessage": "odd"}, "message": "one was refused"}',
+    ],
+)
+def test_a_refusal_in_json(body: bytes) -> None:
+    """What was refused is heard in both spellings of the fields, whatever else the answer says."""
+    with collector() as place:
+        place.answer = ("application/json", body)
+        assert sent(place.url) == Answer(verdict=Verdict.REFUSED, refused=1, error="refused: odd")
 
 
 def test_an_answer_that_never_ends() -> None:
