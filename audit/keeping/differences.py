@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from langgraph_control.audit.asking.ledger_rows import LedgerAction, LedgerRequest, LedgerRun, Standing
-from langgraph_control.audit.asking.rows import EntryRow
+from langgraph_control.audit.asking.rows import EntryRow, RunRow
 from langgraph_control.audit.keeping.outside import Seen, Thread
 from langgraph_control.audit.keeping.requests import Dropped
 from langgraph_control.audit.keeping.thread_calls import Calls
@@ -19,7 +19,7 @@ from langgraph_control.audit.trail.rebuilt import Asked, Rebuilt
 from langgraph_control.audit.trail.verify import verify_chain
 from langgraph_control.audit.trail.well_formed import not_as_published, not_canonical
 
-__all__ = ["ILL_FORMED_MAX", "Difference", "Kind", "Said", "differences", "ill_formed"]
+__all__ = ["ILL_FORMED_MAX", "Difference", "Kind", "Said", "differences", "ill_formed", "row_differences"]
 
 ILL_FORMED_MAX: Final = 20
 """So many ill-formed entries of a chain are named one by one: whoever can send one can send any number."""
@@ -181,8 +181,22 @@ def _run(run: LedgerRun, rows: Sequence[EntryRow], told: Rebuilt | None, cut: Dr
         yield _of(run, Kind.CHAIN_BROKEN, str(chain.broken))
     if told is None or not rows:
         return
-    first = Entry.of(rows[0])
-    if rows[0].seq == 1 and "run.started" in first.events:
+    yield from row_differences(run, Entry.of(rows[0]), told, cut)
+    ends = [row.seq for row in rows if "run.finished" in Entry.of(row).events]
+    if told.counted is not None and ends[-1:] != [told.counted]:
+        yield _of(run, Kind.CHAIN_BROKEN, f"its end counts {told.counted} entries, and is entry {ends[-1]}")
+
+
+def row_differences(run: LedgerRun | RunRow, first: Entry, told: Rebuilt, cut: Dropped | None) -> Iterator[Difference]:
+    """Yield what a run's row says, and its entries do not.
+
+    Args:
+        run: the row.
+        first: the first entry there is.
+        told: the run, put together from all of them.
+        cut: where retention cut the chain; None for one that is whole.
+    """
+    if first.seq == 1 and "run.started" in first.events:
         yield from _whose(run, first)
     elif cut is None:
         yield _of(run, Kind.START_MISSING, "its entries do not begin with its start")
@@ -190,12 +204,9 @@ def _run(run: LedgerRun, rows: Sequence[EntryRow], told: Rebuilt | None, cut: Dr
     if not says_nothing and (told.state, told.reason) != (run.state, run.reason):
         said = f"it is {_stands(run.state, run.reason)}, and its entries leave it {_stands(told.state, told.reason)}"
         yield _of(run, Kind.RUN_STATE_DIFFERS, said)
-    ends = [row.seq for row in rows if "run.finished" in Entry.of(row).events]
-    if told.counted is not None and ends[-1:] != [told.counted]:
-        yield _of(run, Kind.CHAIN_BROKEN, f"its end counts {told.counted} entries, and is entry {ends[-1]}")
 
 
-def _whose(run: LedgerRun, first: Entry) -> Iterator[Difference]:
+def _whose(run: LedgerRun | RunRow, first: Entry) -> Iterator[Difference]:
     deadline = None if run.deadline is None else (run.deadline - _EPOCH) // timedelta(microseconds=1)
     rows = {
         "trigger": run.trigger,
@@ -215,7 +226,7 @@ def _stands(state: str | None, reason: str | None) -> str:
     return f"{state} ({reason})" if reason else str(state)
 
 
-def _of(run: LedgerRun, kind: Kind, what: str) -> Difference:
+def _of(run: LedgerRun | RunRow, kind: Kind, what: str) -> Difference:
     return Difference(kind=kind, what=what, run_id=run.run_id)
 
 

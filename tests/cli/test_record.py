@@ -130,6 +130,63 @@ def test_show_as_json(command: Command, trail: TrailWriter) -> None:
     assert vote["took_seconds"] > 3 * 86400
 
 
+FORMS = pytest.mark.parametrize("form", [(), ("--json",), ("--markdown",), ("--html",)])
+
+
+@FORMS
+def test_show_tells_a_run_as_its_entries_do(command: Command, trail: TrailWriter, form: tuple[str, ...]) -> None:
+    """A row that was changed by hand is not what is shown: it is named, and the exit code says it."""
+    run = trail.refund()
+    for column in ("actor", "on_behalf_of", "intent"):
+        tamper(trail.database, f"UPDATE control.run SET {column} = 'mallory' WHERE run_id = %s", run.run_id)
+    shown = command("show", f"run_{run.run_id.hex}", *form, "--dsn", trail.database.auditor)
+    assert shown.exit_code == 1
+    assert "support-agent" in shown.stdout
+    if not form:
+        assert "mallory" not in shown.stdout
+        assert "DIFFERS from its entries: its row has another actor than the entry that started it" in shown.stdout
+    if form == ("--json",):
+        told = json.loads(shown.stdout)
+        assert len(told["differs"]) == 3
+        assert told["rebuilt"]["actor"] == "support-agent"
+        assert told["record"] == {"whole": True, "entries": 9, "broken": None}
+
+
+def test_show_says_where_the_row_has_another_state(command: Command, trail: TrailWriter) -> None:
+    """Where a run stands is what its entries leave."""
+    run = trail.refund()
+    tamper(trail.database, "UPDATE control.run_state SET state = 'needs_human' WHERE run_id = %s", run.run_id)
+    shown = command("show", "ticket/4711", "--dsn", trail.database.auditor)
+    assert shown.exit_code == 1
+    assert shown.stdout.startswith(f"run_{run.run_id.hex}: done\n")
+    assert "DIFFERS from its entries: it is needs_human, and its entries leave it done" in shown.stdout
+
+
+@FORMS
+def test_show_says_that_entries_were_tampered_with(command: Command, trail: TrailWriter, form: tuple[str, ...]) -> None:
+    """What is told rests on entries, so whether they are whole is told with it, in each form."""
+    run = trail.refund()
+    tamper(trail.database, "UPDATE control.entry SET body = '{}' WHERE run_id = %s AND seq = 5", run.run_id)
+    shown = command("show", "ticket/4711", *form, "--dsn", trail.database.auditor)
+    assert shown.exit_code == 1
+    if form == ("--json",):
+        assert json.loads(shown.stdout)["record"]["broken"].startswith("entry 5: its hash does not follow")
+    else:
+        assert "TAMPERED WITH: entry 5: its hash does not follow" in " ".join(shown.stdout.split())
+
+
+@FORMS
+def test_show_tells_a_run_whose_row_is_gone(command: Command, trail: TrailWriter, form: tuple[str, ...]) -> None:
+    """Its trail is enough, and that the row is missing is said."""
+    run = trail.refund()
+    tamper(trail.database, "DELETE FROM control.run WHERE run_id = %s", run.run_id)
+    shown = command("show", f"run_{run.run_id.hex}", *form, "--dsn", trail.database.auditor)
+    assert shown.exit_code == 1
+    assert "support-agent" in shown.stdout
+    assert "the run's own row is missing; 9 entries are there" in shown.stdout.replace("&#x27;", "'")
+    assert command("show", f"run_{uuid4().hex}", "--dsn", trail.database.auditor).exit_code == 2
+
+
 def test_show_names_the_next_step(command: Command, trail: TrailWriter) -> None:
     """A run that waits for approval shows the command that gives it."""
     run = trail.open()
@@ -249,7 +306,7 @@ def test_the_installed_command(trail: TrailWriter) -> None:
     tamper(trail.database, "DELETE FROM control.entry WHERE run_id = %s AND seq = 2", run.run_id)
     assert ran("verify", "ticket/4711").returncode == 1
     unknown = ran("show", "no/such")
-    assert unknown.returncode == 1
+    assert unknown.returncode == 2
     assert [line.partition(" ")[0] for line in unknown.stderr.splitlines()] == ["Error:", "Safe:", "Next:", "Code:"]
 
 

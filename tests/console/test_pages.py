@@ -14,9 +14,10 @@ from langgraph_control.console.pages import PAGE_RUNS
 from langgraph_control.console.trace_link import TraceLink
 from langgraph_control.errors import TrailUnavailable
 from tests.console.conftest import Served, cast, hidden, served
+from tests.support.cut_runs import dropped, over_two_months
 from tests.support.desk import Desk, new_trigger, told
 from tests.support.postgres import Database
-from tests.support.trails import FOR_FINANCE_ALONE, TrailWriter
+from tests.support.trails import FOR_FINANCE_ALONE, TrailWriter, tamper
 from tests.support.waiting import until
 
 PATHS = (
@@ -55,6 +56,33 @@ def test_the_card_shows_what_would_change(desk: Desk, site: Served) -> None:
         page = client.get(f"/requests/{name}").text
     for text in ("refund", "1234", "o0", "risk: large", "support-bot", "1 of finance", "It is denied. Nothing is done"):
         assert text in page
+
+
+def test_a_row_that_was_changed_by_hand_is_not_what_a_page_tells(
+    desk: Desk, site: Served, desk_database: Database
+) -> None:
+    """Who asked is what the entries say, and that the row says something else is said."""
+    run = desk.run(desk.refunding(900), trigger=new_trigger())
+    tamper(desk_database, "UPDATE control.run SET actor = 'mallory-bot', on_behalf_of = 'the boss'")
+    with site.signed_in() as client:
+        page = client.get(f"/runs/{run.id}").text
+    assert "mallory" not in page
+    assert "the boss" not in page
+    assert "support-bot" in page
+    assert page.count("Differs from its entries:") == 2
+    assert "its row has another actor than the entry that started it" in page
+
+
+def test_a_run_of_which_retention_dropped_the_beginning_is_whole(site: Served, desk_database: Database) -> None:
+    """What is gone by the rules is not called tampered with, and the rest is told."""
+    with TrailWriter(desk_database) as trail:
+        run = over_two_months(trail)
+        assert dropped(trail, days=45)
+    with site.signed_in() as client:
+        page = client.get(f"/runs/{run_name(run.run_id)}").text
+    assert 'class="state good">whole' in page
+    assert "tampered with" not in page
+    assert "Differs from its entries" not in page
 
 
 def test_a_vote_here_unlocks_the_write(desk: Desk, site: Served) -> None:

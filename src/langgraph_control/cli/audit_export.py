@@ -4,21 +4,18 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
-from uuid import UUID
 
 import typer
 
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.names import run_id as id_of
 from langgraph_control.audit.whole_file import whole_file
 from langgraph_control.cli.databases import Dsn, Local, database
-from langgraph_control.cli.record import find_run
-from langgraph_control.errors import UnknownRun
+from langgraph_control.cli.record import named_run
 
 if TYPE_CHECKING:
     from langgraph_control.audit.bundles.bundling import Bundled
 
-__all__ = ["Out", "WithPayloads", "export_bundle_of", "named_chain"]
+__all__ = ["Out", "WithPayloads", "export_bundle_of"]
 
 MOMENTS: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
 
@@ -54,7 +51,7 @@ def export_bundle_of(
 
     moment = None if since is None else since.replace(tzinfo=UTC)
     with database("auditor", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
-        named = [named_chain(connection, run) for run in runs or ()]
+        named = [named_run(connection, run) for run in runs or ()]
         with whole_file(out) as file:
             done = export_bundle(
                 connection.ask,
@@ -67,22 +64,6 @@ def export_bundle_of(
                 progress=_progress,
             )
     print(_said(done, out))
-
-
-def named_chain(connection: LedgerConnection, run: str) -> UUID:
-    """Return the id of a run; a name counts even where the run's row is gone, for that is a finding.
-
-    Args:
-        connection: of any login of the tenant.
-        run: as typed.
-
-    Raises:
-        UnknownRun: it is neither a name nor a trigger that there is.
-    """
-    try:
-        return id_of(run)
-    except UnknownRun:
-        return find_run(connection, run).run_id
 
 
 def _progress(chains: int, entries: int) -> None:

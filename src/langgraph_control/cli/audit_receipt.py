@@ -8,8 +8,9 @@ import typer
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id
 from langgraph_control.audit.whole_file import whole_file
-from langgraph_control.cli.audit_export import Out, WithPayloads, named_chain
+from langgraph_control.cli.audit_export import Out, WithPayloads
 from langgraph_control.cli.databases import Dsn, Local, database
+from langgraph_control.cli.record import named_run
 
 __all__ = ["receipt_of"]
 
@@ -47,4 +48,4 @@ def _place(connection: LedgerConnection, entry: str) -> tuple[UUID, int]:
     run, slash, seq = entry.rpartition("/")
     if not slash or not seq.isdecimal() or not seq.isascii() or len(seq) > 9:  # noqa: PLR2004 - no chain is so long
         raise typer.BadParameter("Write an entry as RUN/PLACE, such as run_…/5.")
-    return named_chain(connection, run), int(seq)
+    return named_run(connection, run), int(seq)

@@ -20,7 +20,7 @@ from langgraph_control.audit.trail.timeline import duration_text
 from langgraph_control.audit.trail.verify import Verification
 from langgraph_control.guards.canonical import observed_bytes
 
-__all__ = ["Document", "Pairs", "Part", "Section", "Table", "Verbatim", "dossier"]
+__all__ = ["Document", "Pairs", "Part", "Section", "Table", "Verbatim", "dossier", "record_said"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +134,18 @@ def _whose(told: Rebuilt, story: Story, verified: Verification | None) -> Pairs:
         ("Thread", told.thread),
         ("Stands at", f"{told.state}: {told.reason}" if told.reason else told.state),
         ("Decided by", ", ".join(story.people)),
-        ("Record", _record(told, verified)),
+        ("Record", record_said(told, verified)),
     )
     return Pairs(rows=tuple((label, text) for label, text in rows if text))
 
 
-def _record(told: Rebuilt, verified: Verification | None) -> str:
+def record_said(told: Rebuilt, verified: Verification | None) -> str:
+    """Return in words whether a run's record is whole.
+
+    Args:
+        told: the run, put together from its entries.
+        verified: what was found; None where nobody looked.
+    """
     if verified is None:
         return "not checked"
     if not verified.ok:

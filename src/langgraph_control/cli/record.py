@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from textwrap import wrap
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -17,23 +18,21 @@ from langgraph_control.audit.asking.questions import OpenQuestions
 from langgraph_control.audit.asking.requests import FindRun, RunActions
 from langgraph_control.audit.asking.rows import RunRow
 from langgraph_control.audit.asking.sagas import RunSagas, SagaPart
-from langgraph_control.audit.asking.searching import FindPolicies
+from langgraph_control.audit.asking.searching import FindPolicies, PolicyText
 from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.keeping.recorded_run import RecordedRun, recorded_run
 from langgraph_control.audit.names import question_name, run_name
 from langgraph_control.audit.names import run_id as id_of
 from langgraph_control.audit.printable import printable
-from langgraph_control.audit.trail.entries import Entry
-from langgraph_control.audit.trail.rebuild import rebuild
-from langgraph_control.audit.trail.reconstruct import Story, reconstruct
+from langgraph_control.audit.trail.reconstruct import Story
 from langgraph_control.audit.trail.timeline import Line, timeline
 from langgraph_control.audit.trail.tones import Tone
-from langgraph_control.audit.trail.verify import verify_run
 from langgraph_control.cli.as_html import as_html
 from langgraph_control.cli.as_markdown import as_markdown
 from langgraph_control.cli.databases import Dsn, Local, database
-from langgraph_control.cli.dossier import dossier
-from langgraph_control.cli.output import console, heading, moment, pairs, print_json
-from langgraph_control.errors import UnknownRun
+from langgraph_control.cli.dossier import dossier, record_said
+from langgraph_control.cli.output import console, heading, moment, pairs, print_error, print_json
+from langgraph_control.errors import ArgumentError, ControlError, UnknownRun
 from langgraph_control.graphs.run import run_of
 from langgraph_control.guards.lifecycle import State
 from langgraph_control.guards.routing import OBSERVE
@@ -41,9 +40,13 @@ from langgraph_control.guards.run_reasons import RunState, explained
 from langgraph_control.guards.sagas import standing
 from langgraph_control.guards.spoken_texts import RECORD_CHARS_MAX, check_name
 
-__all__ = ["STATE_STYLES", "Json", "RunArgument", "find_run", "run_json", "show", "unknown_run"]
+__all__ = ["STATE_STYLES", "Json", "RunArgument", "find_run", "named_run", "run_json", "show", "unknown_run"]
 
-STATE_STYLES: Final[Mapping[RunState, str]] = {
+TAMPERED: Final = 1
+USAGE: Final = 2
+UNREACHABLE: Final = 3
+
+STATE_STYLES: Final[Mapping[str, str]] = {
     RunState.DONE: "green",
     RunState.NEEDS_HUMAN: "red",
     RunState.BLOCKED: "red",
@@ -74,42 +77,56 @@ def show(
 ) -> None:
     """Print a run as a timeline, or as a document.
 
-    Who did what, when, why, and what came of it, from the recorded entries alone.
+    Who did what, when, why, and what came of it, from the recorded entries alone; whose turn it is, from the ledger's
+    row. Exit code 1: what was recorded was tampered with, or the row says something else; 2: no such run; 3: it could
+    not be read.
     """
     if [as_json, markdown, html].count(True) > 1:
         raise typer.BadParameter("Give one of --json, --markdown and --html.")
-    with database("auditor", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
-        row = find_run(connection, run)
-        chain = list(connection.entries(row.run_id))
-        entries = [Entry.of(entry) for entry in chain]
-        story, told = reconstruct(entries), rebuild(entries)
-        policies = connection.ask(FindPolicies(hashes=list(story.policies)))
-        if markdown or html:
-            verified = verify_run(connection, row.run_id, read=chain)
-            document = dossier(run_name(row.run_id), told, story, policies=policies, verified=verified)
-            sys.stdout.write(as_html(document) if html else as_markdown(document))
-            return
-        actions = connection.ask(RunActions(run_id=row.run_id))
-        sagas = connection.ask(RunSagas(run_id=row.run_id))
-        asked = connection.ask(OpenQuestions(run_id=row.run_id))
-    questions = {question_name(one.question_id): one.question for one in asked}
-    seen = run_of(row, actions=actions, questions=questions, output=None)
-    if as_json:
-        whole = {
-            "run": run_json(row),
-            "next_step": seen.next_step,
-            "story": _story_json(story),
-            "rebuilt": asdict(told),
-        }
-        texts = {policy.hash: policy.body for policy in policies}
-        print_json({**whole, "sagas": [_part_json(part) for part in sagas], "policies": texts})
-        return
-    out = console()
-    heading(out, f"{run_name(row.run_id)}: {row.state}", style=STATE_STYLES.get(row.state, "yellow"))
-    _print_header(out, row, story, next_step=seen.next_step)
-    _print_sagas(out, sagas)
-    out.print()
-    _print_timeline(out, timeline(story), ids=ids)
+    try:
+        with database("auditor", dsn=dsn, local=local) as place, LedgerConnection(place.dsn) as connection:
+            run_id = named_run(connection, run)
+            seen = recorded_run(connection, run_id)
+            if seen is None:
+                raise unknown_run()
+            policies = connection.ask(FindPolicies(hashes=list(seen.story.policies)))
+            actions = connection.ask(RunActions(run_id=run_id))
+            sagas = connection.ask(RunSagas(run_id=run_id))
+            asked = connection.ask(OpenQuestions(run_id=run_id))
+    except ControlError as error:
+        print_error(error)
+        raise typer.Exit(USAGE if isinstance(error, UnknownRun | ArgumentError) else UNREACHABLE) from None
+    if markdown or html:
+        document = dossier(run_name(run_id), seen.told, seen.story, policies=policies, verified=seen.verified)
+        sys.stdout.write(as_html(document) if html else as_markdown(document))
+    else:
+        questions = {question_name(one.question_id): one.question for one in asked}
+        next_step = ""
+        if seen.row is not None:
+            next_step = run_of(seen.row, actions=actions, questions=questions, output=None).next_step
+        if as_json:
+            _print_json(seen, next_step, sagas, policies)
+        else:
+            _print(run_id, seen, next_step, sagas, ids=ids)
+    if not seen.sound:
+        raise typer.Exit(TAMPERED)
+
+
+def named_run(connection: LedgerConnection, run: str) -> UUID:
+    """Return the id of a run; a name counts even where the run's row is gone, for that is a finding.
+
+    Args:
+        connection: of any login of the tenant.
+        run: as typed.
+
+    Raises:
+        ArgumentError: no run can be called that.
+        UnknownRun: it is neither a name nor a trigger that there is.
+    """
+    try:
+        return id_of(run)
+    except UnknownRun:
+        return find_run(connection, run).run_id
 
 
 def find_run(connection: LedgerConnection, run: str) -> RunRow:
@@ -140,32 +157,82 @@ def unknown_run() -> UnknownRun:
     )
 
 
-def _print_header(out: Console, row: RunRow, story: Story, *, next_step: str) -> None:
+def _print_json(
+    seen: RecordedRun, next_step: str, sagas: tuple[SagaPart, ...], policies: tuple[PolicyText, ...]
+) -> None:
+    verified = seen.verified
+    broken = None if verified.broken is None else str(verified.broken)
+    print_json(
+        {
+            "run": None if seen.row is None else run_json(seen.row),
+            "record": {"whole": verified.ok, "entries": verified.entries, "broken": broken},
+            "differs": list(seen.differs),
+            "next_step": next_step,
+            "story": _story_json(seen.story),
+            "rebuilt": asdict(seen.told),
+            "sagas": [_part_json(part) for part in sagas],
+            "policies": {policy.hash: policy.body for policy in policies},
+        }
+    )
+
+
+def _print(run_id: UUID, seen: RecordedRun, next_step: str, sagas: tuple[SagaPart, ...], *, ids: bool) -> None:
+    out, row = console(), seen.row
+    state = seen.told.state or ("" if row is None else row.state)
+    heading(out, f"{run_name(run_id)}: {state}", style=STATE_STYLES.get(state, "yellow"))
+    for said in seen.differs:
+        out.print(Text(f"DIFFERS from its entries: {printable(said)}", style="bold red"), soft_wrap=True)
+    pairs(out, [*_whose(seen), *_standing(seen, next_step), *_recorded(seen)])
+    _print_sagas(out, sagas)
+    out.print()
+    _print_timeline(out, timeline(seen.story), ids=ids)
+
+
+def _whose(seen: RecordedRun) -> Iterator[tuple[str, str | None]]:
+    """What its entries say; of what retention dropped, what the row says."""
+    told, row = seen.told, seen.row
+    trigger, intent, actor, behalf, graph, thread = (
+        said or (None if row is None else getattr(row, name))
+        for said, name in (
+            (told.trigger, "trigger"),
+            (told.intent, "intent"),
+            (told.actor, "actor"),
+            (told.on_behalf_of, "on_behalf_of"),
+            (told.graph, "graph"),
+            (told.thread, "thread_id"),
+        )
+    )
+    yield "trigger", trigger
+    yield "intent", intent if intent != trigger else None
+    yield "actor", actor if behalf is None else f"{actor} for {behalf}"
+    yield "approved by", ", ".join(seen.story.people)
+    yield "graph", graph
+    yield "thread", thread
+    yield "workers", ", ".join(seen.story.workers)
+    yield "policy", ", ".join(seen.story.policies)
+    yield "OBSERVE", _observed(seen.story)
+
+
+def _standing(seen: RecordedRun, next_step: str) -> Iterator[tuple[str, str | None]]:
+    """Where it stands, and what is to be done: as the ledger's row has it."""
+    row, reason = seen.row, seen.told.reason
+    if row is None:
+        yield "reason", reason
+        return
     if row.state is RunState.RUNNING and row.lease_until is not None and row.lease_until <= datetime.now(UTC):
         next_step = f"langgraph-control resume {run_name(row.run_id)}: its worker is gone"
-    actor = row.actor if row.on_behalf_of is None else f"{row.actor} for {row.on_behalf_of}"
-    pairs(
-        out,
-        [
-            ("trigger", row.trigger),
-            ("intent", row.intent if row.intent != row.trigger else None),
-            ("reason", row.reason),
-            ("", explained(row.reason).says if row.reason else None),
-            ("owner", row.owner),
-            ("next", next_step),
-            ("actor", actor),
-            ("approved by", ", ".join(story.people)),
-            ("graph", row.graph),
-            ("thread", row.thread_id),
-            ("workers", ", ".join(story.workers)),
-            ("started", moment(row.started_at)),
-            ("since", moment(row.state_since)),
-            ("again", moment(row.wake_at)),
-            ("policy", ", ".join(story.policies)),
-            ("OBSERVE", _observed(story)),
-            ("deadline", moment(row.deadline)),
-        ],
-    )
+    yield "reason", row.reason
+    yield "", explained(row.reason).says if row.reason else None
+    yield "owner", row.owner
+    yield "next", next_step
+    yield "started", moment(row.started_at)
+    yield "since", moment(row.state_since)
+    yield "again", moment(row.wake_at)
+    yield "deadline", moment(row.deadline)
+
+
+def _recorded(seen: RecordedRun) -> Iterator[tuple[str, str | None]]:
+    yield "record", record_said(seen.told, seen.verified)
 
 
 def _print_sagas(out: Console, parts: tuple[SagaPart, ...]) -> None:

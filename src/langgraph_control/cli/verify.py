@@ -4,18 +4,16 @@ import sys
 import time
 from dataclasses import asdict
 from typing import Annotated, Any, Final
-from uuid import UUID
 
 import typer
 
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.names import run_id as id_of
 from langgraph_control.audit.names import run_name
 from langgraph_control.audit.telemetry.verifications import AddVerification
 from langgraph_control.audit.trail.verify import Verification, verify_all, verify_run, verify_tenant
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, moment, print_error, print_json, some
-from langgraph_control.cli.record import Json, find_run, unknown_run
+from langgraph_control.cli.record import Json, named_run, unknown_run
 from langgraph_control.errors import ControlError, UnknownRun
 
 __all__ = ["verify"]
@@ -59,18 +57,10 @@ def verify(
 def _one(connection: LedgerConnection, run: str | None) -> Verification:
     if run is None:
         return verify_tenant(connection)
-    found = verify_run(connection, _id_of(connection, run))
+    found = verify_run(connection, named_run(connection, run))
     if found is None:
         raise unknown_run()
     return found
-
-
-def _id_of(connection: LedgerConnection, run: str) -> UUID:
-    """The run's id; a name counts even where the run's row is gone, for that is a finding."""
-    try:
-        return id_of(run)
-    except UnknownRun:
-        return find_run(connection, run).run_id
 
 
 def _tell(connection: LedgerConnection, found: Verification, *, as_json: bool) -> bool:

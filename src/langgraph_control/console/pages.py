@@ -1,7 +1,7 @@
 """The pages: what waits, what was decided, the runs, the record. They read, and change nothing."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -25,12 +25,15 @@ from langgraph_control.audit.asking.waiting import (
     Waiting,
     groups_of,
 )
+from langgraph_control.audit.keeping.recorded_run import differing
+from langgraph_control.audit.keeping.requests import FindDropped
 from langgraph_control.audit.names import approval_id, approval_name, run_name
 from langgraph_control.audit.names import run_id as id_of
 from langgraph_control.audit.people.approvals import REFUSALS
 from langgraph_control.audit.people.operators import matched
 from langgraph_control.audit.people.words import edits_of, yes_counted
 from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.rebuild import rebuild
 from langgraph_control.audit.trail.reconstruct import reconstruct
 from langgraph_control.audit.trail.timeline import timeline
 from langgraph_control.audit.trail.verify import verify_chain
@@ -171,22 +174,27 @@ def run(visit: Visit) -> Response:
     """Show one run: its story from the recorded entries alone, the path it took, and whether its record is whole."""
     row = found_run(visit.console, visit.request.path_params["name"])
     rows, whole = _entries(visit.console, row)
-    # Read after the entries, so that the chain's own row counts them all.
+    # Read after the entries, so that the chain's own row counts them all; what was appended in between is read, too.
     row = found_run(visit.console, run_name(row.run_id))
+    if whole:
+        rows += _entries_since(visit.console, row, rows[-1].seq if rows else 0)
     entries = [Entry.of(entry) for entry in rows]
-    story = reconstruct(entries)
+    story, told = reconstruct(entries), rebuild(entries)
+    cut = visit.console.ask(FindDropped(run_id=row.run_id))
     actions = visit.console.ask(RunActions(run_id=row.run_id, only_open=False))
     parts = visit.console.ask(RunSagas(run_id=row.run_id))
     return visit.render(
         "run.html",
         run=row,
+        told=told,
+        differs=differing(visit.console.ask, row, rows, told) if whole else (),
         name=run_name(row.run_id),
         trace=None if visit.console.traces is None else visit.console.traces.of(row.run_id),
         says=says_of(row),
         story=story,
         lines=timeline(story),
         path=path_of(entries, story.steps),
-        verified=verify_chain(row.run_id, rows, head=row.head, entries=row.entries) if whole else None,
+        verified=verify_chain(row.run_id, rows, head=row.head, entries=row.entries, cut=cut) if whole else None,
         stuck=[action for action in actions if action.state in STUCK],
         requests=[approval_name(action.approval_id) for action in actions if action.approval_id is not None],
         questions=visit.console.ask(OpenQuestions(run_id=row.run_id)),
@@ -312,6 +320,16 @@ def _entries(console: Console, row: RunRow) -> tuple[list[EntryRow], bool]:
         if len(found) < PAGE_ENTRIES:
             return entries, True
     return entries, False
+
+
+def _entries_since(console: Console, row: RunRow, last: int) -> Iterator[EntryRow]:
+    """The entries behind one, as far as the chain's own row counts them."""
+    while last < row.entries:
+        found = console.ask(RunEntries(run_id=row.run_id, after=last, limit=PAGE_ENTRIES))
+        yield from (one for one in found if one.seq <= row.entries)
+        if len(found) < PAGE_ENTRIES:
+            return
+        last = found[-1].seq
 
 
 def _page_of(rows: Sequence[RunRow]) -> tuple[Sequence[RunRow], str]:
