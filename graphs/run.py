@@ -9,7 +9,7 @@ from langgraph_control.audit.asking.rows import ActionRow, RunRow
 from langgraph_control.audit.names import approval_name, run_name
 from langgraph_control.guards.lifecycle import State
 from langgraph_control.guards.run_reasons import RunReason, explained
-from langgraph_control.guards.run_states import RunState, next_step
+from langgraph_control.guards.run_states import WORKERS, RunState, next_step
 
 __all__ = ["Run", "run_of"]
 
@@ -89,6 +89,8 @@ def run_of(row: RunRow, *, actions: tuple[ActionRow, ...] = (), questions: Mappi
 
 
 def _next_step(row: RunRow, name: str, approvals: tuple[str, ...], questions: tuple[str, ...]) -> str:
+    if row.owner == WORKERS and row.state in {RunState.NEEDS_HUMAN, RunState.NEEDS_APPROVAL, RunState.WAITING}:
+        return row.next_step  # people have said what they had to
     match row.state:
         case RunState.DONE:
             return ""

@@ -172,6 +172,22 @@ def test_an_agent_that_asks_for_more_still_waits(office: Office) -> None:
     assert office.asked(TWO, trigger).state == "done"
 
 
+def test_an_agent_that_asks_for_more_after_the_time_to_answer_keeps_the_yes(office: Office) -> None:
+    """What was granted stays as long as the grant does: for what is missing there is the time to answer anew."""
+    trigger = new_trigger()
+    office.publish(HEAD + RULE)
+    run = office.asked(HEAD + RULE, trigger)
+    assert office.approve(run) is Voting.GRANTED
+    with psycopg.connect(office.database.admin) as admin:
+        admin.execute("UPDATE control.approval SET expires_at = clock_timestamp()")
+    office.publish(TWO)
+    again = office.asked(TWO, trigger)
+    assert (again.state, again.approvals) == ("needs_approval", run.approvals)
+    assert office.state(run) == "open"
+    assert office.approve(run, "bo") is Voting.GRANTED
+    assert office.asked(TWO, trigger).state == "done"
+
+
 def test_a_lower_floor_is_noticed(office: Office) -> None:
     """Where only the published floor had asked for two, publishing a lower one grants what its agent asked one for."""
     office.publish(HEAD + RULE)

@@ -70,6 +70,31 @@ def test_what_a_person_says_happened_is_the_result(desk: Desk, operators: Operat
     assert transfers.done == ["o1"]
 
 
+def test_who_has_said_what_they_had_to_is_not_asked_again(desk: Desk, operators: Operators, trigger: str) -> None:
+    """Between a person's word and the next drive the run is whose drives runs, wherever it is looked at."""
+    run = desk.run(Transfers(desk).graph(), trigger=trigger)
+    before = operators.run(run.id)
+    assert (before.owner, before.next_step) == (run.owner, run.next_step)
+    resolve(operators, run, Resolution.HAPPENED, result=encode("transferred 5, says the bank"))
+    after, seen = operators.run(run.id), desk.control.get(run.id)
+    assert (after.state, after.owner, after.next_step) == (
+        RunState.NEEDS_HUMAN,
+        "workers",
+        f"langgraph-control resume {run.id}",
+    )
+    assert (seen.owner, seen.next_step) == (after.owner, after.next_step)
+
+
+def test_whose_request_was_granted_is_not_asked_again(desk: Desk, operators: Operators, trigger: str) -> None:
+    """Likewise of a request: no list says that somebody should approve what is approved."""
+    run = desk.run(desk.refunding(900), trigger=trigger)
+    assert operators.run(run.id).next_step == f"langgraph-control approve {run.approvals[0]}"
+    desk.approve(run.approvals)
+    after, seen = operators.run(run.id), desk.control.get(run.id)
+    assert (after.owner, after.next_step) == ("workers", f"langgraph-control resume {run.id}")
+    assert (seen.owner, seen.next_step) == (after.owner, after.next_step)
+
+
 def test_what_a_person_says_did_not_happen_is_tried_again(
     desk: Desk, operators: Operators, how: How, trigger: str
 ) -> None:

@@ -172,8 +172,12 @@ BEGIN
             IF control.satisfied(p_tenant, p_tool, ap.approval_id, v_requirement, p_run) THEN
                 v_out.verdict := 'pass';
                 RETURN v_out;
-            ELSIF ap.expires_at > p_now THEN
-                UPDATE control.approval SET state = 'open', closed_at = NULL, requirement = v_requirement WHERE approval_id = ap.approval_id;
+            ELSIF ap.expires_at > p_now OR ap.state = 'granted' THEN
+                -- For what is missing there is the time to answer anew, where that is over: what was granted stays.
+                UPDATE control.approval SET state = 'open', closed_at = NULL, requirement = v_requirement,
+                        expires_at = CASE WHEN ap.expires_at > p_now THEN ap.expires_at ELSE
+                            p_now + make_interval(secs => (v_requirement ->> 'within_seconds')::double precision) END
+                    WHERE approval_id = ap.approval_id RETURNING expires_at INTO v_out.expires_at;
                 INSERT INTO control.open_approval (tenant, requested_at, approval_id)
                     VALUES (p_tenant, ap.requested_at, ap.approval_id) ON CONFLICT DO NOTHING;
                 v_out.verdict := 'park';

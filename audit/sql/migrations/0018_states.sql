@@ -21,6 +21,19 @@ SELECT CASE
             WHERE g.tenant = (p_state).tenant AND g.seen_at > p_now - interval '60 s') END
 $$;
 
+-- Has everybody said what this run waited for, and has nobody driven it since? Then it is for whoever drives runs.
+CREATE FUNCTION control.was_heard(p_state control.run_state) RETURNS boolean
+    LANGUAGE sql STABLE AS $$
+SELECT ((p_state).state IN ('needs_human', 'needs_approval') OR (p_state).reason = 'ask') AND (p_state).owner <> 'workers'
+   AND EXISTS (SELECT FROM control.run_wake w WHERE w.run_id = (p_state).run_id AND w.generation <> w.seen)
+   AND NOT EXISTS (SELECT FROM control.waiter w JOIN control.action a USING (tenant, key)
+                   LEFT JOIN control.approval p ON p.approval_id = a.approval_id
+                   WHERE w.run_id = (p_state).run_id
+                     AND (a.state = 'needs_human' OR a.state = 'needs_approval' AND p.state = 'open'))
+   AND NOT EXISTS (SELECT FROM control.asker k JOIN control.question q USING (question_id)
+                   WHERE k.run_id = (p_state).run_id AND q.answer IS NULL)
+$$;
+
 -- A run as it stands now.
 CREATE FUNCTION control.shown(r control.run, s control.run_state, p_now timestamptz) RETURNS SETOF control.run_row
     LANGUAGE sql STABLE AS $$
@@ -28,11 +41,12 @@ SELECT r.run_id, r.trigger, r.intent, r.graph, r.thread_id, r.actor, r.on_behalf
        CASE WHEN n.unserved THEN 'blocked' ELSE s.state END,
        CASE WHEN n.unserved THEN 'no worker has graph ' || r.graph ELSE s.reason END,
        s.state_since, s.wake_at, nullif(s.lease_until, '-infinity'), s.seq, s.head,
-       CASE WHEN n.unserved THEN control.owner_of_all(r.tenant) WHEN s.state = 'running' THEN 'workers' ELSE s.owner END,
-       CASE WHEN n.unserved THEN '' ELSE s.next_step END,
+       CASE WHEN n.unserved THEN control.owner_of_all(r.tenant) WHEN s.state = 'running' OR n.heard THEN 'workers' ELSE s.owner END,
+       CASE WHEN n.unserved THEN '' WHEN n.heard THEN 'langgraph-control resume run_' || replace(r.run_id::text, '-', '')
+            ELSE s.next_step END,
        ARRAY(SELECT DISTINCT a.tool FROM control.waiter w JOIN control.action a USING (tenant, key)
              WHERE w.tenant = r.tenant AND w.run_id = r.run_id ORDER BY a.tool)
-FROM (SELECT control.unserved(s, r.graph, p_now) AS unserved) n
+FROM (SELECT control.unserved(s, r.graph, p_now) AS unserved, control.was_heard(s) AS heard) n
 $$;
 
 -- A run by its id, or by its trigger.
@@ -100,6 +114,6 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION control.unserved, control.shown, control.run_v1, control.runs_v1, control.run_wake_v1 FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION control.unserved, control.was_heard, control.shown, control.run_v1, control.runs_v1, control.run_wake_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.run_wake_v1 TO control_agent, control_approver, control_admin;
 GRANT EXECUTE ON FUNCTION control.run_v1, control.runs_v1 TO control_agent, control_approver, control_admin, control_auditor;
