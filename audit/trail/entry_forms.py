@@ -182,7 +182,12 @@ FORMS: Final[tuple[Form, ...]] = (
             "on_behalf_of": or_null(TEXT),
             "deadline": or_null(MOMENT),
         },
-        body=BEGINNING,
+        body={
+            **{name: shape for name, shape in BEGINNING.items() if not name.endswith("?")},
+            "who": record(actor=TEXT, on_behalf_of_=or_null(TEXT), version_=TEXT),
+            "why": record(trigger=TEXT, intent=TEXT, traceparent_=TEXT),
+            "where": record(worker=TEXT, graph=TEXT, thread_id=TEXT, server_run_=TEXT),
+        },
         payload="the run's input",
     ),
     Form(

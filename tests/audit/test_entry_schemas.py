@@ -89,6 +89,18 @@ def test_an_entry_that_is_not_complete_is_found(
     assert any(said in problem for problem in problems(replace(entry, facts=facts, events=events)))
 
 
+@pytest.mark.parametrize("lacking", ["who", "who.actor", "why", "why.trigger", "why.intent", "where", "where.worker"])
+def test_a_start_says_who_why_and_where(entries: dict[str, Entry], lacking: str) -> None:
+    """A run's first entry names who asked, for what, and where it began: what is left out is named."""
+    entry = entries["run.started"]
+    assert not problems(entry)
+    part, _, name = lacking.partition(".")
+    body = {key: value for key, value in entry.body.items() if key != part or name}
+    if name:
+        body[part] = {key: value for key, value in entry.body[part].items() if key != name}
+    assert any("required" in problem for problem in problems(replace(entry, body=body)))
+
+
 def test_no_value_is_told(entries: dict[str, Entry]) -> None:
     """What is said of an entry names places and rules, and no value of it."""
     entry = entries["action.proposed"]

@@ -144,7 +144,7 @@ class TrailWriter:
                 input=b"{}",
                 holder="w1",
                 lease_ms=60_000,
-                body=run.body(trigger=trigger),
+                body=run.body(why={"trigger": trigger, "intent": intent or trigger}),
             )
         )
         return replace(run, token=answer.token or 0, generation=answer.generation or 0)
