@@ -38,7 +38,7 @@ def test_resolving(command: Command, trail: TrailWriter, lost: OpenRun) -> None:
         ([], "verdict_missing"),
         (["--happened", "--did-not"], "verdict_missing"),
         (["--did-not", "--result", "sent"], "result_without_effect"),
-        (["--happened", "--tool", "mail"], "not_stuck"),
+        (["--happened", "--tool", "mail"], "action_unfit"),
         (["--happened", "--comment", " "], "comment_missing"),
     ],
 )

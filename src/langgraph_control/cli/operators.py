@@ -1,7 +1,7 @@
 """``resolve``, ``cancel``, ``freeze`` and ``unfreeze``: the operator's side, on an approver's or the admin's login."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Final
 
@@ -193,7 +193,7 @@ def _verdict(*, happened: bool, did_not: bool, give_up: bool) -> Resolution:
     return chosen[0]
 
 
-def _chosen(actions: Iterable[ActionRow], *, tool: str | None, key: str | None) -> ActionRow:
+def _chosen(actions: Sequence[ActionRow], *, tool: str | None, key: str | None) -> ActionRow:
     fitting = [
         action
         for action in actions
@@ -201,13 +201,21 @@ def _chosen(actions: Iterable[ActionRow], *, tool: str | None, key: str | None) 
     ]
     if len(fitting) == 1:
         return fitting[0]
-    if not fitting:
+    if not actions:
         raise OperationRefused(
             "Nothing of this run waits for a person's word.",
-            todo="See it: langgraph-control show RUN.",
+            todo="See it: langgraph-control show RUN, with the run's name.",
             code="not_stuck",
         )
-    listed = "; ".join(f"{action.tool} {action.key.hex()[:KEY_DIGITS]} ({action.state})" for action in fitting)
+    listed = "; ".join(
+        f"{action.tool} {action.key.hex()[:KEY_DIGITS]} ({action.state})" for action in fitting or actions
+    )
+    if not fitting:
+        raise OperationRefused(
+            f"No action of this run that waits for a person's word fits. These wait: {listed}.",
+            todo="Correct --tool or --key.",
+            code="action_unfit",
+        )
     raise OperationRefused(
         f"{len(fitting)} actions of this run fit: {listed}.", todo="Give --tool or --key.", code="action_ambiguous"
     )
