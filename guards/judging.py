@@ -30,7 +30,7 @@ class Judgement:
     Args:
         rule: the rule.
         fit: how it fits.
-        answers: each condition with what is known of it; empty where the rule is about something else.
+        answers: each condition with what is known of it; empty where the rule is about another tool.
         reason: what the rule contributes, as one sentence that names the rule and its fields and never a value; empty
             where it contributes nothing.
     """
@@ -54,9 +54,12 @@ def judge_rule(rule: Rule, signals: Signals, facts: Facts) -> Judgement:
         signals: the call.
         facts: its fields.
     """
-    if not rule.is_about(signals):
+    about = rule.is_about(signals)
+    if not about and signals.tool not in rule.tools:
         return Judgement(rule=rule, fit=Fit.ELSEWHERE, answers=(), reason="")
     answers = tuple((condition, judge(condition, facts)) for condition in rule.conditions)
+    if not about:
+        return Judgement(rule=rule, fit=Fit.ELSEWHERE, answers=answers, reason="")
     truths = {truth for _, truth in answers}
     if Truth.FAILS in truths:  # one certain no settles it, whatever else is missing
         return Judgement(rule=rule, fit=Fit.MISSED, answers=answers, reason="")

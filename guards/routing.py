@@ -120,7 +120,7 @@ def explain(signals: Signals, policy: Policy) -> Explanation:
         decision=route(signals, policy),
         assessment=assessment,
         rules=judged,
-        nearest=_nearest(judged[: len(policy.rules)], facts),
+        nearest=_nearest(judged[: len(policy.rules)], signals, facts),
     )
 
 
@@ -240,12 +240,21 @@ def _question(rules: Iterable[Rule]) -> str | None:
     return "\n".join(sorted({rule.question for rule in rules if rule.question is not None})) or None
 
 
-def _nearest(judged: Iterable[Judgement], facts: Facts) -> Judgement | None:
+def _nearest(judged: Iterable[Judgement], signals: Signals, facts: Facts) -> Judgement | None:
+    """Of the rules about this tool, the one that lacks least: something that it names, or conditions."""
+
     def missed_by(judgement: Judgement) -> tuple[int, Decimal]:
         failing = [condition for condition, truth in judgement.answers if truth is not Truth.HOLDS]
-        return len(failing), sum((distance(condition, facts) for condition in failing), Decimal(0))
+        lacking = len(judgement.rule.elsewhere(signals)) + len(failing)
+        return lacking, sum((distance(condition, facts) for condition in failing), Decimal(0))
 
-    missed = [judgement for judgement in judged if judgement.fit is Fit.MISSED or _stood_back(judgement)]
+    missed = [
+        judgement
+        for judgement in judged
+        if judgement.fit is Fit.MISSED
+        or _stood_back(judgement)
+        or (judgement.fit is Fit.ELSEWHERE and signals.tool in judgement.rule.tools)
+    ]
     return min(missed, key=missed_by, default=None)
 
 

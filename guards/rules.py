@@ -90,6 +90,24 @@ class Rule:
             and signals.tool not in self.exempt
         )
 
+    def elsewhere(self, signals: Signals) -> tuple[tuple[str, tuple[str, ...], str | None], ...]:
+        """Return what the rule names and the call does not have: what it is, the names, and what the call has.
+
+        Args:
+            signals: the call.
+        """
+        operation = signals.risk.operation or OPERATION_OF[signals.impact]
+        named: tuple[tuple[str, tuple[str, ...], str | None], ...] = (
+            ("tool", self.tools, signals.tool),
+            ("impact", self.impacts, signals.impact),
+            ("system", self.systems, signals.system),
+            ("operation", self.operations, operation),
+            ("effect", self.effects, signals.kind),
+            ("actor", self.actors, signals.actor),
+            ("tenant", self.tenants, signals.tenant),
+        )
+        return tuple((what, names, has) for what, names, has in named if names and has not in names)
+
     def asks(self, head: str) -> bool:
         """Whether a condition is about ``system.…`` or ``run.…``.
 

@@ -69,6 +69,30 @@ def test_explain(command: Command, file: str) -> None:
     assert "Nearest miss: rules[" in explained.stdout
 
 
+@pytest.mark.parametrize(
+    ("stated", "lacks"),
+    [
+        ((), ("impact money: the call has record", "system billing: the call has none")),
+        (("--system", "billng"), ("impact money: the call has record", "system billing: the call has billng")),
+        (("--impact", "money"), ("system billing: the call has none",)),
+    ],
+)
+def test_explain_says_what_a_rule_names_and_the_call_does_not_have(
+    command: Command, tmp_path: Path, stated: tuple[str, ...], lacks: tuple[str, ...]
+) -> None:
+    """A misspelt or forgotten system is the commonest miss: it is named, and the rule is the nearest one."""
+    path = tmp_path / "one.yaml"
+    path.write_text(
+        "version: 1\nroles: {finance: [ana@acme.example]}\nowner: finance\n"
+        "approve: {within: 1h, on_expiry: deny, not_by: [requester]}\nrules:\n"
+        "  - {tool: refund, system: billing, impact: money, when: {amount: {gt: 0, lte: 100}}, then: allow}\n"
+    )
+    said = command("policy", "explain", str(path), "--tool", "refund", "--args", '{"amount": 50}', *stated).stdout
+    assert said.count("Assumed: impact record.") == ("--impact" not in stated)
+    _, nearest = said.split("Nearest miss: rules[0] one.yaml:6\n")
+    assert nearest.splitlines() == [f"  {one}" for one in lacks]
+
+
 def test_explain_says_which_signals_decided(command: Command, file: str) -> None:
     """What decided is named, with the risk, the waiting time, and who owns what is escalated."""
     refund = [
@@ -114,7 +138,9 @@ def test_explain_of_a_policy_that_observes(command: Command, tmp_path: Path) -> 
     path.write_text(MORE)
     call = ["policy", "explain", str(path), "--tool", "tag", "--args", '{"ids": "many"}', "--tenant", "acme"]
     explained = command(*call, "--actor", "desk", "--operation", "update").stdout
-    assert explained.startswith("tag (record): allow\n  OBSERVE: the policy would say deny, and is not enforced\n")
+    assert explained.startswith(
+        "tag (record): allow\nAssumed: impact record. If the tool's contract says another one, give --impact.\n  OBSERVE: the policy would say deny, and is not enforced\n"
+    )
     assert "Risk: radius unknown, at most large; operation update, reversible false\n" in explained
     assert "rules[0] more.yaml:6: ask, matched" in explained
     assert "rules[2] more.yaml:8: allow, stands back: a field is missing\n    risk.count gte 1: missing" in explained

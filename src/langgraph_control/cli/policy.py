@@ -83,7 +83,9 @@ def explain_call(
     tool: Annotated[str, typer.Option(help="The tool called.")],
     args: Annotated[str, typer.Option(help="The call's arguments, a JSON object.")] = "{}",
     record: Annotated[str | None, typer.Option(help="The record as read, a JSON object.", show_default=False)] = None,
-    impact: Annotated[Impact, typer.Option(help="What the tool's contract says it touches.")] = Impact.RECORD,
+    impact: Annotated[
+        Impact | None, typer.Option(help="What the tool's contract says it touches.", show_default="record")
+    ] = None,
     effect: Annotated[Kind, typer.Option(help="What is known of the effect after a lost answer.")] = Kind.BLIND,
     system: Annotated[str | None, typer.Option(help="The tool's system of record.", show_default=False)] = None,
     operation: Annotated[
@@ -103,9 +105,10 @@ def explain_call(
     ] = None,
 ) -> None:
     """Say what the policy decides about a call, which signals and rules made it so, and which missed most narrowly."""
+    touched = impact or Impact.RECORD
     call = Signals(
         tool=tool,
-        impact=impact,
+        impact=touched,
         kind=effect,
         system=system,
         arguments=_object(args, "--args"),
@@ -118,7 +121,8 @@ def explain_call(
         risk=Risk(operation=operation, reversible=reversible),
     )
     found = explain(given(call, _stated(signal or (), system)), _read(file))
-    _print_explanation(console(), f"{tool} ({impact})", found)
+    assumed = None if impact else "Assumed: impact record. If the tool's contract says another one, give --impact."
+    _print_explanation(console(), f"{tool} ({touched})", found, call, assumed)
 
 
 @policy.command()
@@ -239,9 +243,11 @@ _STATED_ELSEWHERE: Final = {
 }
 
 
-def _print_explanation(out: Console, call: str, found: Explanation) -> None:
+def _print_explanation(out: Console, name: str, found: Explanation, call: Signals, assumed: str | None) -> None:
     decision = found.decision
-    heading(out, f"{call}: {decision.verb}")
+    heading(out, f"{name}: {decision.verb}")
+    if assumed is not None:
+        out.print(assumed)
     for reason in decision.reasons:
         indented(out, reason)
     out.print()
@@ -258,15 +264,15 @@ def _print_explanation(out: Console, call: str, found: Explanation) -> None:
         indented(out, decision.question)
     out.print()
     for judgement in found.rules:
-        _print_rule(out, judgement)
+        _print_rule(out, judgement, call)
     if found.nearest is not None:
         out.print()
         out.print(f"Nearest miss: {found.nearest.rule.place}")
-        for condition in _not_holding(found.nearest):
-            indented(out, condition)
+        for said in (*_not_fitting(found.nearest, call), *_not_holding(found.nearest)):
+            indented(out, said)
 
 
-def _print_rule(out: Console, judgement: Judgement) -> None:
+def _print_rule(out: Console, judgement: Judgement, call: Signals) -> None:
     said = {
         Fit.MATCHED: "matched",
         Fit.UNSURE: "counts: a field is missing" if judgement.counts else "stands back: a field is missing",
@@ -275,9 +281,19 @@ def _print_rule(out: Console, judgement: Judgement) -> None:
     }[judgement.fit]
     style = {Fit.MATCHED: "green", Fit.UNSURE: "yellow", Fit.MISSED: "red", Fit.ELSEWHERE: "dim"}[judgement.fit]
     indented(out, f"{judgement.rule.place}: {judgement.rule.then}, {said}", style=style)
-    if judgement.fit is not Fit.ELSEWHERE:
+    if judgement.fit is Fit.ELSEWHERE:
+        for named in _not_fitting(judgement, call):
+            indented(out, named, by=4)
+    else:
         for condition, truth in judgement.answers:
             indented(out, f"{_written(condition)}: {truth}", by=4)
+
+
+def _not_fitting(judgement: Judgement, call: Signals) -> Iterator[str]:
+    for what, names, has in judgement.rule.elsewhere(call):
+        yield f"{what} {' or '.join(names)}: the call has {has or 'none'}"
+    if call.tool in judgement.rule.exempt:
+        yield f"except {call.tool}: the call's tool is left out"
 
 
 def _not_holding(judgement: Judgement) -> Iterator[str]:
