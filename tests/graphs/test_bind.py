@@ -136,16 +136,25 @@ def cached_by_default() -> Any:
     return builder.compile()
 
 
-def delegate() -> Any:
-    """Return a governed read that runs a graph with an ungoverned tool."""
-    child = around(ToolNode([bare]))
+def forgetful(node: Any = nothing) -> Any:
+    """Return a graph of one node that is compiled to keep no checkpoints."""
+    return around(node).copy(update={"checkpointer": False})
+
+
+def delegate_to(child: Any) -> Any:
+    """Return a read that runs a graph."""
 
     @reads()
     def research() -> str:
         """Run a graph."""
         return str(child.invoke({"messages": []}))
 
-    return control().govern([research])[0]
+    return research
+
+
+def delegate() -> Any:
+    """Return a governed read that runs a graph with an ungoverned tool."""
+    return control().govern([delegate_to(around(ToolNode([bare])))])[0]
 
 
 def agent(*tools: Any, **options: Any) -> Any:
@@ -178,6 +187,17 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
     "exit durability in a subgraph": (
         "durability_refused",
         lambda: around(around(nothing).with_config(durable("exit"))),
+    ),
+    "a subgraph without checkpoints": ("subgraph_without_checkpoints", lambda: around(forgetful())),
+    "one around the control subgraph": (
+        "subgraph_without_checkpoints",
+        lambda: around(forgetful(control().subgraph([look]))),
+    ),
+    "one in a subgraph": ("subgraph_without_checkpoints", lambda: around(around(forgetful()))),
+    "one that a node calls": ("subgraph_without_checkpoints", lambda: around(calling(forgetful()))),
+    "one behind a tool of the control subgraph": (
+        "subgraph_without_checkpoints",
+        lambda: around(control().subgraph([delegate_to(forgetful())])),
     ),
     "an agent's ungoverned tool": ("ungoverned_tool", lambda: agent(bare)),
     "a ToolNode's": ("ungoverned_tool", lambda: around(ToolNode([bare]))),
@@ -228,6 +248,7 @@ ACCEPTED: dict[str, Callable[[], Any]] = {
     "a declared read, ungoverned": lambda: around(lambda _: {"messages": [look()]}),
     "sync durability": lambda: around(nothing).with_config(durable("sync")),
     "an entrypoint": lambda: entrypoint()(nothing),
+    "an outermost graph without checkpoints": forgetful,
 }
 
 
@@ -236,7 +257,8 @@ def test_bind_accepts(what: str) -> None:
     """What it accepts comes back as a graph of the same class with its name and without a checkpointer."""
     graph = ACCEPTED[what]()
     named = control().bind(graph, name="support")
-    assert (type(named), named.name, named.checkpointer) == (type(graph), "support", None)
+    assert (type(named), named.name) == (type(graph), "support")
+    assert not named.checkpointer
     assert named is not graph
 
 
