@@ -18,7 +18,7 @@ from langgraph.types import CachePolicy, RetryPolicy
 from langgraph_control import Control, reads, writes
 from langgraph_control.errors import ControlError, GraphRefused
 from langgraph_control.graphs import walk
-from tests.support.desk import POLICY
+from tests.support.desk import POLICY, Desk
 from tests.support.scripted_model import ScriptedModel
 
 
@@ -86,7 +86,7 @@ def calling(found: Any) -> Callable[[Any], Any]:
     return lambda _: found.invoke({})
 
 
-class Desk:
+class Clerk:
     """A class whose method is a node."""
 
     def __init__(self, tools: list[Any]) -> None:
@@ -204,8 +204,8 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
     "a subgraph's": ("ungoverned_tool", lambda: around(around(ToolNode([bare])))),
     "one in a closure": ("ungoverned_tool", lambda: around(calling(bare))),
     "one in a partial": ("ungoverned_tool", lambda: around(functools.partial(lambda found, _: found.invoke({}), bare))),
-    "one in a method's object": ("ungoverned_tool", lambda: around(Desk([bare]).work)),
-    "one in a callable object": ("ungoverned_tool", lambda: around(Desk([bare]))),
+    "one in a method's object": ("ungoverned_tool", lambda: around(Clerk([bare]).work)),
+    "one in a callable object": ("ungoverned_tool", lambda: around(Clerk([bare]))),
     "one named as a global": ("ungoverned_tool", lambda: around(names_a_global)),
     "one behind a delegate": ("ungoverned_tool", lambda: agent(delegate())),
     "one behind a retry": (
@@ -233,12 +233,26 @@ def test_bind_refuses(what: str) -> None:
     assert refused.value.todo
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a\nb", None])
+@pytest.mark.parametrize("name", ["", "  ", None, 3])
 def test_a_graph_needs_a_name(name: Any) -> None:
     """Without a name a run's graph is not found again in another process."""
     with pytest.raises(GraphRefused) as refused:
         control().bind(around(nothing), name=name)
     assert refused.value.code == "graph_name_missing"
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\0b", "a\ud800", "a" * 257])
+def test_a_name_that_no_run_can_be_started_under_is_refused(name: str) -> None:
+    """`bind` takes no name that the ledger would refuse of each run."""
+    with pytest.raises(GraphRefused) as refused:
+        control().bind(around(nothing), name=name)
+    assert refused.value.code == "graph_name_invalid"
+
+
+def test_the_longest_name_is_one_that_runs_have(desk: Desk, trigger: str) -> None:
+    """A name of 256 characters, however many bytes they take, is bound and run."""
+    run = desk.run(desk.control.bind(around(nothing), name="\U0001f9fe" * 256), trigger=trigger)
+    assert (run.state, len(run.graph)) == ("done", 256)
 
 
 ACCEPTED: dict[str, Callable[[], Any]] = {
