@@ -7,6 +7,7 @@ from langgraph.pregel import Pregel
 
 from langgraph_control.errors import GraphRefused
 from langgraph_control.graphs.inspection import inspect_graph
+from langgraph_control.graphs.order import GRAPH_LENGTH_MAX
 
 __all__ = ["VERSION_LENGTH_MAX", "VERSION_METADATA", "bound", "version_of"]
 
@@ -37,11 +38,17 @@ def bound(graph: G, *, name: str, version: str | None = None) -> G:
             todo="Pass what builder.compile(), create_agent(...) or @entrypoint gives.",
             code="graph_not_compiled",
         )
-    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+    if not isinstance(name, str) or not name.strip():
         raise GraphRefused(
             "The graph has no name.",
             todo='Give it one that stays the same over releases: control.bind(graph, name="support").',
             code="graph_name_missing",
+        )
+    if len(name) > GRAPH_LENGTH_MAX or not name.isprintable():
+        raise GraphRefused(
+            f"The graph's name is longer than {GRAPH_LENGTH_MAX} characters or holds control characters.",
+            todo='Give it a short one that stays the same over releases: control.bind(graph, name="support").',
+            code="graph_name_invalid",
         )
     if version is not None and not _is_version(version):
         raise GraphRefused(

@@ -154,9 +154,10 @@ class Control:
         Refused is what would repeat writes blindly, or leave them out, as far as the compiled graph shows it: retry
         policies and caches of nodes, tasks and the graph, ``ToolRetryMiddleware``, a configured durability other than
         sync, tools without a contract, writes without the gate, and two different writes of one name, also in
-        subgraphs and in what functions have closed over. What it cannot
-        see: effects that are no tools (an HTTP call in a node), tools looked up by name at run time, and what lies
-        behind objects of classes it does not know. A repeat of a governed write is harmless in any case.
+        subgraphs and in what functions have closed over; and subgraphs with ``checkpointer=False``, which break every
+        run. What it cannot see: effects that are no tools (an HTTP call in a node), tools looked up by name at run
+        time, and what lies behind objects of classes it does not know. A repeat of a governed write is harmless in any
+        case.
 
         Args:
             graph: what ``compile()``, ``create_agent`` or ``@entrypoint`` gave.

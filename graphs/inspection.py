@@ -88,6 +88,13 @@ def _of_graph(graph: Pregel[Any, Any, Any, Any], where: str) -> Iterator[Finding
         yield _cached(f"The graph {graph.name!r}{where} has a CachePolicy")
     elif graph.cache is not None:
         yield _cached(f"The graph {graph.name!r}{where} has a cache")
+    if graph.checkpointer is False and where:  # a run gives the outermost graph a checkpointer
+        yield Finding(
+            code="subgraph_without_checkpoints",
+            what=f"The graph {graph.name!r}{where} is compiled with checkpointer=False: a run is sync, and LangGraph "
+            "raises an AttributeError in such a subgraph.",
+            todo="Compile it without checkpointer=, so that it uses the run's.",
+        )
     durability = ((graph.config or {}).get("configurable") or {}).get(DURABILITY)
     if durability not in (None, "sync"):
         yield Finding(

@@ -21,12 +21,22 @@ from langgraph_control.nodes.call import body_bytes
 from langgraph_control.nodes.durations import seconds_of
 from langgraph_control.nodes.tracing import callers_traceparent
 
-__all__ = ["TEXT_LENGTH_MAX", "Deadline", "Order", "acquiring", "checked_config", "taking", "worker_name"]
+__all__ = [
+    "GRAPH_LENGTH_MAX",
+    "TEXT_LENGTH_MAX",
+    "Deadline",
+    "Order",
+    "acquiring",
+    "checked_config",
+    "taking",
+    "worker_name",
+]
 
 TEXT_LENGTH_MAX: Final = 512
 """How long a trigger, an intent, a thread and a name may be, in characters: they are names, not messages."""
 
 GRAPH_LENGTH_MAX: Final = 256
+"""How long the name of a graph may be, in characters."""
 
 Deadline: TypeAlias = datetime | timedelta | str
 

@@ -30,6 +30,7 @@ from langgraph_control.nodes.surroundings import (
     at_hand,
     due_report,
     must_settle_again,
+    rolled_back,
     state_of,
     swallowed_error,
 )
@@ -314,8 +315,8 @@ class _AsyncDriver:
             answer: Any = await self._finish(_settled(transaction, request))
         except LedgerRefused as error:
             answer = self._refused(error)
-        except transactions.RolledBack:
-            answer = ask.RolledBack(why="ended" if await self._was_committed(transaction) else "stale")
+        except transactions.RolledBack as error:
+            answer = rolled_back(error, committed=await self._was_committed(transaction))
         except transactions.CommitUnknown:
             answer = ask.RolledBack(why="unsure")
         except asyncio.CancelledError as stop:

@@ -75,9 +75,11 @@ def attempt(
         action=action, args=args, not_after=ticket.started + timeout, transaction=call.kind is Kind.TRANSACTION
     )
     came = yield from _judge(call, action, answer, ticket)
-    wanted = came.retry_after_seconds or 0.0
-    pause = pause_seconds(wanted, claimed, bounds, ticket) if came.outcome in _TRIED_AGAIN else 0.0
-    settled = yield _settle(call, ticket, came, attempt=claimed.attempts, pause=pause)
+    settled = yield _settle(call, ticket, came, attempt=claimed.attempts, pause=_pause(came, claimed, bounds, ticket))
+    if isinstance(settled, ask.RolledBack) and settled.error is not None:
+        came = yield from _judge(call, action, ask.Raised(error=settled.error), ticket)
+        pause = _pause(came, claimed, bounds, ticket)
+        settled = yield _settle(call, ticket, came, attempt=claimed.attempts, pause=pause)
     yield from tell_waiters(call, settled)
     if call.contract.system is not None and not isinstance(answer, ask.NotSent | ask.Cancelled):
         lost, probe = came.outcome is Outcome.LOSE and came.fault is None, claimed.reason == Reason.PROBE
@@ -239,6 +241,12 @@ def pause_seconds(wanted: float, claimed: Claimed, bounds: Bounds, ticket: ask.T
     return max(wanted, backoff)
 
 
+def _pause(came: _Came, claimed: Claimed, bounds: Bounds, ticket: ask.Ticket) -> float:
+    if came.outcome not in _TRIED_AGAIN:
+        return 0.0
+    return pause_seconds(came.retry_after_seconds or 0.0, claimed, bounds, ticket)
+
+
 def _settle(call: GovernedCall, ticket: ask.Ticket, came: _Came, *, attempt: int, pause: float = 0.0) -> Settle:
     has_result = came.outcome in (Outcome.SUCCEED, Outcome.CONTRADICT)
     failure = came.failure
@@ -307,6 +315,13 @@ def _text(error: BaseException) -> str:
     return said(f"{name}: {words}" if words else name)
 
 
+_ROLLED_BACK: Final[Mapping[str, str]] = {
+    "ended": "the tool ended the ledger's transaction",
+    "stale": "rolled back: a newer attempt is current",
+    "undone": "rolled back before its commit",
+}
+
+
 def _rolled_back(
     call: GovernedCall, claimed: Claimed, ticket: ask.Ticket, settled: ask.RolledBack
 ) -> Generator[Any, Any, Delivered | Refused | Later]:
@@ -314,10 +329,6 @@ def _rolled_back(
         # Effect and record are one commit: whichever happened, the ledger knows once the lease is over.
         return Later(seconds=0.0, why="the connection was lost while committing")
     outcome = Outcome.CONTRADICT if settled.why == "ended" else Outcome.NOT_DONE
-    why = (
-        "the tool ended the ledger's transaction"
-        if settled.why == "ended"
-        else "rolled back: a newer attempt is current"
-    )
+    why = _ROLLED_BACK[settled.why]
     yield _settle(call, ticket, _Came(outcome=outcome, said=why), attempt=claimed.attempts)
     return Later(seconds=0.0, why=why)

@@ -34,6 +34,7 @@ from langgraph_control.nodes.surroundings import (
     at_hand,
     due_report,
     must_settle_again,
+    rolled_back,
     state_of,
     swallowed_error,
 )
@@ -271,8 +272,8 @@ class _Driver:
             transaction.commit()
         except LedgerRefused as error:
             answer = self._refused(error)
-        except transactions.RolledBack:
-            answer = ask.RolledBack(why="ended" if self._was_committed(transaction) else "stale")
+        except transactions.RolledBack as error:
+            answer = rolled_back(error, committed=self._was_committed(transaction))
         except transactions.CommitUnknown:
             answer = ask.RolledBack(why="unsure")
         except BaseException as stop:  # noqa: BLE001 - noted; whether it was committed the ledger knows

@@ -230,11 +230,14 @@ class RolledBack:
     """The answer to a settle inside a transaction that could not commit.
 
     Args:
-        why: ``stale``: another attempt is current, so effect and record were rolled back together; ``ended``: the tool
+        why: ``stale``: another attempt is current, so effect and record were rolled back together; ``undone``: so were
+            they, because it could not come to the commit; ``refused``: Postgres refused the commit; ``ended``: the tool
             ended the transaction by itself; ``unsure``: the connection was lost on commit.
+        error: what Postgres refused the commit with.
     """
 
-    why: Literal["stale", "ended", "unsure"]
+    why: Literal["stale", "undone", "refused", "ended", "unsure"]
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ __all__ = [
     "due_report",
     "must_settle_again",
     "new_ticket",
+    "rolled_back",
     "state_of",
     "swallowed_error",
 ]
@@ -167,6 +168,18 @@ def as_answer(error: LedgerRefused) -> ask.RolledBack | None:
             return ask.RolledBack(why="stale")
         case _:
             return None
+
+
+def rolled_back(error: transactions.RolledBack, *, committed: bool) -> ask.RolledBack:
+    """Return what the gate is told of a settle whose transaction was rolled back.
+
+    Args:
+        error: what undid it.
+        committed: whether the ledger knows it as committed all the same: by the tool.
+    """
+    if committed:
+        return ask.RolledBack(why="ended")
+    return ask.RolledBack(why="undone" if error.error is None else "refused", error=error.error)
 
 
 def must_settle_again(answer: object) -> bool:

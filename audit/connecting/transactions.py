@@ -25,7 +25,16 @@ BEGIN: Final = "SELECT pg_catalog.pg_current_xact_id()::text; SAVEPOINT langgrap
 
 
 class RolledBack(Exception):  # noqa: N818 - says what happened
-    """The transaction is certainly undone, the tool's effect with it."""
+    """The transaction is certainly undone, the tool's effect with it.
+
+    Args:
+        text: what undid it.
+        error: what Postgres answered the commit with; None where the commit was not what failed.
+    """
+
+    def __init__(self, text: str, *, error: psycopg.Error | None = None) -> None:
+        self.error = error
+        super().__init__(text)
 
 
 class CommitUnknown(Exception):  # noqa: N818
@@ -182,4 +191,6 @@ def _after_commit(
 ) -> Exception:
     if connection.closed:
         return CommitUnknown("The connection was lost during commit.")
-    return RolledBack(f"Postgres refused the commit ({error.sqlstate}).")
+    if error.sqlstate is None:
+        return RolledBack("The commit was not sent.")  # by psycopg, inside a block of the tool's, say
+    return RolledBack(f"Postgres refused the commit ({error.sqlstate}).", error=error)

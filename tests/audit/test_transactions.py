@@ -190,8 +190,9 @@ def test_a_refused_commit_is_a_rollback(
     transaction = store.open_transaction()
     transaction.connection.execute(INSERT)
     transaction.connection.execute(INSERT)
-    with pytest.raises(RolledBack, match="23505"):
+    with pytest.raises(RolledBack, match="23505") as refused:
         transaction.commit()
+    assert isinstance(refused.value.error, psycopg.errors.UniqueViolation)
     assert effects(superuser) == 0
 
 

@@ -1,18 +1,22 @@
 """What can be read off a compiled graph before it runs: retries, caches, tools, subgraphs, middleware, durability."""
 
+import asyncio
 import inspect
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
+import pytest
 from langchain.agents.middleware import ToolRetryMiddleware
 from langchain_core.tools import tool
 from langgraph.cache.memory import InMemoryCache
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import CachePolicy
 
-from tests.compat.building import State, Update, agent, around, at_once, chain
+from tests.compat.building import State, Update, agent, around, at_once, chain, thread
 from tests.support.scripted_model import ScriptedModel
 
 
@@ -98,6 +102,47 @@ def test_a_cached_node_is_left_out_in_another_run() -> None:
         given: Any = {"value": 1}
         assert [graph.invoke(given)["value"] for _ in range(2)] == ["acted", "acted"]
     assert ran == [1, 1]
+
+
+def test_a_graph_compiled_without_checkpoints_can_be_told() -> None:
+    """`compile(checkpointer=False)` leaves False on the graph; without the argument it is None."""
+    builder: Any = StateGraph(State)
+    builder.add_node("nothing", nothing)
+    builder.add_edge(START, "nothing")
+    assert [builder.compile(checkpointer=given).checkpointer for given in (False, None)] == [False, None]
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_subgraph_without_checkpoints_breaks_a_sync_run(how: str) -> None:
+    """With `durability="sync"` a subgraph of `checkpointer=False` raises before its first node, however called."""
+    ran: list[str] = []
+
+    def act(_: State) -> Update:
+        ran.append("act")
+        return {}
+
+    child = chain(None, act).copy(update={"checkpointer": False})
+
+    def calling(_: State) -> Update:
+        child.invoke({})
+        return {}
+
+    async def acalling(_: State) -> Update:
+        await child.ainvoke({})
+        return {}
+
+    for graph in (around(InMemorySaver(), child), chain(InMemorySaver(), calling if how == "sync" else acalling)):
+        for durability in ("sync", "async"):
+            given: Any = ({"value": 1}, thread())
+            breaks = (
+                pytest.raises(AttributeError, match="_put_checkpoint_fut") if durability == "sync" else nullcontext()
+            )
+            with breaks:
+                if how == "sync":
+                    graph.invoke(*given, durability=durability)
+                else:
+                    asyncio.run(graph.ainvoke(*given, durability=durability))
+    assert len(ran) == 2
 
 
 def test_the_tools_of_a_graph_can_be_read() -> None:

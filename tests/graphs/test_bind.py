@@ -18,7 +18,7 @@ from langgraph.types import CachePolicy, RetryPolicy
 from langgraph_control import Control, reads, writes
 from langgraph_control.errors import ControlError, GraphRefused
 from langgraph_control.graphs import walk
-from tests.support.desk import POLICY
+from tests.support.desk import POLICY, Desk
 from tests.support.scripted_model import ScriptedModel
 
 
@@ -86,7 +86,7 @@ def calling(found: Any) -> Callable[[Any], Any]:
     return lambda _: found.invoke({})
 
 
-class Desk:
+class Clerk:
     """A class whose method is a node."""
 
     def __init__(self, tools: list[Any]) -> None:
@@ -136,16 +136,25 @@ def cached_by_default() -> Any:
     return builder.compile()
 
 
-def delegate() -> Any:
-    """Return a governed read that runs a graph with an ungoverned tool."""
-    child = around(ToolNode([bare]))
+def forgetful(node: Any = nothing) -> Any:
+    """Return a graph of one node that is compiled to keep no checkpoints."""
+    return around(node).copy(update={"checkpointer": False})
+
+
+def delegate_to(child: Any) -> Any:
+    """Return a read that runs a graph."""
 
     @reads()
     def research() -> str:
         """Run a graph."""
         return str(child.invoke({"messages": []}))
 
-    return control().govern([research])[0]
+    return research
+
+
+def delegate() -> Any:
+    """Return a governed read that runs a graph with an ungoverned tool."""
+    return control().govern([delegate_to(around(ToolNode([bare])))])[0]
 
 
 def agent(*tools: Any, **options: Any) -> Any:
@@ -179,13 +188,24 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
         "durability_refused",
         lambda: around(around(nothing).with_config(durable("exit"))),
     ),
+    "a subgraph without checkpoints": ("subgraph_without_checkpoints", lambda: around(forgetful())),
+    "one around the control subgraph": (
+        "subgraph_without_checkpoints",
+        lambda: around(forgetful(control().subgraph([look]))),
+    ),
+    "one in a subgraph": ("subgraph_without_checkpoints", lambda: around(around(forgetful()))),
+    "one that a node calls": ("subgraph_without_checkpoints", lambda: around(calling(forgetful()))),
+    "one behind a tool of the control subgraph": (
+        "subgraph_without_checkpoints",
+        lambda: around(control().subgraph([delegate_to(forgetful())])),
+    ),
     "an agent's ungoverned tool": ("ungoverned_tool", lambda: agent(bare)),
     "a ToolNode's": ("ungoverned_tool", lambda: around(ToolNode([bare]))),
     "a subgraph's": ("ungoverned_tool", lambda: around(around(ToolNode([bare])))),
     "one in a closure": ("ungoverned_tool", lambda: around(calling(bare))),
     "one in a partial": ("ungoverned_tool", lambda: around(functools.partial(lambda found, _: found.invoke({}), bare))),
-    "one in a method's object": ("ungoverned_tool", lambda: around(Desk([bare]).work)),
-    "one in a callable object": ("ungoverned_tool", lambda: around(Desk([bare]))),
+    "one in a method's object": ("ungoverned_tool", lambda: around(Clerk([bare]).work)),
+    "one in a callable object": ("ungoverned_tool", lambda: around(Clerk([bare]))),
     "one named as a global": ("ungoverned_tool", lambda: around(names_a_global)),
     "one behind a delegate": ("ungoverned_tool", lambda: agent(delegate())),
     "one behind a retry": (
@@ -213,12 +233,26 @@ def test_bind_refuses(what: str) -> None:
     assert refused.value.todo
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a\nb", None])
+@pytest.mark.parametrize("name", ["", "  ", None, 3])
 def test_a_graph_needs_a_name(name: Any) -> None:
     """Without a name a run's graph is not found again in another process."""
     with pytest.raises(GraphRefused) as refused:
         control().bind(around(nothing), name=name)
     assert refused.value.code == "graph_name_missing"
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\0b", "a\ud800", "a" * 257])
+def test_a_name_that_no_run_can_be_started_under_is_refused(name: str) -> None:
+    """`bind` takes no name that the ledger would refuse of each run."""
+    with pytest.raises(GraphRefused) as refused:
+        control().bind(around(nothing), name=name)
+    assert refused.value.code == "graph_name_invalid"
+
+
+def test_the_longest_name_is_one_that_runs_have(desk: Desk, trigger: str) -> None:
+    """A name of 256 characters, however many bytes they take, is bound and run."""
+    run = desk.run(desk.control.bind(around(nothing), name="\U0001f9fe" * 256), trigger=trigger)
+    assert (run.state, len(run.graph)) == ("done", 256)
 
 
 ACCEPTED: dict[str, Callable[[], Any]] = {
@@ -228,6 +262,7 @@ ACCEPTED: dict[str, Callable[[], Any]] = {
     "a declared read, ungoverned": lambda: around(lambda _: {"messages": [look()]}),
     "sync durability": lambda: around(nothing).with_config(durable("sync")),
     "an entrypoint": lambda: entrypoint()(nothing),
+    "an outermost graph without checkpoints": forgetful,
 }
 
 
@@ -236,7 +271,8 @@ def test_bind_accepts(what: str) -> None:
     """What it accepts comes back as a graph of the same class with its name and without a checkpointer."""
     graph = ACCEPTED[what]()
     named = control().bind(graph, name="support")
-    assert (type(named), named.name, named.checkpointer) == (type(graph), "support", None)
+    assert (type(named), named.name) == (type(graph), "support")
+    assert not named.checkpointer
     assert named is not graph
 
 

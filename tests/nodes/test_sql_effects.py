@@ -19,6 +19,22 @@ from tests.support.scripted_model import call
 
 HOWS = ["sync", "async"]
 
+REFUSED_AT_COMMIT = """
+DO $$ BEGIN
+    IF to_regclass('public.refused') IS NOT NULL THEN
+        RETURN;
+    END IF;
+    CREATE TABLE public.owner (id int PRIMARY KEY);
+    CREATE TABLE public.owed (owner int CONSTRAINT owed_to REFERENCES public.owner DEFERRABLE INITIALLY DEFERRED);
+    CREATE TABLE public.refused (state text);
+    GRANT ALL ON public.owed, public.refused TO PUBLIC;
+    CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN RAISE EXCEPTION USING ERRCODE = NEW.state, MESSAGE = ''not this one''; END';
+    CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON public.refused DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION public.refuse();
+END $$
+"""
+
 
 @pytest.fixture
 def effects(run: EnteredRun) -> Callable[[], int]:
@@ -33,6 +49,13 @@ def effects(run: EnteredRun) -> Callable[[], int]:
         return 0 if row is None else int(row[0])
 
     return count
+
+
+@pytest.fixture
+def late(run: EnteredRun) -> None:
+    """Tables whose rows Postgres refuses at the commit: by a foreign key, or with the SQLSTATE they name."""
+    with psycopg.connect(run.database.admin, autocommit=True) as admin:
+        admin.execute(REFUSED_AT_COMMIT)
 
 
 async def nothing_more(_: Any) -> None:
@@ -115,6 +138,20 @@ async def lose_connection(connection: Any) -> None:
     pid = connection.info.backend_pid
     with pytest.raises(psycopg.OperationalError):
         await settled(connection.execute("SELECT pg_terminate_backend(%s)", (pid,)))
+
+
+async def owe_nobody(connection: Any) -> None:
+    """Leave a row that the foreign key refuses at the commit."""
+    await settled(connection.execute("INSERT INTO public.owed VALUES (1)"))
+
+
+def refused_with(state: str) -> Callable[[Any], Awaitable[None]]:
+    """Return what leaves a row that is refused at the commit with an SQLSTATE."""
+
+    async def leave(connection: Any) -> None:
+        await settled(connection.execute("INSERT INTO public.refused VALUES (%s)", (state,)))
+
+    return leave
 
 
 async def settled(answer: Any) -> Any:
@@ -255,3 +292,39 @@ def test_an_outcome_hook_does_not_undo_what_a_tool_committed(
     assert waits == ["needs_human"] * left
     assert (answer is None) == bool(left)
     assert run.actions() == [("note", "needs_human" if left else "failed", 1)]
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.usefixtures("late")
+def test_an_effect_refused_at_the_commit_has_failed(how: str, run: EnteredRun, effects: Callable[[], int]) -> None:
+    """What Postgres refuses at the commit has failed like what it refuses in the body: once, and the model is told."""
+    answer, waits = noted(how, run, owe_nobody)
+    assert answer.startswith("note failed and nothing was changed. ForeignKeyViolation: ")
+    assert "owed_to" in answer
+    assert (waits, effects()) == ([], 0)
+    assert run.actions() == [("note", "failed", 1)]
+    (body,) = [body for _, body in run.entries() if body.get("error")]
+    assert (body["error"], body["fault"], body["sent"]) == ("ForeignKeyViolation", "permanent", "yes")
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+@pytest.mark.usefixtures("late")
+def test_a_conflict_at_the_commit_is_tried_again(
+    state: str, how: str, run: EnteredRun, effects: Callable[[], int]
+) -> None:
+    """A serialization failure or a deadlock at the commit is tried again, and the effect is had once."""
+    assert noted(how, run, refused_with(state), nothing_more) == ("noted", [])
+    assert effects() == 1
+    assert run.actions() == [("note", "succeeded", 2)]
+    faults = [body["fault"] for _, body in run.entries() if body.get("error")]
+    assert faults == ["transient"]
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_what_undid_a_transaction_is_on_record(how: str, run: EnteredRun, effects: Callable[[], int]) -> None:
+    """A connection lost before the commit is not put down to another attempt."""
+    assert noted(how, run, lose_connection, nothing_more) == ("noted", [])
+    assert effects() == 1
+    told = [body["why"] for _, body in run.entries() if body.get("why")]
+    assert told == ["rolled back before its commit"]
