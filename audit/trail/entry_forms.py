@@ -376,6 +376,8 @@ FORMS: Final[tuple[Form, ...]] = (
             **COMMENT,
             "roles": or_null(TEXTS),
             "decision": one_of("edit"),
+            "delegation": or_null(ID),
+            "delegator": or_null(TEXT),
             "answer": one_of("edited", "refused"),
             "reason": or_null(TEXT),
         },

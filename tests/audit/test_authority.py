@@ -74,11 +74,15 @@ def refusal(word: Any, *args: Any, **said: Any) -> str:
     return refused.value.code
 
 
+def facts(desk: Desk, run: Run) -> list[dict[str, Any]]:
+    """What the entries of a run say, in order."""
+    with LedgerConnection(desk.database.agent) as auditor:
+        return [orjson.loads(entry.facts) for entry in auditor.entries(run_id(run.id))]
+
+
 def events(desk: Desk, run: Run) -> list[str]:
     """Everything that is on record of a run, in order."""
-    with LedgerConnection(desk.database.agent) as auditor:
-        entries = list(auditor.entries(run_id(run.id)))
-    return [event for entry in entries for event in orjson.loads(entry.facts)["events"]]
+    return [event for fact in facts(desk, run) for event in fact["events"]]
 
 
 # All of
@@ -217,6 +221,25 @@ def test_somebody_stands_in_until_a_date(desk: Desk) -> None:
         assert di.get(name).voters == ("di@acme.example for ana@acme.example:approve",)
         assert refusal(ana.approve, name) == "closed"
     assert str(desk.run(graph, trigger=trigger)) == "done"
+
+
+def test_a_stand_ins_word_names_the_authority_it_rested_on(desk: Desk) -> None:
+    """What Di changes and approves for Ana has Ana's name and the role that counted, on record and where it is told."""
+    graph, trigger, run = waiting(desk, 500, 600)
+    changed, approved = run.approvals
+    with says(desk, "ana") as ana, says(desk, "di") as di:
+        given = ana.delegate("di@acme.example", until=TOMORROW)
+        di.edit(changed, {"amount": "300"})
+        di.approve(approved)
+        (edit,) = di.words(changed).edits
+        assert (edit.person, edit.roles, edit.delegator) == ("di@acme.example", ("finance",), "ana@acme.example")
+        (name,) = desk.run(graph, trigger=trigger).approvals
+        assert di.get(name).edited_by == "di@acme.example for ana@acme.example"
+    said = {fact["decision"]: fact for fact in facts(desk, run) if fact.get("person") == "di@acme.example"}
+    assert said.keys() == {"edit", "approve"}
+    for word in said.values():
+        assert (word["roles"], word["delegator"]) == (["finance"], "ana@acme.example")
+        assert word["delegation"] == str(given)
 
 
 def test_a_delegation_is_one_vote_for_two_people(desk: Desk) -> None:

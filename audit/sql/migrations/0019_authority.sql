@@ -89,6 +89,7 @@ DECLARE
     v_key bytea;
     v_asked bytea;
     v_now timestamptz;
+    v_check control.vote_check;
     v_out control.vote_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
@@ -108,27 +109,28 @@ BEGIN
     SELECT * INTO a FROM control.action WHERE tenant = l.tenant AND key = v_key FOR UPDATE;
     SELECT * INTO ap FROM control.approval WHERE approval_id = p_approval FOR UPDATE;
     v_now := control.clock();
+    v_check := control.vote_refusal(l.tenant, ap, v_who.person, v_who.groups, 'approve', p_comment, v_now);
     v_out.reason := CASE
         WHEN v_who.person IS NULL THEN 'not_yourself'
         WHEN a.approval_id IS DISTINCT FROM p_approval THEN 'closed'
         WHEN a.started THEN 'has_begun'
-        ELSE (control.vote_refusal(l.tenant, ap, v_who.person, v_who.groups, 'approve', p_comment, v_now)).reason END;
+        ELSE v_check.reason END;
     IF v_out.reason IS NULL THEN
         -- An edit of what an edit made adds to it. All edits of one request are of the call that it shows, also once the action has taken
         -- one of them up and nobody could be asked about that yet.
         SELECT * INTO e FROM control.edit WHERE edit_no = ap.edit_no;
         v_asked := (SELECT x.asked FROM control.edit x WHERE x.tenant = l.tenant AND x.key = v_key AND x.approval_id = p_approval
             ORDER BY x.edit_no LIMIT 1);
-        INSERT INTO control.edit (tenant, key, approval_id, asked, changes, person, comment, made_at)
+        INSERT INTO control.edit (tenant, key, approval_id, asked, changes, person, roles, delegation, delegator, comment, made_at)
             VALUES (l.tenant, v_key, p_approval, coalesce(e.asked, v_asked, a.args_hash), coalesce(e.changes, '{}') || p_changes,
-                    v_who.person, p_comment, v_now);
+                    v_who.person, v_check.roles, v_check.delegation, v_check.delegator, p_comment, v_now);
         v_out.answer := 'edited';
     END IF;
     PERFORM control.append(l.tenant, v_run, v_now,
         ARRAY[CASE WHEN v_out.reason IS NULL THEN 'approval.edited' ELSE 'approval.refused' END],
         jsonb_build_object('approval', p_approval, 'tool', ap.tool, 'key', encode(v_key, 'hex'), 'digest', encode(ap.digest, 'hex'),
-            'person', v_who.person, 'roles', control.roles_of(l.tenant, v_who.person, v_who.groups), 'identity', p_identity,
-            'decision', 'edit', 'comment', p_comment, 'answer', v_out.answer, 'reason', v_out.reason), p_body,
+            'person', v_who.person, 'roles', v_check.roles, 'identity', p_identity, 'decision', 'edit', 'comment', p_comment,
+            'delegation', v_check.delegation, 'delegator', v_check.delegator, 'answer', v_out.answer, 'reason', v_out.reason), p_body,
         CASE WHEN v_out.reason IS NULL THEN convert_to(p_changes::text, 'UTF8') END);
     IF v_out.reason IS NULL THEN
         PERFORM control.wake(l.tenant, v_key);
