@@ -92,7 +92,12 @@ IDENTITY: Final[Shape] = or_null(
         "additionalProperties": False,
     }
 )
-PERSON: Final[Mapping[str, Shape]] = {"person": or_null(TEXT), "identity": IDENTITY}
+ROLES: Final[Shape] = {
+    **TEXTS,
+    "description": "the person's by the policy of that time; where another's leave carried the word, what it gave",
+}
+PERSON: Final[Mapping[str, Shape]] = {"person": or_null(TEXT), "roles": ROLES, "identity": IDENTITY}
+NAMED: Final[Mapping[str, Shape]] = {"person": TEXT, "roles": ROLES}
 DENIED: Final[Shape] = {
     "type": "array",
     "items": HEX32,
@@ -341,7 +346,6 @@ FORMS: Final[tuple[Form, ...]] = (
             **REQUEST,
             **PERSON,
             **COMMENT,
-            "roles": or_null(TEXTS),
             "decision": one_of("approve", "reject", "break_glass"),
             "code": or_null(TEXT),
             "delegation": or_null(ID),
@@ -374,7 +378,6 @@ FORMS: Final[tuple[Form, ...]] = (
             **REQUEST,
             **PERSON,
             **COMMENT,
-            "roles": or_null(TEXTS),
             "decision": one_of("edit"),
             "delegation": or_null(ID),
             "delegator": or_null(TEXT),
@@ -402,7 +405,7 @@ FORMS: Final[tuple[Form, ...]] = (
         name="edit_refused",
         about="The tool does not take what somebody wanted changed.",
         events=("approval.edit_refused",),
-        facts={"approval": ID, "tool": TEXT, "key": HEX32, "person": TEXT, "reason": TEXT},
+        facts={"approval": ID, "tool": TEXT, "key": HEX32, **NAMED, "reason": TEXT},
         body={"edit?": WHOLE, "problem?": TEXT},
     ),
     Form(
@@ -435,7 +438,6 @@ FORMS: Final[tuple[Form, ...]] = (
             "tool": TEXT,
             "key": HEX32,
             **PERSON,
-            "roles": or_null(TEXTS),
             "verdict": one_of("happened", "did_not", "give_up"),
             "before": STATE,
             "state": STATE,
@@ -525,6 +527,7 @@ FORMS: Final[tuple[Form, ...]] = (
             "key": HEX32,
             "question": ID,
             "person?": TEXT,
+            "roles?": ROLES,
             "identity?": IDENTITY,
             "reason?": TEXT,
         },
@@ -612,7 +615,7 @@ FORMS: Final[tuple[Form, ...]] = (
         facts={
             "erasure": ID,
             "scope": one_of("run", "action", "intent", "target", "age"),
-            "person": TEXT,
+            **NAMED,
             "comment": TEXT,
             "erased": {"type": "object", "additionalProperties": COUNT},
             "checkpoints?": YES_NO,
@@ -629,7 +632,7 @@ FORMS: Final[tuple[Form, ...]] = (
             "hold": ID,
             "scope": one_of("run", "intent", "target"),
             "run": or_null(ID),
-            "person": TEXT,
+            **NAMED,
             "comment": TEXT,
         },
         body=SAID,
@@ -644,7 +647,7 @@ FORMS: Final[tuple[Form, ...]] = (
             "runs": COUNT,
             "heads": HEX32,
             "erased": {"type": "object", "additionalProperties": COUNT},
-            "person": TEXT,
+            **NAMED,
             "comment": TEXT,
         },
         body=SAID,
@@ -656,7 +659,7 @@ FORMS: Final[tuple[Form, ...]] = (
         facts={
             "scope": one_of("tenant"),
             "name": TEXT,
-            "person": TEXT,
+            **NAMED,
             "comment": TEXT,
             "system?": {"type": "array", "items": or_null(TEXT)},
             "timeline?": {"type": "array", "items": or_null(WHOLE)},
@@ -697,7 +700,7 @@ FORMS: Final[tuple[Form, ...]] = (
             "no_graph": {**COUNT, "description": "runs whose graph was not named"},
             "open": COUNT,
             "differences": COUNT,
-            "person": TEXT,
+            **NAMED,
         },
         body={"graphs?": TEXTS, "systems?": TEXTS, "tools?": TEXTS},
     ),

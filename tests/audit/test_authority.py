@@ -320,6 +320,45 @@ def test_a_delegation_that_makes_no_sense_is_refused(desk: Desk, what: str) -> N
     assert (refused["person"], refused["delegation"]) == ("ana@acme.example", str(unknown))
 
 
+def withdraws(ana: Approvals, name: UUID) -> None:
+    """Say yes, and take it back."""
+    ana.approve(name)
+    ana.withdraw(name)
+
+
+def lends(ana: Approvals, name: UUID) -> None:
+    """Let somebody stand in, and end that."""
+    del name
+    ana.revoke(ana.delegate("di@acme.example", until=TOMORROW))
+
+
+SAYINGS: dict[str, tuple[Callable[[Approvals, UUID], Any], set[str]]] = {
+    "a vote": (lambda ana, name: ana.approve(name), {"approval.voted"}),
+    "a vote taken back": (withdraws, {"approval.voted", "approval.vote_withdrawn"}),
+    "an edit": (lambda ana, name: ana.edit(name, {"amount": "1"}), {"approval.edited"}),
+    "a review": (lambda ana, name: refusal(ana.review, name, "accepted"), {"review.refused"}),
+    "a word on nothing": (lambda ana, _: refusal(ana.approve, uuid4()), {"approval.refused"}),
+    "a delegation": (lends, {"delegation.given", "delegation.revoked"}),
+    "a refused one": (
+        lambda ana, _: refusal(ana.delegate, "di@acme.example", until=TOMORROW, role="cfo"),
+        {"delegation.refused"},
+    ),
+    "a revocation of nothing": (lambda ana, _: refusal(ana.revoke, uuid4()), {"delegation.refused"}),
+}
+
+
+@pytest.mark.parametrize("saying", SAYINGS)
+def test_every_word_is_on_record_with_the_roles_of_that_time(desk: Desk, saying: str) -> None:
+    """Whatever Ana says, and whether or not it counts: that she was of finance then stands beside her name."""
+    _, _, run = waiting(desk)
+    word, wanted = SAYINGS[saying]
+    with says(desk, "ana") as ana:
+        word(ana, approval_id(run.approvals[0]))
+    said = [fact for fact in (*facts(desk, run), *of_tenant(desk)) if fact.get("person") == "ana@acme.example"]
+    assert wanted <= {event for fact in said for event in fact["events"]}
+    assert [fact.get("roles") for fact in said] == [["finance"]] * len(said)
+
+
 WORDS: dict[str, Callable[[Approvals, UUID], Any]] = {
     "approve": lambda says, name: says.approve(name),
     "reject": lambda says, name: says.reject(name, comment="no"),

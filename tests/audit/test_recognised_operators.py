@@ -136,6 +136,7 @@ def test_each_word_is_on_record_with_who_said_it(
         credential=token_hash(tokens["tess"]),
     )
     assert said
+    assert all(fact["roles"] == ["bank"] for fact in said)
     wanted = orjson.loads(identity.canonical())
     assert all(fact["identity"] in (wanted, {k: v for k, v in wanted.items() if v is not None}) for fact in said)
     assert tokens["tess"] not in str(facts(desk, run_id(run.id)))

@@ -151,8 +151,8 @@ DECLARE
 BEGIN
     PERFORM 1 FROM control.run_state WHERE run_id = v_chain FOR UPDATE;
     PERFORM control.append((p_login).tenant, v_chain, control.clock(), ARRAY['approval.refused'],
-        jsonb_build_object('approval', p_approval, 'person', p_person, 'identity', p_identity, 'decision', p_decision,
-            'comment', p_comment, 'answer', 'refused', 'reason', 'unknown_request'), p_body, NULL);
+        jsonb_build_object('approval', p_approval, 'person', p_person, 'roles', control.roles_said(p_login, p_person, p_identity),
+            'identity', p_identity, 'decision', p_decision, 'comment', p_comment, 'answer', 'refused', 'reason', 'unknown_request'), p_body, NULL);
     RETURN 'unknown_request';
 END
 $$;

@@ -105,8 +105,9 @@ BEGIN
         WHEN a.state <> 'needs_human' THEN 'not_stuck' END);
     IF v_out.reason IS NOT NULL THEN
         PERFORM control.append(l.tenant, p_run, v_now, ARRAY['action.resolution_refused'],
-            jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'person', v_person, 'identity', p_identity, 'verdict', p_verdict,
-                'reason', v_out.reason), p_body, NULL);
+            jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'),
+                'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+                'verdict', p_verdict, 'reason', v_out.reason), p_body, NULL);
         RETURN v_out;
     END IF;
     a.state := control.must_step(a.state, CASE p_verdict
@@ -129,10 +130,9 @@ BEGIN
     PERFORM control.append(l.tenant, p_run, v_now,
         ARRAY['action.resolved', CASE a.state WHEN 'succeeded' THEN 'action.succeeded' WHEN 'ready' THEN 'action.failed' ELSE 'action.unknown' END]
             || CASE WHEN a.undoes IS NOT NULL AND a.state = 'succeeded' THEN ARRAY['compensation.succeeded'] ELSE '{}' END,
-        jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'person', v_person, 'identity', p_identity, 'verdict', p_verdict,
-            'before', v_before, 'state', a.state, 'comment', p_comment,
-            'roles', (SELECT jsonb_agg(DISTINCT m.role) FROM control.membership m
-                      WHERE m.tenant = l.tenant AND (m.member = v_person OR m.member = ANY (control.operator_groups(l, p_identity))))), p_body, NULL);
+        jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'),
+            'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+            'verdict', p_verdict, 'before', v_before, 'state', a.state, 'comment', p_comment), p_body, NULL);
     -- Nobody is asked any more about what is over.
     IF a.state <> 'ready' THEN
         SELECT approval_id INTO v_withdrawn FROM control.approval WHERE approval_id = a.approval_id AND state IN ('open', 'granted') FOR UPDATE;
@@ -141,7 +141,7 @@ BEGIN
         PERFORM control.close_approval(v_withdrawn, 'withdrawn', v_now);
         PERFORM control.append(l.tenant, p_run, v_now, ARRAY['approval.withdrawn'],
             jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'approval', v_withdrawn, 'state', a.state,
-                'person', v_person, 'identity', p_identity), p_body, NULL);
+                'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity), p_body, NULL);
     END IF;
     PERFORM control.wake(l.tenant, p_key);
     PERFORM control.notify_waiters(l.tenant, p_key);
@@ -256,7 +256,8 @@ BEGIN
     v_out.reason := CASE WHEN s.run_id IS NULL THEN 'unknown_run' ELSE control.operator_refusal(l, v_person, p_identity) END;
     IF v_out.reason IN ('not_yourself', 'unknown_person') THEN
         PERFORM control.append(l.tenant, p_run, control.clock(), ARRAY['run.cancel_refused'],
-            jsonb_build_object('person', v_person, 'identity', p_identity, 'reason', v_out.reason), p_body, NULL);
+            jsonb_build_object(
+                'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity, 'reason', v_out.reason), p_body, NULL);
     ELSIF v_out.reason IS NULL AND s.state = 'done' THEN
         v_out.reason := 'finished';
     END IF;
@@ -276,7 +277,8 @@ BEGIN
         v_out.reason := 'saga';
         RETURN v_out;
     END IF;
-    PERFORM control.end_run(l.tenant, p_run, v_now, 'run.cancelled', 'cancelled', jsonb_build_object('person', v_person, 'identity', p_identity),
+    PERFORM control.end_run(l.tenant, p_run, v_now, 'run.cancelled', 'cancelled',
+        jsonb_build_object('person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity),
         jsonb_build_object('comment', p_comment, 'applied', coalesce(v_applied, '{}')), p_body);
     v_out.answer := 'cancelled';
     RETURN v_out;
@@ -363,7 +365,9 @@ BEGIN
     v_refused := control.operator_refusal(l, v_person, p_identity);
     IF v_refused IS NOT NULL THEN
         PERFORM control.append(l.tenant, v_chain, v_now, ARRAY['freeze.refused'],
-            jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'identity', p_identity, 'reason', v_refused), p_body, NULL);
+            jsonb_build_object('scope', p_scope, 'name', p_name,
+                'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+                'reason', v_refused), p_body, NULL);
         RETURN QUERY SELECT v_refused, NULL::uuid, NULL::bytea, NULL::text, NULL::text, NULL::timestamptz;
         RETURN;
     END IF;
@@ -371,7 +375,9 @@ BEGIN
         VALUES (l.tenant, p_scope, p_name, 'freeze', '9999-01-01 00:00:00+00', v_now, v_person, p_comment)
         ON CONFLICT (tenant, scope, name, cause) DO UPDATE SET set_by = excluded.set_by, comment = excluded.comment;
     PERFORM control.append(l.tenant, v_chain, v_now, ARRAY['freeze.set'],
-        jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'identity', p_identity, 'comment', p_comment), p_body, NULL);
+        jsonb_build_object('scope', p_scope, 'name', p_name,
+            'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+            'comment', p_comment), p_body, NULL);
     RETURN QUERY SELECT NULL::text, f.* FROM control.in_flight(l.tenant, p_scope, p_name, v_now) f;
 END
 $$;
@@ -418,8 +424,9 @@ BEGIN
     v_out.reason := control.operator_refusal(l, v_person, p_identity);
     IF v_out.reason IS NOT NULL THEN
         PERFORM control.append(l.tenant, v_chain, control.clock(), ARRAY['freeze.refused'],
-            jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'identity', p_identity, 'reason', v_out.reason),
-            p_body, NULL);
+            jsonb_build_object('scope', p_scope, 'name', p_name,
+                'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+                'reason', v_out.reason), p_body, NULL);
         RETURN v_out;
     END IF;
     DELETE FROM control.brake b WHERE b.tenant = l.tenant AND b.scope = p_scope AND b.name = p_name AND b.cause = 'freeze';
@@ -429,7 +436,9 @@ BEGIN
         RETURN v_out;
     END IF;
     PERFORM control.append(l.tenant, v_chain, control.clock(), ARRAY['freeze.lifted'],
-        jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'identity', p_identity, 'comment', p_comment), p_body, NULL);
+        jsonb_build_object('scope', p_scope, 'name', p_name,
+            'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+            'comment', p_comment), p_body, NULL);
     v_out.woken := control.wake_frozen(l.tenant);
     RETURN v_out;
 END
