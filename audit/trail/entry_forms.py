@@ -98,6 +98,7 @@ ROLES: Final[Shape] = {
 }
 PERSON: Final[Mapping[str, Shape]] = {"person": or_null(TEXT), "roles": ROLES, "identity": IDENTITY}
 NAMED: Final[Mapping[str, Shape]] = {"person": TEXT, "roles": ROLES}
+UNKNOWN_ACTION: Final[Shape] = {**HEX32, "description": "the key that was named, of no action of the run"}
 DENIED: Final[Shape] = {
     "type": "array",
     "items": HEX32,
@@ -450,13 +451,28 @@ FORMS: Final[tuple[Form, ...]] = (
         about="Somebody's word on what became of an action does not count.",
         events=("action.resolution_refused",),
         facts={
-            "tool": TEXT,
-            "key": HEX32,
+            "tool?": TEXT,
+            "key?": HEX32,
+            "action?": UNKNOWN_ACTION,
             **PERSON,
             "verdict": one_of("happened", "did_not", "give_up"),
             "reason": TEXT,
         },
         body=SAID,
+    ),
+    Form(
+        name="unknown_run",
+        about="Somebody spoke on a run that there is not: mistyped, or guessed. In the tenant's own chain.",
+        events=("action.resolution_refused", "run.cancel_refused", "question.answer_refused"),
+        facts={
+            "run": ID,
+            "action?": UNKNOWN_ACTION,
+            "question?": ID,
+            **PERSON,
+            "verdict?": one_of("happened", "did_not", "give_up"),
+            "reason": one_of("unknown_run"),
+        },
+        body={**SAID, "where?": WHERE},
     ),
     Form(
         name="cancellation",
@@ -523,8 +539,8 @@ FORMS: Final[tuple[Form, ...]] = (
         about="What the user was asked about a write is answered, or somebody may not answer it.",
         events=("question.answered", "question.answer_refused"),
         facts={
-            "tool": TEXT,
-            "key": HEX32,
+            "tool?": TEXT,
+            "key?": HEX32,
             "question": ID,
             "person?": TEXT,
             "roles?": ROLES,

@@ -83,6 +83,10 @@ BEGIN
         WHERE s.run_id = p_run AND s.tenant = l.tenant AND s.state <> 'chain' FOR UPDATE;
     IF NOT FOUND THEN
         v_out.refused := 'unknown_run';
+        IF l.role <> 'agent' THEN
+            v_out.refused := control.unknown_run(l, 'question.answer_refused', p_run, v_person, p_identity,
+                jsonb_build_object('question', p_question), p_body);
+        END IF;
         RETURN v_out;
     END IF;
     SELECT x.* INTO q FROM control.question x JOIN control.asker a USING (question_id)
@@ -100,7 +104,7 @@ BEGIN
         WHEN l.role <> 'agent' AND v_person = ANY (v_asking) THEN NULL  -- the user themselves, whatever their roles
         WHEN l.role <> 'agent' THEN control.operator_refusal(l, v_person, p_identity)
         WHEN p_identity IS NOT NULL THEN 'not_yourself' END;
-    IF v_out.refused IN ('not_yourself', 'unknown_person') THEN
+    IF v_out.refused = 'not_yourself' OR v_out.refused IS NOT NULL AND l.role <> 'agent' THEN
         PERFORM control.append(l.tenant, p_run, control.clock(), ARRAY['question.answer_refused'],
             jsonb_strip_nulls(jsonb_build_object('tool', q.tool, 'key', encode(q.key, 'hex'), 'question', p_question,
                 'person', v_person, 'roles', v_roles, 'identity', p_identity, 'reason', v_out.refused)), p_body, NULL);
