@@ -74,7 +74,7 @@ class Story:
         people: everyone whose vote counted.
         policies: hashes of the policies that decided.
         steps: one for each entry, in order.
-        ended: whether its last word is that it is done.
+        ended: whether it is done; what comes late may follow that.
     """
 
     trigger: str | None
