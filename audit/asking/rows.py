@@ -334,7 +334,7 @@ class ApprovalRow:
         voters: ``person:decision``, or ``person for another:decision`` by delegation, in the order they voted.
         code: why it was rejected, as one of :data:`~langgraph_control.guards.approvals.REJECTIONS`; None otherwise.
         supersedes: the request whose place it took, because what would be done had changed.
-        edited_by: who changed the arguments of that one, if it was a person.
+        edited_by: who changed the arguments of that one, or ``person for another`` by delegation; None: nobody.
         in_review: it was done on one person's word in an emergency, and nobody has looked at that since.
     """
 

@@ -92,7 +92,13 @@ IDENTITY: Final[Shape] = or_null(
         "additionalProperties": False,
     }
 )
-PERSON: Final[Mapping[str, Shape]] = {"person": or_null(TEXT), "identity": IDENTITY}
+ROLES: Final[Shape] = {
+    **TEXTS,
+    "description": "the person's by the policy of that time; where another's leave carried the word, what it gave",
+}
+PERSON: Final[Mapping[str, Shape]] = {"person": or_null(TEXT), "roles": ROLES, "identity": IDENTITY}
+NAMED: Final[Mapping[str, Shape]] = {"person": TEXT, "roles": ROLES}
+UNKNOWN_ACTION: Final[Shape] = {**HEX32, "description": "the key that was named, of no action of the run"}
 DENIED: Final[Shape] = {
     "type": "array",
     "items": HEX32,
@@ -346,7 +352,6 @@ FORMS: Final[tuple[Form, ...]] = (
             **REQUEST,
             **PERSON,
             **COMMENT,
-            "roles": or_null(TEXTS),
             "decision": one_of("approve", "reject", "break_glass"),
             "code": or_null(TEXT),
             "delegation": or_null(ID),
@@ -379,8 +384,9 @@ FORMS: Final[tuple[Form, ...]] = (
             **REQUEST,
             **PERSON,
             **COMMENT,
-            "roles": or_null(TEXTS),
             "decision": one_of("edit"),
+            "delegation": or_null(ID),
+            "delegator": or_null(TEXT),
             "answer": one_of("edited", "refused"),
             "reason": or_null(TEXT),
         },
@@ -405,7 +411,7 @@ FORMS: Final[tuple[Form, ...]] = (
         name="edit_refused",
         about="The tool does not take what somebody wanted changed.",
         events=("approval.edit_refused",),
-        facts={"approval": ID, "tool": TEXT, "key": HEX32, "person": TEXT, "reason": TEXT},
+        facts={"approval": ID, "tool": TEXT, "key": HEX32, **NAMED, "reason": TEXT},
         body={"edit?": WHOLE, "problem?": TEXT},
     ),
     Form(
@@ -438,7 +444,6 @@ FORMS: Final[tuple[Form, ...]] = (
             "tool": TEXT,
             "key": HEX32,
             **PERSON,
-            "roles": or_null(TEXTS),
             "verdict": one_of("happened", "did_not", "give_up"),
             "before": STATE,
             "state": STATE,
@@ -451,13 +456,28 @@ FORMS: Final[tuple[Form, ...]] = (
         about="Somebody's word on what became of an action does not count.",
         events=("action.resolution_refused",),
         facts={
-            "tool": TEXT,
-            "key": HEX32,
+            "tool?": TEXT,
+            "key?": HEX32,
+            "action?": UNKNOWN_ACTION,
             **PERSON,
             "verdict": one_of("happened", "did_not", "give_up"),
             "reason": TEXT,
         },
         body=SAID,
+    ),
+    Form(
+        name="unknown_run",
+        about="Somebody spoke on a run that there is not: mistyped, or guessed. In the tenant's own chain.",
+        events=("action.resolution_refused", "run.cancel_refused", "question.answer_refused"),
+        facts={
+            "run": ID,
+            "action?": UNKNOWN_ACTION,
+            "question?": ID,
+            **PERSON,
+            "verdict?": one_of("happened", "did_not", "give_up"),
+            "reason": one_of("unknown_run"),
+        },
+        body={**SAID, "where?": WHERE},
     ),
     Form(
         name="cancellation",
@@ -524,10 +544,11 @@ FORMS: Final[tuple[Form, ...]] = (
         about="What the user was asked about a write is answered, or somebody may not answer it.",
         events=("question.answered", "question.answer_refused"),
         facts={
-            "tool": TEXT,
-            "key": HEX32,
+            "tool?": TEXT,
+            "key?": HEX32,
             "question": ID,
             "person?": TEXT,
+            "roles?": ROLES,
             "identity?": IDENTITY,
             "reason?": TEXT,
         },
@@ -615,7 +636,7 @@ FORMS: Final[tuple[Form, ...]] = (
         facts={
             "erasure": ID,
             "scope": one_of("run", "action", "intent", "target", "age"),
-            "person": TEXT,
+            **NAMED,
             "comment": TEXT,
             "erased": {"type": "object", "additionalProperties": COUNT},
             "checkpoints?": YES_NO,
@@ -632,7 +653,7 @@ FORMS: Final[tuple[Form, ...]] = (
             "hold": ID,
             "scope": one_of("run", "intent", "target"),
             "run": or_null(ID),
-            "person": TEXT,
+            **NAMED,
             "comment": TEXT,
         },
         body=SAID,
@@ -647,7 +668,7 @@ FORMS: Final[tuple[Form, ...]] = (
             "runs": COUNT,
             "heads": HEX32,
             "erased": {"type": "object", "additionalProperties": COUNT},
-            "person": TEXT,
+            **NAMED,
             "comment": TEXT,
         },
         body=SAID,
@@ -659,7 +680,7 @@ FORMS: Final[tuple[Form, ...]] = (
         facts={
             "scope": one_of("tenant"),
             "name": TEXT,
-            "person": TEXT,
+            **NAMED,
             "comment": TEXT,
             "system?": {"type": "array", "items": or_null(TEXT)},
             "timeline?": {"type": "array", "items": or_null(WHOLE)},
@@ -700,7 +721,7 @@ FORMS: Final[tuple[Form, ...]] = (
             "no_graph": {**COUNT, "description": "runs whose graph was not named"},
             "open": COUNT,
             "differences": COUNT,
-            "person": TEXT,
+            **NAMED,
         },
         body={"graphs?": TEXTS, "systems?": TEXTS, "tools?": TEXTS},
     ),

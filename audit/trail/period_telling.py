@@ -14,7 +14,7 @@ from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.follows import Place, keys_of, next_state, possible_states
 from langgraph_control.audit.trail.period import HAPPENINGS, REQUESTS, Happening, Period, Read, ToldRequest, ToldWrite
 from langgraph_control.audit.trail.rebuild import rebuild
-from langgraph_control.audit.trail.rebuilt import Asked, Change
+from langgraph_control.audit.trail.rebuilt import Asked, Change, Edited, Voted
 
 __all__ = ["Telling"]
 
@@ -191,13 +191,13 @@ class _Request:
 
 
 def _voices(asked: Asked) -> Iterator[str]:
-    said = [
-        (vote.at, f"{vote.person}{f' for {vote.delegator}' if vote.delegator else ''}:{vote.decision}")
-        for vote in asked.votes
-        if vote.counted
-    ]
-    said += [(edit.at, f"{edit.person}:edit") for edit in asked.edits if edit.counted]
+    said = [(vote.at, f"{_speaker(vote)}:{vote.decision}") for vote in asked.votes if vote.counted]
+    said += [(edit.at, f"{_speaker(edit)}:edit") for edit in asked.edits if edit.counted]
     yield from (voice for _, voice in sorted(said, key=lambda one: one[0]))
+
+
+def _speaker(word: Voted | Edited) -> str:
+    return f"{word.person} for {word.delegator}" if word.delegator else word.person
 
 
 def _stood(about: Sequence[tuple[UUID, Entry]], key: str) -> tuple[str, datetime, datetime | None]:

@@ -200,6 +200,8 @@ def _with_word(known: Asked, entry: Entry) -> Asked:
         made = Edited(
             at=entry.at,
             person=person or "",
+            roles=_roles(entry),
+            delegator=entry.fact("delegator"),
             counted="approval.edited" in entry.events,
             reason=entry.fact("reason"),
             changes=_json(entry.payload),
@@ -210,11 +212,10 @@ def _with_word(known: Asked, entry: Entry) -> Asked:
         return replace(known, edits=_with_problem(known.edits, person, entry.fact("reason") or "nobody says why"))
     if decision is None:
         return known
-    roles = entry.facts.get("roles")
     vote = Voted(
         at=entry.at,
         person=person or "",
-        roles=tuple(str(role) for role in roles) if isinstance(roles, list) else (),
+        roles=_roles(entry),
         decision=decision,
         counted="approval.refused" not in entry.events,
         reason=entry.fact("reason"),
@@ -225,6 +226,11 @@ def _with_word(known: Asked, entry: Entry) -> Asked:
     if decision == "withdraw" and vote.counted and entry.fact("answer") == "open":
         return replace(known, outcome="", until=None)  # what was granted by it is open again
     return known
+
+
+def _roles(entry: Entry) -> tuple[str, ...]:
+    roles = entry.facts.get("roles")
+    return tuple(str(role) for role in roles) if isinstance(roles, list) else ()
 
 
 def _with_problem(edits: tuple[Edited, ...], person: str | None, problem: str) -> tuple[Edited, ...]:

@@ -230,7 +230,7 @@ class Voted:
     Args:
         at: when.
         person: who.
-        roles: theirs at that time.
+        roles: theirs at that time, or those that the delegation gave.
         decision: ``approve``, ``reject``, ``break_glass`` or ``withdraw``.
         counted: whether it counts.
         reason: why not.
@@ -255,6 +255,8 @@ class Edited:
     Args:
         at: when.
         person: who.
+        roles: theirs at that time, or those that the delegation gave.
+        delegator: for whom, by delegation.
         counted: whether it counts.
         reason: why not.
         changes: argument → value; nothing where it was erased.
@@ -264,6 +266,8 @@ class Edited:
 
     at: datetime
     person: str
+    roles: tuple[str, ...]
+    delegator: str | None
     counted: bool
     reason: str | None
     changes: Mapping[str, Any]

@@ -74,7 +74,7 @@ class Story:
         people: everyone whose vote counted.
         policies: hashes of the policies that decided.
         steps: one for each entry, in order.
-        ended: whether its last word is that it is done.
+        ended: whether it is done; what comes late may follow that.
     """
 
     trigger: str | None
@@ -114,7 +114,7 @@ def reconstruct(entries: Iterable[Entry]) -> Story:
         people=_distinct(entry.fact("person") for entry in known if "approval.voted" in entry.events),
         policies=_distinct(entry.said("policy") for entry in known),
         steps=tuple(_step(entry, ends.get(entry.seq, [])) for entry in known),
-        ended=bool(known) and "run.finished" in known[-1].events,
+        ended=any("run.finished" in entry.events for entry in known),
     )
 
 

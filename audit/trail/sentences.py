@@ -75,6 +75,13 @@ _REFUSALS: Final[Mapping[str, str]] = MappingProxyType(
         "already_voted": "has voted already",
         "not_yourself": "a login votes for its own person only",
         "unknown_request": "there is no such request",
+        "unknown_run": "there is no such run",
+        "unknown_action": "the run has no such action",
+        "unknown_question": "the run has no such question",
+        "answered": "the question is answered already",
+        "finished": "the run is over",
+        "unsettled": "something of the run may have happened, and nobody knows",
+        "saga": "steps of a saga of the run are in effect",
         "nothing_to_review": "nobody decided this alone",
     }
 )
@@ -131,7 +138,8 @@ def _resolved(entry: Entry) -> tuple[str, Tone]:
     }
     said, tone = verdict.get(entry.fact("verdict") or "", ("a person settled it", Tone.PLAIN))
     if "action.resolution_refused" in entry.events:
-        return f"{_tool(entry)}: a person's word on it that does not count: {entry.fact('reason')}", Tone.BAD
+        why = entry.fact("reason") or ""
+        return f"{_tool(entry)}: a person's word on it that does not count: {_REFUSALS.get(why, why)}", Tone.BAD
     return f"{_tool(entry)}: {said}", tone
 
 

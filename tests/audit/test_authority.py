@@ -74,11 +74,15 @@ def refusal(word: Any, *args: Any, **said: Any) -> str:
     return refused.value.code
 
 
+def facts(desk: Desk, run: Run) -> list[dict[str, Any]]:
+    """What the entries of a run say, in order."""
+    with LedgerConnection(desk.database.agent) as auditor:
+        return [orjson.loads(entry.facts) for entry in auditor.entries(run_id(run.id))]
+
+
 def events(desk: Desk, run: Run) -> list[str]:
     """Everything that is on record of a run, in order."""
-    with LedgerConnection(desk.database.agent) as auditor:
-        entries = list(auditor.entries(run_id(run.id)))
-    return [event for entry in entries for event in orjson.loads(entry.facts)["events"]]
+    return [event for fact in facts(desk, run) for event in fact["events"]]
 
 
 # All of
@@ -219,6 +223,25 @@ def test_somebody_stands_in_until_a_date(desk: Desk) -> None:
     assert str(desk.run(graph, trigger=trigger)) == "done"
 
 
+def test_a_stand_ins_word_names_the_authority_it_rested_on(desk: Desk) -> None:
+    """What Di changes and approves for Ana has Ana's name and the role that counted, on record and where it is told."""
+    graph, trigger, run = waiting(desk, 500, 600)
+    changed, approved = run.approvals
+    with says(desk, "ana") as ana, says(desk, "di") as di:
+        given = ana.delegate("di@acme.example", until=TOMORROW)
+        di.edit(changed, {"amount": "300"})
+        di.approve(approved)
+        (edit,) = di.words(changed).edits
+        assert (edit.person, edit.roles, edit.delegator) == ("di@acme.example", ("finance",), "ana@acme.example")
+        (name,) = desk.run(graph, trigger=trigger).approvals
+        assert di.get(name).edited_by == "di@acme.example for ana@acme.example"
+    said = {fact["decision"]: fact for fact in facts(desk, run) if fact.get("person") == "di@acme.example"}
+    assert said.keys() == {"edit", "approve"}
+    for word in said.values():
+        assert (word["roles"], word["delegator"]) == (["finance"], "ana@acme.example")
+        assert word["delegation"] == str(given)
+
+
 def test_a_delegation_is_one_vote_for_two_people(desk: Desk) -> None:
     """Who stands in for somebody who has voted adds nothing, and after the stand-in the delegator adds nothing."""
     _, _, run = waiting(desk, 2000)
@@ -295,6 +318,45 @@ def test_a_delegation_that_makes_no_sense_is_refused(desk: Desk, what: str) -> N
     refused = of_tenant(desk)[-1]
     assert (refused["events"], refused["reason"]) == (["delegation.refused"], "unknown_delegation")
     assert (refused["person"], refused["delegation"]) == ("ana@acme.example", str(unknown))
+
+
+def withdraws(ana: Approvals, name: UUID) -> None:
+    """Say yes, and take it back."""
+    ana.approve(name)
+    ana.withdraw(name)
+
+
+def lends(ana: Approvals, name: UUID) -> None:
+    """Let somebody stand in, and end that."""
+    del name
+    ana.revoke(ana.delegate("di@acme.example", until=TOMORROW))
+
+
+SAYINGS: dict[str, tuple[Callable[[Approvals, UUID], Any], set[str]]] = {
+    "a vote": (lambda ana, name: ana.approve(name), {"approval.voted"}),
+    "a vote taken back": (withdraws, {"approval.voted", "approval.vote_withdrawn"}),
+    "an edit": (lambda ana, name: ana.edit(name, {"amount": "1"}), {"approval.edited"}),
+    "a review": (lambda ana, name: refusal(ana.review, name, "accepted"), {"review.refused"}),
+    "a word on nothing": (lambda ana, _: refusal(ana.approve, uuid4()), {"approval.refused"}),
+    "a delegation": (lends, {"delegation.given", "delegation.revoked"}),
+    "a refused one": (
+        lambda ana, _: refusal(ana.delegate, "di@acme.example", until=TOMORROW, role="cfo"),
+        {"delegation.refused"},
+    ),
+    "a revocation of nothing": (lambda ana, _: refusal(ana.revoke, uuid4()), {"delegation.refused"}),
+}
+
+
+@pytest.mark.parametrize("saying", SAYINGS)
+def test_every_word_is_on_record_with_the_roles_of_that_time(desk: Desk, saying: str) -> None:
+    """Whatever Ana says, and whether or not it counts: that she was of finance then stands beside her name."""
+    _, _, run = waiting(desk)
+    word, wanted = SAYINGS[saying]
+    with says(desk, "ana") as ana:
+        word(ana, approval_id(run.approvals[0]))
+    said = [fact for fact in (*facts(desk, run), *of_tenant(desk)) if fact.get("person") == "ana@acme.example"]
+    assert wanted <= {event for fact in said for event in fact["events"]}
+    assert [fact.get("roles") for fact in said] == [["finance"]] * len(said)
 
 
 WORDS: dict[str, Callable[[Approvals, UUID], Any]] = {

@@ -18,6 +18,7 @@ from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import run_id
 from langgraph_control.audit.postgres.migrate import migrations
 from langgraph_control.audit.trail.entries import Entry
+from langgraph_control.audit.trail.entry_forms import FORMS, Form
 from langgraph_control.audit.trail.entry_schemas import EVENTS, problems, schema_of
 from tests.support.complete_entries import note_events
 from tests.support.desk import Desk, new_trigger
@@ -46,6 +47,14 @@ def test_a_schema_is_one(event: str) -> None:
     schema = schema_of(event)
     Draft202012Validator.check_schema(schema)
     assert schema["$id"] == f"urn:langgraph-control:entry:1:{event}"
+
+
+@pytest.mark.parametrize(
+    "form", [one for one in FORMS if {"person", "person?"} & set(one.facts)], ids=lambda one: one.name
+)
+def test_who_said_it_is_told_with_their_roles(form: Form) -> None:
+    """Where a person is on record, the roles that they had at that time are, too."""
+    assert ("roles" in form.facts, "roles?" in form.facts) == ("person" in form.facts, "person?" in form.facts)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Operators whom a service recognised: each word is a person's, with how that was found out, on one login for all."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -136,6 +136,7 @@ def test_each_word_is_on_record_with_who_said_it(
         credential=token_hash(tokens["tess"]),
     )
     assert said
+    assert all(fact["roles"] == ["bank"] for fact in said)
     wanted = orjson.loads(identity.canonical())
     assert all(fact["identity"] in (wanted, {k: v for k, v in wanted.items() if v is not None}) for fact in said)
     assert tokens["tess"] not in str(facts(desk, run_id(run.id)))
@@ -190,6 +191,65 @@ def test_a_login_of_one_person_takes_no_identities(desk: Desk, tokens: dict[str,
         act(ana, run, what, tokens["tess"])
     assert refused.value.code == "not_yourself"
     assert any(fact.get("reason") == "not_yourself" for fact in facts(desk, chain(desk, run, what)))
+
+
+NO_RUN, NO_KEY, NO_QUESTION = UUID(int=0), bytes(32), UUID(int=1)
+ON_NOTHING: dict[str, tuple[Callable[[Operators, UUID, str], Any], str]] = {
+    "resolve": (
+        lambda says, run, who: says.resolve(run, NO_KEY, Resolution.HAPPENED, comment="seen", credential=who),
+        "action.resolution_refused",
+    ),
+    "cancel": (lambda says, run, who: says.cancel(run, comment="over", credential=who), "run.cancel_refused"),
+    "answer": (
+        lambda says, run, who: says.answer(run, NO_QUESTION, "Fifty.", credential=who),
+        "question.answer_refused",
+    ),
+}
+
+
+@pytest.mark.parametrize("word", ON_NOTHING)
+def test_a_word_on_a_run_that_there_is_not_is_on_record(
+    desk: Desk, operators: Operators, tokens: dict[str, str], word: str
+) -> None:
+    """Whoever tries names of runs is on record with them, in the tenant's own chain."""
+    speak, event = ON_NOTHING[word]
+    with pytest.raises(OperationRefused) as refused:
+        speak(operators, NO_RUN, tokens["tess"])
+    with LedgerConnection(desk.database.auditor) as auditor:
+        said = facts(desk, auditor.ask(FindTenantChain()).run_id)[-1]
+    assert (refused.value.code, said["events"], said["reason"]) == ("unknown_run", [event], "unknown_run")
+    assert (said["person"], said["roles"], said["run"]) == ("tess@acme.example", ["bank"], str(NO_RUN))
+
+
+@pytest.mark.parametrize(
+    ("word", "code"), [("resolve", "unknown_action"), ("answer", "unknown_question"), ("cancel", "finished")]
+)
+def test_a_word_on_what_a_run_has_not_is_on_record(
+    desk: Desk, operators: Operators, tokens: dict[str, str], word: str, code: str
+) -> None:
+    """An action or a question that the run does not have, and a run that is over: who spoke is in the run's chain."""
+    run = run_id(transferring(desk, "150").id)
+    if word == "cancel":
+        operators.cancel(run, comment="over", credential=tokens["tess"])
+    speak, event = ON_NOTHING[word]
+    with pytest.raises(OperationRefused) as refused:
+        speak(operators, run, tokens["tess"])
+    said = facts(desk, run)[-1]
+    assert (refused.value.code, said["events"], said["reason"]) == (code, [event], code)
+    assert (said["person"], said["roles"]) == ("tess@acme.example", ["bank"])
+    assert "key" not in said
+
+
+def test_a_run_that_cannot_be_cancelled_yet_has_that_on_record(
+    desk: Desk, operators: Operators, tokens: dict[str, str]
+) -> None:
+    """While an outcome is unknown, the word is refused, and who gave it is in the run's chain."""
+    run = run_id(transferring(desk, "50").id)
+    with pytest.raises(OperationRefused) as refused:
+        operators.cancel(run, comment="over", credential=tokens["tess"])
+    said = facts(desk, run)[-1]
+    assert (refused.value.code, said["events"], said["reason"]) == ("unsettled", ["run.cancel_refused"], "unsettled")
+    assert said["person"] == "tess@acme.example"
 
 
 @pytest.mark.parametrize("credential", [None, "", "lgc_nonsense"])

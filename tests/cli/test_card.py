@@ -9,6 +9,7 @@ import pytest
 from langgraph_control import Control, Policy
 from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.names import approval_name
+from langgraph_control.audit.postgres.logins import add_login
 from tests.cli.conftest import Command
 from tests.support.desk import Desk, new_trigger
 from tests.support.postgres import Database
@@ -125,6 +126,19 @@ def test_what_changed_since(command: Command, desk: Desk, trigger: str) -> None:
     assert "500 -> 300" in shown
     changed = json.loads(command("card", name, "--json", "--dsn", ana).stdout)["changed_since"]
     assert changed == [{"what": "argument amount", "before": "500", "after": "300"}]
+
+
+def test_an_edit_by_a_stand_in_names_both(command: Command, desk: Desk, trigger: str) -> None:
+    """On the card, and as data, it is said for whom somebody changed the arguments."""
+    add_login(desk.database.admin, "test_approver_di", role="approver", person="di@acme.example", create=True)
+    (name,) = desk.run(desk.refunding(500), trigger=trigger).approvals
+    ana, di = desk.database.approver("ana"), desk.database.approver("di")
+    assert command("delegate", "di@acme.example", "--for", "1d", "--dsn", ana).exit_code == 0
+    assert command("edit", name, "amount=300", "--dsn", di).exit_code == 0
+    shown = " ".join(command("card", name, "--dsn", ana).stdout.split())
+    assert "di@acme.example for ana@acme.example asks for amount=" in shown
+    (edit,) = json.loads(command("card", name, "--json", "--dsn", ana).stdout)["edits"]
+    assert (edit["person"], edit["delegator"]) == ("di@acme.example", "ana@acme.example")
 
 
 def test_an_edit_that_does_not_fit_is_said(command: Command, desk: Desk, trigger: str) -> None:

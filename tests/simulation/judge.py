@@ -39,6 +39,8 @@ AFTER_THE_END = {
     "effect.late",
     "approval.refused",
     "action.resolution_refused",
+    "run.cancel_refused",
+    "question.answer_refused",
     "approval.vote_withdrawn",
     "approval.edited",
 }

@@ -301,6 +301,9 @@ CREATE TABLE control.edit (
     became bytea,  -- the args hash of what it became, once the call took it
     changes jsonb NOT NULL,  -- argument → value; edits of edits add up
     person text NOT NULL,
+    roles text[] NOT NULL DEFAULT '{}',  -- in which it was made
+    delegation uuid,  -- by whose leave, and whose, where the person stands in
+    delegator text,
     comment text,
     made_at timestamptz NOT NULL,
     void boolean NOT NULL DEFAULT false  -- the tool does not take it

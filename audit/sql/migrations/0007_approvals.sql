@@ -15,7 +15,8 @@ CREATE TYPE control.vote_answer AS (
 CREATE TYPE control.vote_check AS (
     reason text,  -- NULL: they may
     delegation uuid,
-    delegator text
+    delegator text,
+    roles text[]  -- in which they speak: their own, or those that the delegation gives
 );
 
 -- Has this person spoken on a request, or has somebody for them?
@@ -41,7 +42,10 @@ DECLARE
     d control.delegation;
     v_out control.vote_check;
 BEGIN
+    v_roles := control.roles_of(p_tenant, p_person, p_groups);
+    v_out.roles := v_roles;
     IF p_person IS NULL OR p_person = '' THEN
+        v_out.roles := '{}';
         v_out.reason := 'unknown_person';
         RETURN v_out;
     END IF;
@@ -50,7 +54,6 @@ BEGIN
         RETURN v_out;
     END IF;
     SELECT * INTO f FROM control.floor WHERE tenant = p_tenant AND tool IN ((p_approval).tool, '*') ORDER BY tool = '*' LIMIT 1;
-    v_roles := control.roles_of(p_tenant, p_person, p_groups);
     v_words := ARRAY(SELECT jsonb_array_elements_text((p_approval).requirement -> 'not_by')) || coalesce(f.not_by, '{}')
         || CASE WHEN p_decision = 'break_glass' THEN ARRAY['requester'] ELSE '{}' END;
     v_asked := ARRAY(SELECT jsonb_object_keys((p_approval).requirement -> 'quorum'));
@@ -66,6 +69,7 @@ BEGIN
     END IF;
     v_out.delegation := d.delegation_id;
     v_out.delegator := d.from_person;
+    v_out.roles := v_roles;
     v_out.reason := CASE
         WHEN cardinality(v_roles) = 0 THEN 'unknown_person'
         WHEN p_decision = 'break_glass' AND cardinality(v_asked) = 0 THEN 'no_break_glass'
@@ -127,6 +131,15 @@ SELECT CASE WHEN jsonb_typeof(p_identity -> 'groups') = 'array'
     THEN ARRAY(SELECT 'group:' || g FROM jsonb_array_elements_text(p_identity -> 'groups') g ORDER BY g) ELSE '{}' END
 $$;
 
+-- The roles that somebody has who speaks on a login, for the record; nobody has none, and groups count as a service that may speak for
+-- people found them out, else as the login's.
+CREATE FUNCTION control.roles_said(p_login control.login, p_person text, p_identity jsonb) RETURNS text[]
+    LANGUAGE sql STABLE AS $$
+SELECT CASE WHEN p_person IS NULL THEN '{}' ELSE control.roles_of((p_login).tenant, p_person,
+    CASE WHEN p_identity IS NOT NULL AND (p_login).may_name_person THEN control.groups_of(p_identity) ELSE (p_login).groups END) END
+$$;
+REVOKE EXECUTE ON FUNCTION control.roles_said FROM PUBLIC;
+
 -- Put on record that somebody spoke on a request that there is not for their tenant: mistyped, or guessed. In the tenant's own chain, for
 -- there is no other. Returns why it is refused.
 CREATE FUNCTION control.unknown_request(
@@ -138,8 +151,8 @@ DECLARE
 BEGIN
     PERFORM 1 FROM control.run_state WHERE run_id = v_chain FOR UPDATE;
     PERFORM control.append((p_login).tenant, v_chain, control.clock(), ARRAY['approval.refused'],
-        jsonb_build_object('approval', p_approval, 'person', p_person, 'identity', p_identity, 'decision', p_decision,
-            'comment', p_comment, 'answer', 'refused', 'reason', 'unknown_request'), p_body, NULL);
+        jsonb_build_object('approval', p_approval, 'person', p_person, 'roles', control.roles_said(p_login, p_person, p_identity),
+            'identity', p_identity, 'decision', p_decision, 'comment', p_comment, 'answer', 'refused', 'reason', 'unknown_request'), p_body, NULL);
     RETURN 'unknown_request';
 END
 $$;
@@ -159,7 +172,6 @@ DECLARE
     v_key bytea;
     v_now timestamptz;
     v_events text[];
-    v_roles text[];
     v_groups text[] := CASE WHEN p_identity IS NULL THEN l.groups ELSE control.groups_of(p_identity) END;
     v_check control.vote_check;
     v_out control.vote_answer;
@@ -242,10 +254,10 @@ BEGIN
             UPDATE control.action SET state = control.must_step(state, 'deny', kind) WHERE tenant = l.tenant AND key = v_key;
         END IF;
     END IF;
-    v_roles := control.roles_of(l.tenant, v_person, v_groups);
     PERFORM control.append(l.tenant, v_run, v_now, v_events,
         jsonb_build_object('approval', p_approval, 'tool', ap.tool, 'key', encode(v_key, 'hex'), 'digest', encode(ap.digest, 'hex'),
-            'person', v_person, 'roles', v_roles, 'identity', p_identity, 'decision', p_decision, 'code', p_code, 'comment', p_comment,
+            'person', v_person, 'roles', coalesce(v_check.roles, control.roles_said(l, v_person, p_identity)), 'identity', p_identity,
+            'decision', p_decision, 'code', p_code, 'comment', p_comment,
             'delegation', v_check.delegation, 'delegator', v_check.delegator, 'card', encode(sha256(ap.card), 'hex'),
             'answer', v_out.answer, 'reason', v_out.reason), p_body, NULL);
     IF v_out.answer IN ('granted', 'denied') OR 'approval.expired' = ANY (v_events) THEN
@@ -413,7 +425,7 @@ SELECT ROW((p_approval).approval_id, (p_approval).run_id, (p_approval).tool, (p_
            ARRAY(SELECT v.person || coalesce(' for ' || v.delegator, '') || ':' || v.decision
                  FROM control.vote v WHERE v.approval_id = (p_approval).approval_id ORDER BY v.voted_at),
            (p_approval).code, (p_approval).supersedes,
-           (SELECT e.person FROM control.edit e WHERE e.edit_no = (p_approval).edit_no),
+           (SELECT e.person || coalesce(' for ' || e.delegator, '') FROM control.edit e WHERE e.edit_no = (p_approval).edit_no),
            EXISTS (SELECT FROM control.review w WHERE w.approval_id = (p_approval).approval_id AND w.closed_at IS NULL)
        )::control.approval_row
 FROM control.run r WHERE r.run_id = (p_approval).run_id

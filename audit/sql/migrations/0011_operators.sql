@@ -46,6 +46,23 @@ SELECT ((p_login).role = 'admin' AND p_identity IS NULL) OR EXISTS (
       AND coalesce(m.role = control.owner_of(p_action), true))
 $$;
 
+-- Put on record that somebody spoke on a run that there is not for their tenant: mistyped, or guessed. In the tenant's own chain, for
+-- there is no other. Returns why it is refused.
+CREATE FUNCTION control.unknown_run(
+    p_login control.login, p_event text, p_run uuid, p_person text, p_identity jsonb, p_what jsonb, p_body bytea
+) RETURNS text
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_chain uuid := control.tenant_chain((p_login).tenant);
+BEGIN
+    PERFORM 1 FROM control.run_state WHERE run_id = v_chain FOR UPDATE;
+    PERFORM control.append((p_login).tenant, v_chain, control.clock(), ARRAY[p_event],
+        jsonb_build_object('run', p_run, 'person', p_person, 'roles', control.roles_said(p_login, p_person, p_identity),
+            'identity', p_identity, 'reason', 'unknown_run') || p_what, p_body, NULL);
+    RETURN 'unknown_run';
+END
+$$;
+
 CREATE TYPE control.resolve_answer AS (
     answer text,     -- resolved | refused
     reason text,     -- why it was refused: a stable word
@@ -76,7 +93,8 @@ BEGIN
     v_out.answer := 'refused';
     PERFORM 1 FROM control.run_state WHERE run_id = p_run AND tenant = l.tenant AND state <> 'chain' FOR UPDATE;
     IF NOT FOUND THEN
-        v_out.reason := 'unknown_run';
+        v_out.reason := control.unknown_run(l, 'action.resolution_refused', p_run, v_person, p_identity,
+            jsonb_build_object('action', encode(p_key, 'hex'), 'verdict', p_verdict), p_body);
         RETURN v_out;
     END IF;
     SELECT * INTO a FROM control.action WHERE tenant = l.tenant AND key = p_key FOR UPDATE;
@@ -84,6 +102,11 @@ BEGIN
     IF a.key IS NULL OR NOT (a.run_id = p_run OR EXISTS (
             SELECT FROM control.waiter w WHERE w.tenant = l.tenant AND w.key = p_key AND w.run_id = p_run)) THEN
         v_out.reason := 'unknown_action';
+        -- Not as its key: what a run's entries have under that name is the run's, and goes where its payloads are erased.
+        PERFORM control.append(l.tenant, p_run, v_now, ARRAY['action.resolution_refused'],
+            jsonb_build_object('action', encode(p_key, 'hex'),
+                'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+                'verdict', p_verdict, 'reason', v_out.reason), p_body, NULL);
         RETURN v_out;
     END IF;
     v_out.tool := a.tool;
@@ -105,8 +128,9 @@ BEGIN
         WHEN a.state <> 'needs_human' THEN 'not_stuck' END);
     IF v_out.reason IS NOT NULL THEN
         PERFORM control.append(l.tenant, p_run, v_now, ARRAY['action.resolution_refused'],
-            jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'person', v_person, 'identity', p_identity, 'verdict', p_verdict,
-                'reason', v_out.reason), p_body, NULL);
+            jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'),
+                'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+                'verdict', p_verdict, 'reason', v_out.reason), p_body, NULL);
         RETURN v_out;
     END IF;
     a.state := control.must_step(a.state, CASE p_verdict
@@ -129,10 +153,9 @@ BEGIN
     PERFORM control.append(l.tenant, p_run, v_now,
         ARRAY['action.resolved', CASE a.state WHEN 'succeeded' THEN 'action.succeeded' WHEN 'ready' THEN 'action.failed' ELSE 'action.unknown' END]
             || CASE WHEN a.undoes IS NOT NULL AND a.state = 'succeeded' THEN ARRAY['compensation.succeeded'] ELSE '{}' END,
-        jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'person', v_person, 'identity', p_identity, 'verdict', p_verdict,
-            'before', v_before, 'state', a.state, 'comment', p_comment,
-            'roles', (SELECT jsonb_agg(DISTINCT m.role) FROM control.membership m
-                      WHERE m.tenant = l.tenant AND (m.member = v_person OR m.member = ANY (control.operator_groups(l, p_identity))))), p_body, NULL);
+        jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'),
+            'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+            'verdict', p_verdict, 'before', v_before, 'state', a.state, 'comment', p_comment), p_body, NULL);
     -- Nobody is asked any more about what is over.
     IF a.state <> 'ready' THEN
         SELECT approval_id INTO v_withdrawn FROM control.approval WHERE approval_id = a.approval_id AND state IN ('open', 'granted') FOR UPDATE;
@@ -141,7 +164,7 @@ BEGIN
         PERFORM control.close_approval(v_withdrawn, 'withdrawn', v_now);
         PERFORM control.append(l.tenant, p_run, v_now, ARRAY['approval.withdrawn'],
             jsonb_build_object('tool', a.tool, 'key', encode(p_key, 'hex'), 'approval', v_withdrawn, 'state', a.state,
-                'person', v_person, 'identity', p_identity), p_body, NULL);
+                'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity), p_body, NULL);
     END IF;
     PERFORM control.wake(l.tenant, p_key);
     PERFORM control.notify_waiters(l.tenant, p_key);
@@ -253,30 +276,30 @@ BEGIN
     END IF;
     v_out.answer := 'refused';
     SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = l.tenant AND state <> 'chain' FOR UPDATE;
-    v_out.reason := CASE WHEN s.run_id IS NULL THEN 'unknown_run' ELSE control.operator_refusal(l, v_person, p_identity) END;
-    IF v_out.reason IN ('not_yourself', 'unknown_person') THEN
-        PERFORM control.append(l.tenant, p_run, control.clock(), ARRAY['run.cancel_refused'],
-            jsonb_build_object('person', v_person, 'identity', p_identity, 'reason', v_out.reason), p_body, NULL);
-    ELSIF v_out.reason IS NULL AND s.state = 'done' THEN
-        v_out.reason := 'finished';
-    END IF;
-    IF v_out.reason IS NOT NULL THEN
+    IF s.run_id IS NULL THEN
+        v_out.reason := control.unknown_run(l, 'run.cancel_refused', p_run, v_person, p_identity, '{}', p_body);
         RETURN v_out;
     END IF;
-    PERFORM control.lock_actions(l.tenant, p_run);
+    v_out.reason := coalesce(control.operator_refusal(l, v_person, p_identity), CASE WHEN s.state = 'done' THEN 'finished' END);
+    IF v_out.reason IS NULL THEN
+        PERFORM control.lock_actions(l.tenant, p_run);
+        SELECT array_agg(DISTINCT tool ORDER BY tool) INTO v_out.unsettled FROM control.open_outcomes(l.tenant, p_run);
+        v_out.reason := CASE WHEN v_out.unsettled IS NOT NULL THEN 'unsettled' END;
+    END IF;
+    IF v_out.reason IS NULL THEN
+        SELECT array_agg(DISTINCT tool ORDER BY tool), array_agg(encode(key, 'hex') ORDER BY step) INTO v_out.unsettled, v_applied
+            FROM control.left_applied(l.tenant, p_run);
+        v_out.reason := CASE WHEN v_applied IS NOT NULL AND NOT p_leave_applied THEN 'saga' END;
+    END IF;
     v_now := control.clock();
-    SELECT array_agg(DISTINCT tool ORDER BY tool) INTO v_out.unsettled FROM control.open_outcomes(l.tenant, p_run);
-    IF v_out.unsettled IS NOT NULL THEN
-        v_out.reason := 'unsettled';
+    IF v_out.reason IS NOT NULL THEN
+        PERFORM control.append(l.tenant, p_run, v_now, ARRAY['run.cancel_refused'],
+            jsonb_build_object('person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+                'reason', v_out.reason), p_body, NULL);
         RETURN v_out;
     END IF;
-    SELECT array_agg(DISTINCT tool ORDER BY tool), array_agg(encode(key, 'hex') ORDER BY step) INTO v_out.unsettled, v_applied
-        FROM control.left_applied(l.tenant, p_run);
-    IF v_applied IS NOT NULL AND NOT p_leave_applied THEN
-        v_out.reason := 'saga';
-        RETURN v_out;
-    END IF;
-    PERFORM control.end_run(l.tenant, p_run, v_now, 'run.cancelled', 'cancelled', jsonb_build_object('person', v_person, 'identity', p_identity),
+    PERFORM control.end_run(l.tenant, p_run, v_now, 'run.cancelled', 'cancelled',
+        jsonb_build_object('person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity),
         jsonb_build_object('comment', p_comment, 'applied', coalesce(v_applied, '{}')), p_body);
     v_out.answer := 'cancelled';
     RETURN v_out;
@@ -363,7 +386,9 @@ BEGIN
     v_refused := control.operator_refusal(l, v_person, p_identity);
     IF v_refused IS NOT NULL THEN
         PERFORM control.append(l.tenant, v_chain, v_now, ARRAY['freeze.refused'],
-            jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'identity', p_identity, 'reason', v_refused), p_body, NULL);
+            jsonb_build_object('scope', p_scope, 'name', p_name,
+                'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+                'reason', v_refused), p_body, NULL);
         RETURN QUERY SELECT v_refused, NULL::uuid, NULL::bytea, NULL::text, NULL::text, NULL::timestamptz;
         RETURN;
     END IF;
@@ -371,7 +396,9 @@ BEGIN
         VALUES (l.tenant, p_scope, p_name, 'freeze', '9999-01-01 00:00:00+00', v_now, v_person, p_comment)
         ON CONFLICT (tenant, scope, name, cause) DO UPDATE SET set_by = excluded.set_by, comment = excluded.comment;
     PERFORM control.append(l.tenant, v_chain, v_now, ARRAY['freeze.set'],
-        jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'identity', p_identity, 'comment', p_comment), p_body, NULL);
+        jsonb_build_object('scope', p_scope, 'name', p_name,
+            'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+            'comment', p_comment), p_body, NULL);
     RETURN QUERY SELECT NULL::text, f.* FROM control.in_flight(l.tenant, p_scope, p_name, v_now) f;
 END
 $$;
@@ -418,8 +445,9 @@ BEGIN
     v_out.reason := control.operator_refusal(l, v_person, p_identity);
     IF v_out.reason IS NOT NULL THEN
         PERFORM control.append(l.tenant, v_chain, control.clock(), ARRAY['freeze.refused'],
-            jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'identity', p_identity, 'reason', v_out.reason),
-            p_body, NULL);
+            jsonb_build_object('scope', p_scope, 'name', p_name,
+                'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+                'reason', v_out.reason), p_body, NULL);
         RETURN v_out;
     END IF;
     DELETE FROM control.brake b WHERE b.tenant = l.tenant AND b.scope = p_scope AND b.name = p_name AND b.cause = 'freeze';
@@ -429,7 +457,9 @@ BEGIN
         RETURN v_out;
     END IF;
     PERFORM control.append(l.tenant, v_chain, control.clock(), ARRAY['freeze.lifted'],
-        jsonb_build_object('scope', p_scope, 'name', p_name, 'person', v_person, 'identity', p_identity, 'comment', p_comment), p_body, NULL);
+        jsonb_build_object('scope', p_scope, 'name', p_name,
+            'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity,
+            'comment', p_comment), p_body, NULL);
     v_out.woken := control.wake_frozen(l.tenant);
     RETURN v_out;
 END
@@ -455,7 +485,7 @@ CROSS JOIN LATERAL (SELECT CASE p_scope WHEN 'system' THEN a.system WHEN 'tool' 
 WHERE p_scope IN ('system', 'tool') AND s.name IS NOT NULL
 $$;
 
-REVOKE EXECUTE ON FUNCTION control.operator, control.operator_groups, control.operator_refusal, control.owner_of, control.may_settle, control.resolve_v1, control.concerning, control.lock_actions, control.open_outcomes, control.end_run, control.run_cancel_v1, control.run_replace_v1, control.in_flight, control.freeze_v1,
+REVOKE EXECUTE ON FUNCTION control.unknown_run, control.operator, control.operator_groups, control.operator_refusal, control.owner_of, control.may_settle, control.resolve_v1, control.concerning, control.lock_actions, control.open_outcomes, control.end_run, control.run_cancel_v1, control.run_replace_v1, control.in_flight, control.freeze_v1,
     control.wake_frozen, control.unfreeze_v1, control.brakes_v1, control.names_seen_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.resolve_v1, control.run_cancel_v1, control.freeze_v1, control.unfreeze_v1, control.names_seen_v1 TO control_approver, control_admin;
 GRANT EXECUTE ON FUNCTION control.run_replace_v1 TO control_agent;

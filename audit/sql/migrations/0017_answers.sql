@@ -66,6 +66,7 @@ CREATE FUNCTION control.answer_v1(
 DECLARE
     l control.login := control.caller('agent', 'approver', 'admin');
     v_person text := CASE WHEN l.role <> 'agent' THEN control.operator(l, p_person, p_identity) END;
+    v_roles text[];
     v_state text;
     v_asking text[];
     v_runs uuid[];
@@ -82,6 +83,10 @@ BEGIN
         WHERE s.run_id = p_run AND s.tenant = l.tenant AND s.state <> 'chain' FOR UPDATE;
     IF NOT FOUND THEN
         v_out.refused := 'unknown_run';
+        IF l.role <> 'agent' THEN
+            v_out.refused := control.unknown_run(l, 'question.answer_refused', p_run, v_person, p_identity,
+                jsonb_build_object('question', p_question), p_body);
+        END IF;
         RETURN v_out;
     END IF;
     SELECT x.* INTO q FROM control.question x JOIN control.asker a USING (question_id)
@@ -90,6 +95,7 @@ BEGIN
     IF q.answer = p_answer THEN
         RETURN v_out;  -- sent again
     END IF;
+    v_roles := CASE WHEN v_person IS NOT NULL THEN control.roles_said(l, v_person, p_identity) END;
     SELECT ARRAY[r.actor, r.on_behalf_of] INTO v_asking FROM control.run r WHERE r.run_id = p_run;
     v_out.refused := CASE
         WHEN q.question_id IS NULL THEN 'unknown_question'
@@ -98,18 +104,18 @@ BEGIN
         WHEN l.role <> 'agent' AND v_person = ANY (v_asking) THEN NULL  -- the user themselves, whatever their roles
         WHEN l.role <> 'agent' THEN control.operator_refusal(l, v_person, p_identity)
         WHEN p_identity IS NOT NULL THEN 'not_yourself' END;
-    IF v_out.refused IN ('not_yourself', 'unknown_person') THEN
+    IF v_out.refused = 'not_yourself' OR v_out.refused IS NOT NULL AND l.role <> 'agent' THEN
         PERFORM control.append(l.tenant, p_run, control.clock(), ARRAY['question.answer_refused'],
-            jsonb_strip_nulls(jsonb_build_object('tool', q.tool, 'key', encode(q.key, 'hex'), 'question', p_question, 'person', v_person,
-                'identity', p_identity, 'reason', v_out.refused)), p_body, NULL);
+            jsonb_strip_nulls(jsonb_build_object('tool', q.tool, 'key', encode(q.key, 'hex'), 'question', p_question,
+                'person', v_person, 'roles', v_roles, 'identity', p_identity, 'reason', v_out.refused)), p_body, NULL);
     END IF;
     IF v_out.refused IS NOT NULL THEN
         RETURN v_out;
     END IF;
     UPDATE control.question SET answer = p_answer, answered_at = control.clock() WHERE question_id = p_question;
     PERFORM control.append(l.tenant, p_run, control.clock(), ARRAY['question.answered'],
-        jsonb_strip_nulls(jsonb_build_object('tool', q.tool, 'key', encode(q.key, 'hex'), 'question', p_question, 'person', v_person,
-            'identity', p_identity)), p_body, p_payload);
+        jsonb_strip_nulls(jsonb_build_object('tool', q.tool, 'key', encode(q.key, 'hex'), 'question', p_question,
+            'person', v_person, 'roles', v_roles, 'identity', p_identity)), p_body, p_payload);
     v_runs := ARRAY(SELECT a.run_id FROM control.asker a JOIN control.open_run o ON o.run_id = a.run_id AND o.tenant = l.tenant
                     WHERE a.question_id = p_question ORDER BY a.run_id LIMIT 201);
     INSERT INTO control.run_wake AS w (run_id, generation) SELECT r, 1 FROM unnest(v_runs) r ORDER BY r

@@ -63,8 +63,8 @@ BEGIN
     PERFORM control.append(l.tenant, v_run, v_now,
         ARRAY[CASE WHEN v_out.reason IS NULL THEN 'approval.vote_withdrawn' ELSE 'approval.refused' END],
         jsonb_build_object('approval', p_approval, 'tool', ap.tool, 'key', encode(v_key, 'hex'), 'digest', encode(ap.digest, 'hex'),
-            'person', v_who.person, 'identity', p_identity, 'decision', 'withdraw', 'comment', p_comment, 'answer', v_out.answer,
-            'reason', v_out.reason), p_body, NULL);
+            'person', v_who.person, 'roles', control.roles_said(l, v_who.person, p_identity), 'identity', p_identity,
+            'decision', 'withdraw', 'comment', p_comment, 'answer', v_out.answer, 'reason', v_out.reason), p_body, NULL);
     -- Whoever was told of the grant finds out at the claim; whoever waits for the request has nothing new to look at.
     v_out.run_id := v_run;
     v_out.tool := ap.tool;
@@ -89,6 +89,7 @@ DECLARE
     v_key bytea;
     v_asked bytea;
     v_now timestamptz;
+    v_check control.vote_check;
     v_out control.vote_answer;
 BEGIN
     PERFORM set_config('synchronous_commit', control.commit_mode(), true);
@@ -108,27 +109,28 @@ BEGIN
     SELECT * INTO a FROM control.action WHERE tenant = l.tenant AND key = v_key FOR UPDATE;
     SELECT * INTO ap FROM control.approval WHERE approval_id = p_approval FOR UPDATE;
     v_now := control.clock();
+    v_check := control.vote_refusal(l.tenant, ap, v_who.person, v_who.groups, 'approve', p_comment, v_now);
     v_out.reason := CASE
         WHEN v_who.person IS NULL THEN 'not_yourself'
         WHEN a.approval_id IS DISTINCT FROM p_approval THEN 'closed'
         WHEN a.started THEN 'has_begun'
-        ELSE (control.vote_refusal(l.tenant, ap, v_who.person, v_who.groups, 'approve', p_comment, v_now)).reason END;
+        ELSE v_check.reason END;
     IF v_out.reason IS NULL THEN
         -- An edit of what an edit made adds to it. All edits of one request are of the call that it shows, also once the action has taken
         -- one of them up and nobody could be asked about that yet.
         SELECT * INTO e FROM control.edit WHERE edit_no = ap.edit_no;
         v_asked := (SELECT x.asked FROM control.edit x WHERE x.tenant = l.tenant AND x.key = v_key AND x.approval_id = p_approval
             ORDER BY x.edit_no LIMIT 1);
-        INSERT INTO control.edit (tenant, key, approval_id, asked, changes, person, comment, made_at)
+        INSERT INTO control.edit (tenant, key, approval_id, asked, changes, person, roles, delegation, delegator, comment, made_at)
             VALUES (l.tenant, v_key, p_approval, coalesce(e.asked, v_asked, a.args_hash), coalesce(e.changes, '{}') || p_changes,
-                    v_who.person, p_comment, v_now);
+                    v_who.person, v_check.roles, v_check.delegation, v_check.delegator, p_comment, v_now);
         v_out.answer := 'edited';
     END IF;
     PERFORM control.append(l.tenant, v_run, v_now,
         ARRAY[CASE WHEN v_out.reason IS NULL THEN 'approval.edited' ELSE 'approval.refused' END],
         jsonb_build_object('approval', p_approval, 'tool', ap.tool, 'key', encode(v_key, 'hex'), 'digest', encode(ap.digest, 'hex'),
-            'person', v_who.person, 'roles', control.roles_of(l.tenant, v_who.person, v_who.groups), 'identity', p_identity,
-            'decision', 'edit', 'comment', p_comment, 'answer', v_out.answer, 'reason', v_out.reason), p_body,
+            'person', v_who.person, 'roles', v_check.roles, 'identity', p_identity, 'decision', 'edit', 'comment', p_comment,
+            'delegation', v_check.delegation, 'delegator', v_check.delegator, 'answer', v_out.answer, 'reason', v_out.reason), p_body,
         CASE WHEN v_out.reason IS NULL THEN convert_to(p_changes::text, 'UTF8') END);
     IF v_out.reason IS NULL THEN
         PERFORM control.wake(l.tenant, v_key);
@@ -171,7 +173,7 @@ BEGIN
         UPDATE control.edit SET void = true WHERE edit_no = p_edit;
         PERFORM control.append(v_tenant, p_run, control.clock(), ARRAY['approval.edit_refused'],
             jsonb_build_object('approval', e.approval_id, 'tool', a.tool, 'key', encode(e.key, 'hex'), 'person', e.person,
-                'reason', p_problem), p_body, NULL);
+                'roles', e.roles, 'reason', p_problem), p_body, NULL);
     ELSIF p_became IS NOT NULL THEN
         UPDATE control.edit SET became = p_became WHERE edit_no = p_edit;
     END IF;
@@ -201,7 +203,7 @@ BEGIN
     END IF;
     PERFORM 1 FROM control.run_state WHERE run_id = v_chain FOR UPDATE;
     v_now := control.clock();
-    v_roles := control.roles_of(l.tenant, v_who.person, v_who.groups);
+    v_roles := control.roles_said(l, v_who.person, p_identity);
     v_reason := CASE
         WHEN v_who.person IS NULL THEN 'not_yourself'
         WHEN lower(btrim(p_to)) = lower(btrim(v_who.person)) THEN 'to_yourself'
@@ -221,8 +223,8 @@ BEGIN
     END IF;
     PERFORM control.append(l.tenant, v_chain, v_now,
         ARRAY[CASE WHEN v_reason IS NULL THEN 'delegation.given' ELSE 'delegation.refused' END],
-        jsonb_build_object('delegation', p_delegation, 'person', v_who.person, 'identity', p_identity, 'to', p_to, 'role', p_role,
-            'until', (extract(epoch FROM p_until) * 1000000)::bigint, 'comment', p_comment, 'reason', v_reason), p_body, NULL);
+        jsonb_build_object('delegation', p_delegation, 'person', v_who.person, 'roles', v_roles, 'identity', p_identity, 'to', p_to,
+            'role', p_role, 'until', (extract(epoch FROM p_until) * 1000000)::bigint, 'comment', p_comment, 'reason', v_reason), p_body, NULL);
     RETURN v_reason;
 END
 $$;
@@ -256,8 +258,8 @@ BEGIN
     UPDATE control.delegation SET revoked_at = v_now WHERE delegation_id = p_delegation AND v_reason IS NULL;
     PERFORM control.append(l.tenant, v_chain, v_now,
         ARRAY[CASE WHEN v_reason IS NULL THEN 'delegation.revoked' ELSE 'delegation.refused' END],
-        jsonb_build_object('delegation', p_delegation, 'person', coalesce(v_who.person, l.login::text), 'identity', p_identity,
-            'comment', p_comment, 'reason', v_reason), p_body, NULL);
+        jsonb_build_object('delegation', p_delegation, 'person', coalesce(v_who.person, l.login::text),
+            'roles', control.roles_said(l, v_who.person, p_identity), 'identity', p_identity, 'comment', p_comment, 'reason', v_reason), p_body, NULL);
     RETURN v_reason;
 END
 $$;
@@ -318,7 +320,8 @@ BEGIN
     END IF;
     PERFORM control.append(l.tenant, ap.run_id, v_now, ARRAY[CASE WHEN v_reason IS NULL THEN 'review.closed' ELSE 'review.refused' END],
         jsonb_build_object('approval', p_approval, 'tool', ap.tool, 'key', encode(ap.key, 'hex'), 'person', v_who.person,
-            'identity', p_identity, 'verdict', p_verdict, 'comment', p_comment, 'reason', v_reason), p_body, NULL);
+            'roles', control.roles_said(l, v_who.person, p_identity), 'identity', p_identity, 'verdict', p_verdict,
+            'comment', p_comment, 'reason', v_reason), p_body, NULL);
     RETURN v_reason;
 END
 $$;

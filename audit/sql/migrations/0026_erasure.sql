@@ -156,6 +156,7 @@ CREATE FUNCTION control.erase_v1(
 DECLARE
     l control.login := control.caller('admin');
     v_person text := coalesce(l.person, l.login::text);
+    v_roles text[];
     v_chain uuid;
     v_now timestamptz;
     v_runs uuid[];
@@ -185,6 +186,7 @@ BEGIN
     v_chain := control.tenant_chain(l.tenant);
     PERFORM 1 FROM control.run_state WHERE run_id = v_chain FOR UPDATE;
     v_now := control.clock();
+    v_roles := control.roles_said(l, v_person, NULL);
 
     IF p_scope IN ('run', 'action') AND NOT EXISTS (SELECT FROM control.run r WHERE r.run_id = p_run AND r.tenant = l.tenant) THEN
         v_out.refused := 'unknown_run';
@@ -247,7 +249,7 @@ BEGIN
             v_out.runs := v_out.runs + 1;
             v_out.counts := control.added(v_out.counts, v_counts);
             PERFORM control.append(l.tenant, v_run, v_now, ARRAY['payload.erased'],
-                jsonb_build_object('erasure', p_erasure, 'scope', p_scope, 'person', v_person, 'comment', p_comment, 'erased', v_counts,
+                jsonb_build_object('erasure', p_erasure, 'scope', p_scope, 'person', v_person, 'roles', v_roles, 'comment', p_comment, 'erased', v_counts,
                     'checkpoints', p_checkpoints), p_body, NULL);
         END IF;
     END LOOP;
@@ -264,7 +266,7 @@ BEGIN
     END IF;
     IF v_out.runs > 0 OR cardinality(v_out.threads) > 0 THEN
         PERFORM control.append(l.tenant, v_chain, v_now, ARRAY['payload.erased'],
-            jsonb_build_object('erasure', p_erasure, 'scope', p_scope, 'person', v_person, 'comment', p_comment, 'erased', v_out.counts,
+            jsonb_build_object('erasure', p_erasure, 'scope', p_scope, 'person', v_person, 'roles', v_roles, 'comment', p_comment, 'erased', v_out.counts,
                 'runs', v_out.runs, 'threads', cardinality(v_out.threads)), p_body, NULL);
     END IF;
     IF cardinality(v_runs) < p_limit THEN
@@ -307,7 +309,8 @@ BEGIN
         VALUES (p_hold, l.tenant, p_scope, p_run, p_name, p_comment, v_person, v_now) ON CONFLICT DO NOTHING;
     IF FOUND THEN  -- else it was sent again
         PERFORM control.append(l.tenant, v_chain, v_now, ARRAY['hold.set'],
-            jsonb_build_object('hold', p_hold, 'scope', p_scope, 'run', p_run, 'person', v_person, 'comment', p_comment), p_body, NULL);
+            jsonb_build_object('hold', p_hold, 'scope', p_scope, 'run', p_run, 'person', v_person, 'roles', control.roles_said(l, v_person, NULL),
+                'comment', p_comment), p_body, NULL);
     END IF;
     RETURN v_out;
 END
@@ -334,7 +337,8 @@ BEGIN
     IF v_out.refused IS NULL THEN
         UPDATE control.hold SET lifted_at = control.clock(), lifted_by = v_person WHERE hold_id = p_hold;
         PERFORM control.append(l.tenant, v_chain, control.clock(), ARRAY['hold.lifted'],
-            jsonb_build_object('hold', p_hold, 'scope', h.scope, 'run', h.run_id, 'person', v_person, 'comment', p_comment), p_body, NULL);
+            jsonb_build_object('hold', p_hold, 'scope', h.scope, 'run', h.run_id, 'person', v_person, 'roles', control.roles_said(l, v_person, NULL),
+                'comment', p_comment), p_body, NULL);
     END IF;
     v_out.hold_id := p_hold;
     RETURN v_out;

@@ -163,7 +163,7 @@ BEGIN
     END IF;
     PERFORM control.append(l.tenant, v_chain, v_now, ARRAY['entries.dropped'],
         jsonb_build_object('month', v_out.month, 'entries', v_out.entries, 'runs', v_out.runs, 'heads', encode(v_digest, 'hex'),
-            'erased', v_out.erased, 'person', v_person, 'comment', p_comment), p_body, NULL);
+            'erased', v_out.erased, 'person', v_person, 'roles', control.roles_said(l, v_person, NULL), 'comment', p_comment), p_body, NULL);
     RETURN v_out;
 END
 $$;

@@ -59,7 +59,8 @@ BEGIN
             VALUES (v_tenant, 'tenant', '', 'restored', '9999-01-01 00:00:00+00', v_now, p_set_by, p_comment)
             ON CONFLICT (tenant, scope, name, cause) DO UPDATE SET set_by = excluded.set_by, comment = excluded.comment;
         v_place := control.append(v_tenant, v_chain, v_now, ARRAY[p_event, 'freeze.set'],
-            p_facts || jsonb_build_object('scope', 'tenant', 'name', '', 'person', p_set_by, 'comment', p_comment), '{}'::bytea, NULL);
+            p_facts || jsonb_build_object('scope', 'tenant', 'name', '', 'person', p_set_by, 'roles', control.roles_of(v_tenant, p_set_by, '{}'),
+                'comment', p_comment), '{}'::bytea, NULL);
         INSERT INTO control.restored (tenant, place, since, comment) VALUES (v_tenant, v_place, v_now, p_comment)
             ON CONFLICT (tenant) DO UPDATE SET place = excluded.place, since = excluded.since, comment = excluded.comment, reconciled = NULL;
     END LOOP;
@@ -158,7 +159,8 @@ BEGIN
     v_out.reason := control.operator_refusal(l, v_person, p_identity);
     IF v_out.reason IS NOT NULL THEN
         PERFORM control.append(l.tenant, v_chain, control.clock(), ARRAY['freeze.refused'],
-            jsonb_build_object('scope', 'tenant', 'name', '', 'person', v_person, 'identity', p_identity, 'reason', v_out.reason), p_body, NULL);
+            jsonb_build_object('scope', 'tenant', 'name', '',
+                'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity, 'reason', v_out.reason), p_body, NULL);
         RETURN v_out;
     END IF;
     SELECT * INTO r FROM control.restored x WHERE x.tenant = l.tenant;
@@ -172,7 +174,8 @@ BEGIN
     DELETE FROM control.brake b WHERE b.tenant = l.tenant AND b.cause = 'restored';
     DELETE FROM control.restored x WHERE x.tenant = l.tenant;
     PERFORM control.append(l.tenant, v_chain, control.clock(), ARRAY['restore.accepted', 'freeze.lifted'],
-        jsonb_build_object('scope', 'tenant', 'name', '', 'person', v_person, 'identity', p_identity, 'comment', p_comment,
+        jsonb_build_object('scope', 'tenant', 'name', '',
+            'person', v_person, 'roles', control.roles_said(l, v_person, p_identity), 'identity', p_identity, 'comment', p_comment,
             'restore', r.place, 'reconciled', r.reconciled), p_body, NULL);
     v_out.woken := control.wake_frozen(l.tenant);
     RETURN v_out;

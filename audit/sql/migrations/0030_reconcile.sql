@@ -105,7 +105,8 @@ BEGIN
         jsonb_build_object('restore', p_restore, 'outside', v_outside, 'requests', p_requests, 'runs', p_runs, 'actions', p_actions,
             'entries', p_entries, 'asked', p_asked, 'unclear', p_unclear, 'unanswered', p_unanswered, 'no_tool', p_no_tool,
             'no_find', p_no_find, 'no_arguments', p_no_arguments, 'no_graph', p_no_graph, 'open', p_open, 'differences', p_differences,
-            'person', coalesce(l.person, l.login::text)), p_body, NULL);
+            'person', coalesce(l.person, l.login::text),
+            'roles', control.roles_said(l, coalesce(l.person, l.login::text), NULL)), p_body, NULL);
     UPDATE control.restored r SET reconciled = v_place WHERE r.tenant = l.tenant AND r.place = p_restore AND v_outside;
     RETURN NOT EXISTS (SELECT FROM control.restored r WHERE r.tenant = l.tenant AND r.reconciled IS NULL);
 END

@@ -16,6 +16,7 @@ from langgraph_control.audit.asking.waiting import VoteRow
 from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.audit.people.words import Words
 from langgraph_control.audit.trail.quoted import quoted
+from langgraph_control.audit.trail.rebuilt import Edited
 from langgraph_control.cli.approvals import As, print_request, request_json
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, heading, moment, pairs, print_json
@@ -110,7 +111,7 @@ def _said(row: ApprovalRow, words: Words) -> Iterator[tuple[str, str]]:
             yield "", f'"{vote.comment}"'
     for edit in words.edits:
         values = ", ".join(f"{name}={quoted(value)}" for name, value in edit.changes.items())
-        yield moment(edit.at), f"{edit.person} asks for {values or 'what was erased since'}"
+        yield moment(edit.at), f"{_speaker(edit)} asks for {values or 'what was erased since'}"
         if edit.problem:
             yield "", f"it does not fit, and the request stays as it was: {edit.problem}"
         elif row.state is ApprovalState.OPEN:
@@ -120,9 +121,12 @@ def _said(row: ApprovalRow, words: Words) -> Iterator[tuple[str, str]]:
 
 
 def _vote(vote: VoteRow) -> str:
-    who = f"{vote.person} for {vote.delegator}" if vote.delegator else vote.person
     said = DECISIONS.get(vote.decision, vote.decision)
-    return f"{who}: {said} (signed in by {vote.issuer})" if vote.issuer else f"{who}: {said}"
+    return f"{_speaker(vote)}: {said}{f' (signed in by {vote.issuer})' if vote.issuer else ''}"
+
+
+def _speaker(word: VoteRow | Edited) -> str:
+    return f"{word.person} for {word.delegator}" if word.delegator else word.person
 
 
 def _said_json(words: Words) -> dict[str, Any]:
@@ -131,6 +135,7 @@ def _said_json(words: Words) -> dict[str, Any]:
         "edits": [
             {
                 "person": edit.person,
+                "delegator": edit.delegator,
                 "at": edit.at,
                 "comment": edit.comment,
                 "values": edit.changes,

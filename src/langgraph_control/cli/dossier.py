@@ -14,7 +14,7 @@ import orjson
 from langgraph_control.audit.asking.searching import PolicyText
 from langgraph_control.audit.names import approval_name
 from langgraph_control.audit.trail.quoted import quoted
-from langgraph_control.audit.trail.rebuilt import Asked, Change, Rebuilt, Voted
+from langgraph_control.audit.trail.rebuilt import Asked, Change, Edited, Rebuilt, Voted
 from langgraph_control.audit.trail.reconstruct import Story
 from langgraph_control.audit.trail.timeline import duration_text
 from langgraph_control.audit.trail.verify import Verification
@@ -290,8 +290,9 @@ def _votes(asked: Asked) -> Table:
     for edit in asked.edits:
         said = ", ".join(f"{name}={quoted(value)}" for name, value in edit.changes.items())
         problem = edit.problem if edit.counted else edit.reason
-        counts = f"no: {problem}" if problem else "yes"
-        votes.append((edit.at, edit.person, "", f"edit: {said}" if said else "edit", counts, edit.comment or ""))
+        counts = f"no: {problem}" if problem else _yes(edit)
+        roles = ", ".join(edit.roles)
+        votes.append((edit.at, edit.person, roles, f"edit: {said}" if said else "edit", counts, edit.comment or ""))
     return Table(
         head=("When", "Who", "In the roles", "Said", "Counts", "Comment"),
         rows=tuple((_moment(at), *rest) for at, *rest in sorted(votes, key=lambda vote: vote[0])),
@@ -299,9 +300,11 @@ def _votes(asked: Asked) -> Table:
 
 
 def _counts(vote: Voted) -> str:
-    if not vote.counted:
-        return f"no: {vote.reason}"
-    return f"yes, for {vote.delegator}" if vote.delegator else "yes"
+    return _yes(vote) if vote.counted else f"no: {vote.reason}"
+
+
+def _yes(word: Voted | Edited) -> str:
+    return f"yes, for {word.delegator}" if word.delegator else "yes"
 
 
 def _reads(told: Rebuilt) -> Table:
