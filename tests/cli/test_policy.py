@@ -138,9 +138,9 @@ def test_explain_of_a_policy_that_observes(command: Command, tmp_path: Path) -> 
     path.write_text(MORE)
     call = ["policy", "explain", str(path), "--tool", "tag", "--args", '{"ids": "many"}', "--tenant", "acme"]
     explained = command(*call, "--actor", "desk", "--operation", "update").stdout
-    assert explained.startswith(
-        "tag (record): allow\nAssumed: impact record. If the tool's contract says another one, give --impact.\n  OBSERVE: the policy would say deny, and is not enforced\n"
-    )
+    assumed = "Assumed: impact record. If the tool's contract says another one, give --impact.\n"
+    observed = "  OBSERVE: the policy would say deny, and is not enforced\n"
+    assert explained.startswith(f"tag (record): allow\n{assumed}{observed}")
     assert "Risk: radius unknown, at most large; operation update, reversible false\n" in explained
     assert "rules[0] more.yaml:6: ask, matched" in explained
     assert "rules[2] more.yaml:8: allow, stands back: a field is missing\n    risk.count gte 1: missing" in explained
