@@ -18,6 +18,7 @@ from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.signals import Impact, Operation
 from langgraph_control.nodes import contract_checks as checks
 from langgraph_control.nodes.action import ABSENT, Absent, Action, Call, Done, NotDone, Outcome, Unknown
+from langgraph_control.nodes.bodies import check_bodies
 from langgraph_control.nodes.durations import Duration, seconds_of
 from langgraph_control.nodes.fallbacks import WAIT, check_fallback
 from langgraph_control.nodes.links import check_link, filled
@@ -380,7 +381,7 @@ def resolve_contracts(tools: Sequence[BaseTool], contracts: Mapping[str, Contrac
 
     Raises:
         ContractError: two tools share a name, a contract names no tool, a tool has two contracts, a contract names an
-            argument its tool does not have, or a default is made anew with each call.
+            argument its tool does not have, a tool is a generator, or a default is made anew with each call.
     """
     beside = dict(contracts or {})
     resolved: dict[str, Contract] = {}
@@ -398,6 +399,7 @@ def resolve_contracts(tools: Sequence[BaseTool], contracts: Mapping[str, Contrac
         if contract is not None:
             _check_is_contract(contract, tool.name)
             checks.check_arguments(contract, tool.name, checks.argument_names(tool))
+            check_bodies(tool)
             checks.check_defaults(contract, tool)
             resolved[tool.name] = contract
     checks.check_none_left(beside, seen)
