@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, TypeVar
 
 from langgraph_control.audit.asking.ledger import Answer, Claim, Claimed, Settle
@@ -14,6 +14,7 @@ from langgraph_control.errors import TrailUnavailable
 from langgraph_control.guards.checks import Failed
 from langgraph_control.guards.signals import SystemState
 from langgraph_control.nodes import requests as ask
+from langgraph_control.nodes.bodies import answered, has_not_run, is_pending
 from langgraph_control.nodes.bubbles import TrailLost
 from langgraph_control.nodes.contexts import within
 from langgraph_control.nodes.hearing import aheard
@@ -202,7 +203,7 @@ class _AsyncDriver:
         repeatable, before = True, uses()
         try:
             with within(self._at.drive):
-                outcome: ask.Returned | ask.Raised = ask.Returned(value=await self._at.body(**self._at.given))
+                outcome: ask.Returned | ask.Raised = ask.Returned(value=await self._called(self._at.given))
         except Exception as error:  # noqa: BLE001 - outcomes are values
             outcome, repeatable = ask.Raised(error=error), uses() == before
         return Looked(outcome=outcome, repeatable=repeatable)
@@ -230,18 +231,23 @@ class _AsyncDriver:
         try:
             with within(self._at.drive), self._at.acting(request, connection):
                 async with limit:
-                    value = await self._at.body(**given)
+                    value = await self._called(given)
         except asyncio.CancelledError as error:
             return await self._cancelled(error)
         except Exception as error:  # noqa: BLE001 - outcomes are values
-            # Cancelling an await stops no thread that it waited for.
-            return ask.Raised(error=error, ended_transaction=await self._undone(), ended=not limit.expired())
+            # Cancelling an await stops no thread that it waited for; and what has not run may still run elsewhere.
+            ended = not limit.expired() and not has_not_run(error)
+            return ask.Raised(error=error, ended_transaction=await self._undone(), ended=ended)
         except GeneratorExit:
             raise  # the loop is gone, and closes what it left
         except BaseException as stop:  # noqa: BLE001 - noted, and raised once the settle has landed
             self._stopped_by(stop)
             return ask.Raised(error=stop, ended_transaction=True) if await self._undone() else ask.Cancelled()
         return await self._returned(value)
+
+    async def _called(self, given: Mapping[str, Any]) -> Any:
+        value = await self._at.body(**given)
+        return answered(await value if is_pending(value) else value, tool=self._at.tool)
 
     async def _cancelled(self, error: asyncio.CancelledError) -> ask.Cancelled | ask.Raised:
         task = asyncio.current_task()

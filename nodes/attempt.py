@@ -16,6 +16,7 @@ from langgraph_control.guards.lifecycle import Kind, State
 from langgraph_control.guards.retries import backoff_seconds
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action, Done, NotDone, Unknown
+from langgraph_control.nodes.bodies import NOT_RUN, has_not_run
 from langgraph_control.nodes.bubbles import QUESTION_INSIDE, question_inside
 from langgraph_control.nodes.call import GovernedCall, View
 from langgraph_control.nodes.deciding import Bounds
@@ -148,12 +149,12 @@ def _looked_at(call: GovernedCall, action: Action, answer: Any, ticket: ask.Tick
         case ask.Raised(error=error, ended_transaction=True):
             return _Came(outcome=Outcome.CONTRADICT, said=f"{class_name(error)} after the tool ended the transaction")
         case ask.Raised(error=error, ended=ended):
-            asked = isinstance(error, GraphInterrupt)
+            asked, not_run = isinstance(error, GraphInterrupt), has_not_run(error)
             error = question_inside(call.tool) if asked else error
-            failure = classify(
-                error, kind=call.kind, now=ticket.now, attempt=action.attempt, refusals=call.contract.refusals
-            )
+            refusals = () if not_run else call.contract.refusals  # no answer that a contract could speak of
+            failure = classify(error, kind=call.kind, now=ticket.now, attempt=action.attempt, refusals=refusals)
             failure = replace(failure, error="interrupt", reason=QUESTION_INSIDE) if asked else failure
+            failure = replace(failure, reason=NOT_RUN) if not_run else failure
             return _Came(
                 outcome=_OUTCOMES[failure.verdict],
                 failure=failure,

@@ -18,6 +18,7 @@ from langgraph_control.guards.lifecycle import Kind
 from langgraph_control.guards.signals import Impact, Operation
 from langgraph_control.nodes import contract_checks as checks
 from langgraph_control.nodes.action import ABSENT, Absent, Action, Call, Done, NotDone, Outcome, Unknown
+from langgraph_control.nodes.bodies import check_bodies
 from langgraph_control.nodes.durations import Duration, seconds_of
 from langgraph_control.nodes.fallbacks import WAIT, check_fallback
 from langgraph_control.nodes.links import check_link, filled
@@ -80,7 +81,7 @@ class Contract:
         find: hook: the tool's result if the effect is there, ``ABSENT``: certainly not, None: cannot tell (so is what
             ``outcome`` answers with: ``Done``, ``NotDone``, ``Unknown``).
         outcome: hook: :class:`Done`, :class:`NotDone` or :class:`Unknown` for what the tool returned.
-        watch: fields of the record an approval depends on; empty: all of them.
+        watch: fields of the record an approval depends on; empty, or where the record lacks one: all of them.
         keyed_for_seconds: how long the provider honours the action key as an idempotency key; None: not at all.
         visible_within_seconds: see :data:`VISIBLE_WITHIN_SECONDS`.
         sql: the effect is SQL on the ledger's own connection.
@@ -147,12 +148,22 @@ class Contract:
     def before_image(self, record: object) -> object:
         """Return the part of a record that the digest covers: the watched fields, or all of it.
 
+        All of it, too, where it lacks a watched field: a misspelt name must not make an approval hold for longer.
+
         Args:
             record: what ``read`` returned.
         """
-        if not self.watch or not isinstance(record, Mapping):
+        if not self.watch or not isinstance(record, Mapping) or self.not_in(record):
             return record
-        return {name: record[name] for name in self.watch if name in record}
+        return {name: record[name] for name in self.watch}
+
+    def not_in(self, record: object) -> tuple[str, ...]:
+        """Return the watched fields that a record does not have.
+
+        Args:
+            record: what ``read`` returned.
+        """
+        return tuple(name for name in self.watch if name not in record) if isinstance(record, Mapping) else ()
 
     def target_text(self, args: Mapping[str, Any]) -> str | None:
         """Return the record's name where an argument or a template gives it; None for a hook, or without target.
@@ -285,7 +296,7 @@ def writes(
         outcome: hook: tells a failure reported in prose from a success.
         undo: hook: the :class:`Call` that takes this effect back, from what was done, what it gave and how the record
             was before; None: nothing can. Used by :func:`saga`.
-        watch: fields of the record an approval depends on; all of them if not given.
+        watch: fields of the record an approval depends on; all of them if not given, or where it lacks one of these.
         keyed_for: how long the provider honours the action key as an idempotency key.
         visible_within: how long an effect may take to show when read back; default 30 s.
         sql: the effect is SQL on the ledger's own connection: it commits with its record.
@@ -380,7 +391,7 @@ def resolve_contracts(tools: Sequence[BaseTool], contracts: Mapping[str, Contrac
 
     Raises:
         ContractError: two tools share a name, a contract names no tool, a tool has two contracts, a contract names an
-            argument its tool does not have, or a default is made anew with each call.
+            argument its tool does not have, a tool is a generator, or a default is made anew with each call.
     """
     beside = dict(contracts or {})
     resolved: dict[str, Contract] = {}
@@ -398,6 +409,7 @@ def resolve_contracts(tools: Sequence[BaseTool], contracts: Mapping[str, Contrac
         if contract is not None:
             _check_is_contract(contract, tool.name)
             checks.check_arguments(contract, tool.name, checks.argument_names(tool))
+            check_bodies(tool)
             checks.check_defaults(contract, tool)
             resolved[tool.name] = contract
     checks.check_none_left(beside, seen)

@@ -1,7 +1,7 @@
 """From a call and what was found out about its target to a decision, and to the bounds that the ledger holds it to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from langgraph_control.guards.routing import route_for_claim
 from langgraph_control.guards.signals import NO_PROGRESS, Context, Progress, Risk, Signals
 from langgraph_control.nodes.call import GovernedCall, View, is_missing
 
-__all__ = ["Bounds", "bounds_of", "decide", "signals_of"]
+__all__ = ["Bounds", "bounds_of", "decide", "signals_of", "with_watch_told"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +97,21 @@ def decide(call: GovernedCall, view: View, signals: Signals) -> Decision:
             source=Source.CHECKS,
         )
     return route_for_claim(signals, policy)
+
+
+def with_watch_told(call: GovernedCall, view: View, decision: Decision) -> Decision:
+    """Return the decision with what people are told of a record that lacks a watched field: the name may be misspelt.
+
+    Args:
+        call: the write.
+        view: its target as it is.
+        decision: what was decided.
+    """
+    missing = call.contract.not_in(view.before)
+    if not missing or decision.verb is not Verb.APPROVE:
+        return decision
+    told = f"the record has no {', '.join(missing)}, which watch= names, so any change of it makes a yes stale"
+    return replace(decision, reasons=(*decision.reasons, told))
 
 
 def _by_saga(call: GovernedCall, verb: Verb, reason: str) -> Decision:

@@ -18,6 +18,7 @@ from langgraph_control.errors import TrailUnavailable
 from langgraph_control.guards.checks import Failed
 from langgraph_control.guards.signals import SystemState
 from langgraph_control.nodes import requests as ask
+from langgraph_control.nodes.bodies import answered, has_not_run
 from langgraph_control.nodes.bubbles import TrailLost
 from langgraph_control.nodes.contexts import within
 from langgraph_control.nodes.hearing import heard
@@ -179,7 +180,8 @@ class _Driver:
         repeatable, before = True, uses()
         try:
             with within(self._at.drive):
-                outcome: ask.Returned | ask.Raised = ask.Returned(value=self._at.body(**self._at.given))
+                value = answered(self._at.body(**self._at.given), tool=self._at.tool)
+            outcome: ask.Returned | ask.Raised = ask.Returned(value=value)
         except Exception as error:  # noqa: BLE001 - outcomes are values
             outcome, repeatable = ask.Raised(error=error), uses() == before
         return Looked(outcome=outcome, repeatable=repeatable)
@@ -201,9 +203,9 @@ class _Driver:
             return ask.NotSent()
         try:
             with within(self._at.drive), self._at.acting(request, connection):
-                value = self._at.body(**given)
+                value = answered(self._at.body(**given), tool=self._at.tool)
         except Exception as error:  # noqa: BLE001 - outcomes are values
-            return ask.Raised(error=error, ended_transaction=self._undone())
+            return ask.Raised(error=error, ended_transaction=self._undone(), ended=not has_not_run(error))
         except BaseException as stop:  # noqa: BLE001 - noted, and raised once the settle has landed
             self._stop = stop
             return ask.Raised(error=stop, ended_transaction=True) if self._undone() else ask.Cancelled()

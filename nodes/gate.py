@@ -22,7 +22,7 @@ from langgraph_control.nodes.attempt import attempt, not_again, pause_seconds
 from langgraph_control.nodes.call import TARGET_CHARS_MAX, GovernedCall, View, as_record
 from langgraph_control.nodes.card import card_bytes, named_target, parked_card
 from langgraph_control.nodes.checking import checked, names_of_checks
-from langgraph_control.nodes.deciding import Bounds, bounds_of, decide, signals_of
+from langgraph_control.nodes.deciding import Bounds, bounds_of, decide, signals_of, with_watch_told
 from langgraph_control.nodes.editing import edited, told_edit
 from langgraph_control.nodes.foreign_answers import ask_graph
 from langgraph_control.nodes.gathering import gathered
@@ -63,7 +63,7 @@ def perform(call: GovernedCall) -> Gate:
         decision = (
             _postponed(later, call) if later else (yield from checked(call, signals, decide(call, view, signals)))
         )
-        decision, asked = yield from with_answer(call, decision)
+        decision, asked = yield from with_answer(call, with_watch_told(call, view, decision))
         decision = replace(decision, signals=told_signals(signals, decision))
         bounds = bounds_of(call, signals)
         ticket = yield ask.NewTicket()  # checks may have taken half a minute, which is not the attempt's

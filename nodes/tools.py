@@ -19,6 +19,7 @@ from pydantic import PrivateAttr
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.errors import ArgumentError, ContractError, NoRun
 from langgraph_control.nodes.async_drivers import adrive
+from langgraph_control.nodes.bodies import bodies
 from langgraph_control.nodes.contracts import Contract, contract_of
 from langgraph_control.nodes.drivers import drive
 from langgraph_control.nodes.outside_run import anote_outside, note_outside
@@ -52,7 +53,7 @@ def govern_tool(tool: BaseTool, contract: Contract, *, store: Callable[[], Store
     seam = Seam(original=tool, contract=contract, parameters=tool_parameters(tool), store=store)
     fields = {name: getattr(tool, name) for name in BaseTool.model_fields}
     fields["args_schema"] = tool.args_schema if tool.args_schema is not None else tool.get_input_schema()
-    func, coroutine = _bodies(tool)
+    func, coroutine = bodies(tool)
     governed = GovernedTool(
         **fields,
         func=None if func is None else _governed(seam, func),
@@ -126,14 +127,6 @@ def _wants_manager(body: Callable[..., Any]) -> bool:
 def _with_config(body: Callable[..., Any], config: RunnableConfig) -> dict[str, Any]:
     name = _get_runnable_config_param(body)
     return {name: config} if name else {}
-
-
-def _bodies(tool: BaseTool) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
-    """The sync and the async body, where the tool has one of its own. Without an async one LangChain uses a thread."""
-    if isinstance(tool, StructuredTool):
-        return tool.func, tool.coroutine
-    overrides = type(tool)._arun is not BaseTool._arun  # noqa: SLF001 - a subclass's bodies are these
-    return tool._run, (tool._arun if overrides else None)  # noqa: SLF001
 
 
 def _taken_call_id() -> str | None:

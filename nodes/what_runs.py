@@ -63,7 +63,8 @@ def what_runs(call: GovernedCall, view: View, claimed: Claimed) -> Runs | None:
 def _is_whole(call: GovernedCall, before: object) -> bool:
     """Whether the digest can be made of a record as it is kept: not of one that is redacted, too large or irregular."""
     redact, watch = call.contract.redact, call.contract.watch
-    hidden = bool(redact) and (not watch or any(paths_inside(name, redact) for name in watch))
+    all_count = not watch or bool(call.contract.not_in(before))
+    hidden = bool(redact) and (all_count or any(paths_inside(name, redact) for name in watch))
     renamed = not all(unicodedata.is_normalized("NFC", name) for name in watch)  # fields are kept under their NFC names
     regular = before is ABSENT or isinstance(before, Mapping)
     return before is None or (regular and not hidden and not renamed)

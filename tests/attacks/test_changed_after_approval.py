@@ -102,6 +102,31 @@ def test_a_field_that_is_not_watched_may_change(shop: Shop, trigger: str) -> Non
     assert shop.desk.done == ["o1:500:EUR"]
 
 
+@pytest.mark.parametrize("change", ["flagged", "seen"])
+def test_a_misspelt_watch_watches_the_whole_record(shop: Shop, trigger: str, change: str) -> None:
+    """A watched field that the record lacks is told to whoever is asked, and makes every change of the record count."""
+    run = shop.run(shop.graph(watch="totl"), trigger)
+    with Approvals(shop.desk.database.approver("ana")) as approvals:
+        assert "no totl, which watch= names" in str(approvals.get(run.approvals[0]))
+    shop.desk.approve(run.approvals)
+    shop.record[change] = 7
+    again = shop.run(shop.graph(watch="totl"), trigger)
+    assert (again.state, shop.desk.done) == (RunState.NEEDS_APPROVAL, [])
+    assert "approval.superseded" in events(shop.desk, run)
+    shop.desk.approve(again.approvals)
+    assert shop.run(shop.graph(watch="totl"), trigger).state is RunState.DONE
+
+
+def test_a_watched_field_that_vanishes_after_the_yes_is_asked_about_anew(shop: Shop, trigger: str) -> None:
+    """An approval of a record with a field is none of the record without it."""
+    run = shop.run(shop.graph(watch="total"), trigger)
+    shop.desk.approve(run.approvals)
+    del shop.record["total"]
+    again = shop.run(shop.graph(watch="total"), trigger)
+    assert (again.state, shop.desk.done) == (RunState.NEEDS_APPROVAL, [])
+    assert set(again.approvals).isdisjoint(run.approvals)
+
+
 def test_what_changes_back_is_still_asked_for_anew(shop: Shop, trigger: str) -> None:
     """A grant that was superseded stays so, even when everything is again as it was when it was given."""
     run = shop.run(shop.graph(), trigger)

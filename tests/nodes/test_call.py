@@ -142,6 +142,16 @@ def test_only_watched_fields_make_an_approval_stale() -> None:
     assert watching.digest(View(before={"paid": 81, "visits": 1})) != first
 
 
+@pytest.mark.parametrize(("paid", "other"), [({"paid": 80}, {}), ({}, {"paid": None}), ({}, {"paid": 80})])
+def test_a_watched_field_that_comes_or_goes_makes_an_approval_stale(paid: Any, other: Any) -> None:
+    """What is not there is another record than what is there, whatever it holds; also beside another watched field."""
+    for watch in ("paid", ("open", "paid")):
+        watching = called(refunding(read=record, watch=watch))
+        seen, now = View(before={"open": 5, **paid}), View(before={"open": 5, **other})
+        assert watching.digest(seen) != watching.digest(now)
+        assert watching.scope(seen) != watching.scope(now)
+
+
 def test_an_unread_record_has_no_digest() -> None:
     """Where the read hook failed nothing can be approved or started: there is neither digest nor scope."""
     assert called().digest(View(failed=True)) is None

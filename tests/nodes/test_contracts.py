@@ -336,6 +336,16 @@ def test_the_before_image_is_the_watched_fields() -> None:
     assert watched.before_image(None) is None
 
 
+@pytest.mark.parametrize("watch", ["opne", ("open", "opne")], ids=["alone", "beside another"])
+def test_a_watched_field_that_is_not_there_makes_the_whole_record_count(watch: Any) -> None:
+    """A misspelt name must not switch off what it was to watch: nobody can tell which field was meant."""
+    watched = writes(key="a", impact="money", read=hook, watch=watch)
+    record = {"open": 5, "seen_at": "now"}
+    assert watched.before_image(record) == record
+    assert watched.not_in(record) == ("opne",)
+    assert watched.not_in({**record, "opne": None}) == watched.not_in(ABSENT) == watched.not_in(None) == ()
+
+
 def test_absent_is_one_value_everywhere() -> None:
     """ABSENT survives pickling and copying as itself, so that hooks and the gate agree by identity."""
     assert pickle.loads(pickle.dumps(ABSENT)) is ABSENT  # noqa: S301 - our own bytes

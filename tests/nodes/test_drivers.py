@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import replace
 from inspect import GEN_CLOSED, getgeneratorstate
@@ -20,6 +21,7 @@ from langgraph_control.nodes import async_drivers, drivers
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.action import Action
 from langgraph_control.nodes.async_drivers import adrive
+from langgraph_control.nodes.bodies import has_not_run
 from langgraph_control.nodes.bubbles import TrailLost
 from langgraph_control.nodes.call import GovernedCall
 from langgraph_control.nodes.contexts import current_action
@@ -414,6 +416,20 @@ async def test_a_timeout_of_the_tools_own_is_the_end_of_the_call(run: EnteredRun
     answer = await adrive(one(request), place(run, body))
     assert isinstance(answer, ask.Raised)
     assert answer.ended
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_what_has_not_run_has_not_ended(how: str, run: EnteredRun) -> None:
+    """A Future that is pending may be carried out by a thread of its own, long after the call that returned it."""
+
+    def body() -> Any:
+        return Future()
+
+    request = ask.Send(action=ACTION, args={}, not_after=time.monotonic() + 60)
+    answer = ran(how, one(request), place(run, body if how == "sync" else async_form(body)))
+    assert isinstance(answer, ask.Raised)
+    assert has_not_run(answer.error)
+    assert not answer.ended
 
 
 @pytest.mark.parametrize(
