@@ -31,6 +31,7 @@ class Report:
         failed: how many of them failed.
         took_ms: how long they took, all together.
         rate_limited_ms: how long the system asked everybody to stay away; 0: it did not.
+        probe: one of them finds out whether the system works again.
         rules: when its breaker opens.
     """
 
@@ -41,6 +42,7 @@ class Report:
     failed: int
     took_ms: int
     rate_limited_ms: int
+    probe: bool
     rules: BreakerRules
 
     def parameters(self) -> Mapping[str, Any]:
@@ -51,6 +53,7 @@ class Report:
             "failed": self.failed,
             "took_ms": self.took_ms,
             "rate_limited_ms": self.rate_limited_ms,
+            "probe": self.probe,
             "error_rate": Decimal(str(self.rules.error_rate)),
             "window_ms": int(self.rules.window_seconds * 1000),
             "calls_min": self.rules.minimum_calls,
@@ -109,7 +112,7 @@ class Health:
         failed: bool,
         took_seconds: float,
         rate_limited_seconds: float,
-        at_once: bool,
+        probe: bool,
         rules: BreakerRules,
     ) -> Report | None:
         """Count a call, and return the report that is due, if one is.
@@ -119,7 +122,7 @@ class Health:
             failed: it did not do what it could be expected to.
             took_seconds: how long the call took.
             rate_limited_seconds: how long it asked everybody to stay away; 0: it did not.
-            at_once: others wait for what this call found out.
+            probe: others wait for what this call found out.
             rules: when its breaker opens.
         """
         now = time.monotonic()
@@ -128,7 +131,7 @@ class Health:
             tally.calls += 1
             tally.failed += failed
             tally.took_seconds += took_seconds
-            due = failed or at_once or rate_limited_seconds > 0 or now - tally.told >= TELL_SECONDS
+            due = failed or probe or rate_limited_seconds > 0 or now - tally.told >= TELL_SECONDS
             if not due:
                 return None
             self._tallies[system] = _Tally(now)
@@ -138,5 +141,6 @@ class Health:
             failed=tally.failed,
             took_ms=int(tally.took_seconds * 1000),
             rate_limited_ms=int(rate_limited_seconds * 1000),
+            probe=probe,
             rules=rules,
         )
