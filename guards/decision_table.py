@@ -50,9 +50,9 @@ Read from the top; the first line that applies decides.
 
 $before
 
-The lines about the run state are looked for by the claim, under its lock, and so are rate limits, breakers and error
-rates of step 3: what is true at that moment counts. Equal actions and changed records are looked for where the
-policy's `context:` asks for it.
+The lines about the run state are looked for by the claim, under its lock, and so are rate limits and breakers of
+step 3: what is true at that moment counts. Equal actions and changed records are looked for where the policy's
+`context:` asks for it.
 
 An unknown outcome of a `keyed` effect is on no line: it is tried again under the same key, if the rules say so. How
 many other writes of the same saga are in effect is told with each decision that does not let the write run.
@@ -88,7 +88,8 @@ A count without numbers of its own is medium from $medium and large from $large.
 ## 3. Whether the system can be written to
 
 Looked at where the rules would let the write through, at once or with approval. Nobody is asked to approve what
-cannot be done now.
+cannot be done now. How many calls failed lately is on no line: it is looked at when a call fails, and opens the
+breaker then.
 
 $beside
 

@@ -235,14 +235,6 @@ def _pause(signals: Signals, policy: Policy) -> float:
     return policy.breaker_for(signals.system).open_seconds
 
 
-def _fails_often(signals: Signals, policy: Policy) -> bool:
-    state = signals.system_state
-    if state.error_rate is None or state.breaker is Breaker.HALF_OPEN:
-        return False
-    rules = policy.breaker_for(signals.system)
-    return state.calls >= rules.minimum_calls and state.error_rate >= rules.error_rate
-
-
 def _is_slow(signals: Signals, policy: Policy) -> bool:
     slow = policy.breaker_for(signals.system).degraded_seconds
     latency = signals.system_state.latency_seconds
@@ -283,14 +275,6 @@ SYSTEM_STATE: Final = (
         holds=lambda signals, _: signals.system_state.breaker is Breaker.HALF_OPEN and not signals.system_state.probe,
         verb=Verb.RETRY_LATER,
         why="the system may be back: other calls find out first",
-        seconds=_pause,
-    ),
-    Row(
-        source=Source.SYSTEM_STATE,
-        found="of at least `minimum_calls` calls the share `error_rate` failed",
-        holds=_fails_often,
-        verb=Verb.RETRY_LATER,
-        why="too many calls to the system fail lately",
         seconds=_pause,
     ),
     *UNCLAIMED,

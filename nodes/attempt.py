@@ -85,7 +85,7 @@ def attempt(
     if call.contract.system is not None and not isinstance(answer, ask.NotSent | ask.Cancelled):
         lost, probe = came.outcome is Outcome.LOSE and came.fault is None, claimed.reason == Reason.PROBE
         asked = came.retry_after_seconds
-        yield news(call.run.policy, call.contract.system, came.fault, asked, lost=lost, at_once=probe)
+        yield news(call.run.policy, call.contract.system, came.fault, asked, lost=lost, probe=probe)
     if isinstance(answer, ask.Cancelled):
         return Abandoned()
     if isinstance(settled, ask.RolledBack):

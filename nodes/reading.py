@@ -29,7 +29,7 @@ from langgraph_control.guards.failures import Failure, Fault
 from langgraph_control.guards.loops import Loop, Step
 from langgraph_control.guards.retries import backoff_seconds
 from langgraph_control.guards.retry_rules import RetryRules
-from langgraph_control.guards.signals import NO_SYSTEM_STATE, Breaker, SystemState
+from langgraph_control.guards.signals import Breaker, SystemState
 from langgraph_control.nodes import requests as ask
 from langgraph_control.nodes.fallbacks import WAIT, StoodIn, stand_in
 from langgraph_control.nodes.foreign_answers import ask_graph
@@ -183,8 +183,8 @@ def _came(call: GovernedRead, ticket: ask.Ticket) -> Generator[Any, Any, _Came |
     stopped = _stopped(call, ticket)
     if stopped is not None:
         return stopped
-    held, state = yield from _held(call)
-    came = held or (yield from _tried(call, state))
+    held, probe = yield from _held(call)
+    came = held or (yield from _tried(call, probe=probe))
     if isinstance(came, NotFound) or came.failure is None:
         return came
     if call.contract.fallback is not None:
@@ -205,11 +205,11 @@ def _stopped(call: GovernedRead, ticket: ask.Ticket) -> _Came | None:
     return _Came(ended=refused, seen=Seen.STOPPED, ticket=ticket, step=same)
 
 
-def _held(call: GovernedRead) -> Generator[Any, Any, tuple[_Came | None, SystemState]]:
-    """What stands for a call that is not made, since its system asked for none or is down; and how the system is."""
+def _held(call: GovernedRead) -> Generator[Any, Any, tuple[_Came | None, bool]]:
+    """What stands for a call that is not made, as its system asked for none or is down; else whether it is a probe."""
     system = call.contract.system
     if system is None:
-        return None, NO_SYSTEM_STATE
+        return None, False
     state: SystemState = yield ask.HowIs(system=system, rules=call.run.policy.breaker_for(system))
     ticket = yield ask.NewTicket()
     failure = held_back(state, ticket)
@@ -217,9 +217,9 @@ def _held(call: GovernedRead) -> Generator[Any, Any, tuple[_Came | None, SystemS
     if failure is None or seconds <= BACKOFF_CAP_SECONDS:
         if seconds:
             yield ask.Sleep(seconds=seconds)
-        return None, state
+        return None, state.breaker is not Breaker.CLOSED
     if (yield ask.HasAnswers()):
-        return None, state  # what the user has answered would be taken for a wake-up of ours
+        return None, False  # what the user has answered would be taken for a wake-up of ours
     error = ControlError(
         f"{call.tool} was not called: {failure.reason}.",
         safe="Nothing was asked.",
@@ -229,14 +229,14 @@ def _held(call: GovernedRead) -> Generator[Any, Any, tuple[_Came | None, SystemS
     came = _Came(
         ended=NotFound(error=error), seen=Seen.FAILED, ticket=ticket, failure=failure, said=said(error), repeatable=True
     )
-    return came, state
+    return came, False
 
 
-def _tried(call: GovernedRead, state: SystemState) -> Generator[Any, Any, _Came | NotFound]:
+def _tried(call: GovernedRead, *, probe: bool) -> Generator[Any, Any, _Came | NotFound]:
     for tries in range(1, TRIES_MAX + 1):
         ticket = yield ask.NewTicket()
         looked = yield Consult()
-        yield from _tell(call, looked, ticket, state)
+        yield from _tell(call, looked, ticket, probe=probe)
         match looked:
             case Looked(outcome=ask.Raised(error=GraphBubbleUp() as bubble)):
                 return NotFound(error=bubble)
@@ -260,7 +260,7 @@ def _tried(call: GovernedRead, state: SystemState) -> Generator[Any, Any, _Came 
     raise AssertionError("the last try returns")
 
 
-def _tell(call: GovernedRead, looked: Looked, ticket: ask.Ticket, state: SystemState) -> Generator[Any, Any, None]:
+def _tell(call: GovernedRead, looked: Looked, ticket: ask.Ticket, *, probe: bool) -> Generator[Any, Any, None]:
     """Tell how the system answered. A bubble-up from inside says nothing of it."""
     system, outcome = call.contract.system, looked.outcome
     error = outcome.error if isinstance(outcome, ask.Raised) else None
@@ -268,7 +268,7 @@ def _tell(call: GovernedRead, looked: Looked, ticket: ask.Ticket, state: SystemS
         return
     failure = None if error is None else classify(error, kind=None, now=ticket.now)
     fault, asked = (failure.fault, failure.retry_after_seconds) if failure else (None, None)
-    yield news(call.run.policy, system, fault, asked, at_once=state.breaker is not Breaker.CLOSED)
+    yield news(call.run.policy, system, fault, asked, probe=probe)
 
 
 def _fallen_back(call: GovernedRead, came: _Came, failure: Failure) -> Generator[Any, Any, _Came]:

@@ -157,14 +157,14 @@ class Noted:
         system: the system of record.
         failed: it did not do what it could be expected to.
         rate_limited_seconds: how long it asked everybody to stay away; 0: it did not.
-        at_once: others wait for what this call finds out.
+        probe: others wait for what this call finds out.
         rules: when the system's breaker opens.
     """
 
     system: str
     failed: bool
     rate_limited_seconds: float
-    at_once: bool
+    probe: bool
     rules: BreakerRules
 
 

@@ -130,7 +130,7 @@ def due_report(store: Store, noted: ask.Noted, *, took_seconds: float) -> Report
         failed=noted.failed,
         took_seconds=took_seconds,
         rate_limited_seconds=noted.rate_limited_seconds,
-        at_once=noted.at_once,
+        probe=noted.probe,
         rules=noted.rules,
     )
 

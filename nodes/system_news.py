@@ -16,7 +16,7 @@ LIMITED_SECONDS: Final = 1.0
 
 
 def news(
-    policy: Policy, system: str, fault: Fault | None, asked_seconds: float | None, *, lost: bool = False, at_once: bool
+    policy: Policy, system: str, fault: Fault | None, asked_seconds: float | None, *, lost: bool = False, probe: bool
 ) -> ask.Noted:
     """Return what a call says of the system it went to. What that refuses for good, it has answered all the same.
 
@@ -26,14 +26,14 @@ def news(
         fault: what another call would meet; None where an answer came, or nothing is known of it.
         asked_seconds: how long it asked to be left alone; None or 0: it did not say.
         lost: no answer came, and nothing says why.
-        at_once: others wait for what this call found out.
+        probe: others wait for what this call found out.
     """
     limited = max(asked_seconds or 0.0, LIMITED_SECONDS) if fault is Fault.RATE_LIMITED else 0.0
     return ask.Noted(
         system=system,
         failed=lost or fault is Fault.TRANSIENT,
         rate_limited_seconds=limited,
-        at_once=at_once,
+        probe=probe,
         rules=policy.breaker_for(system),
     )
 
@@ -49,7 +49,7 @@ def hook_failed(policy: Policy, system: str | None, error: BaseException) -> Gen
     ticket = yield ask.NewTicket()
     failure = classify(error, kind=None, now=ticket.now)
     if system is not None and failure.fault is not Fault.PERMANENT:
-        yield news(policy, system, failure.fault, failure.retry_after_seconds, at_once=False)
+        yield news(policy, system, failure.fault, failure.retry_after_seconds, probe=False)
     return failure
 
 

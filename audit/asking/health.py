@@ -1,6 +1,7 @@
 """How calls to systems came out in this process, until it is worth a statement to tell the others, and what they told.
 
-Failures and rate limits are told at once, and with them what went well meanwhile; successes alone every few seconds.
+Failures and rate limits are told at once, and with them what went well meanwhile; successes alone every few seconds,
+and not at all once they are older than the time over which their system's calls are counted.
 What all processes know together is asked for at most once a second, however many calls want to know it.
 """
 
@@ -31,6 +32,7 @@ class Report:
         failed: how many of them failed.
         took_ms: how long they took, all together.
         rate_limited_ms: how long the system asked everybody to stay away; 0: it did not.
+        probe: one of them finds out whether the system works again.
         rules: when its breaker opens.
     """
 
@@ -41,6 +43,7 @@ class Report:
     failed: int
     took_ms: int
     rate_limited_ms: int
+    probe: bool
     rules: BreakerRules
 
     def parameters(self) -> Mapping[str, Any]:
@@ -51,6 +54,7 @@ class Report:
             "failed": self.failed,
             "took_ms": self.took_ms,
             "rate_limited_ms": self.rate_limited_ms,
+            "probe": self.probe,
             "error_rate": Decimal(str(self.rules.error_rate)),
             "window_ms": int(self.rules.window_seconds * 1000),
             "calls_min": self.rules.minimum_calls,
@@ -67,9 +71,8 @@ class Report:
 @dataclass(slots=True)
 class _Tally:
     told: float
-    calls: int = 0
-    failed: int = 0
-    took_seconds: float = 0.0
+    went_well: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Tenth of a second → how many calls ended in it, and how many seconds they took: few, as they are told soon."""
 
 
 @dataclass(slots=True)
@@ -109,7 +112,7 @@ class Health:
         failed: bool,
         took_seconds: float,
         rate_limited_seconds: float,
-        at_once: bool,
+        probe: bool,
         rules: BreakerRules,
     ) -> Report | None:
         """Count a call, and return the report that is due, if one is.
@@ -119,24 +122,27 @@ class Health:
             failed: it did not do what it could be expected to.
             took_seconds: how long the call took.
             rate_limited_seconds: how long it asked everybody to stay away; 0: it did not.
-            at_once: others wait for what this call found out.
+            probe: others wait for what this call found out.
             rules: when its breaker opens.
         """
         now = time.monotonic()
         with self._lock:
             tally = self._tallies.setdefault(system, _Tally(now))
-            tally.calls += 1
-            tally.failed += failed
-            tally.took_seconds += took_seconds
-            due = failed or at_once or rate_limited_seconds > 0 or now - tally.told >= TELL_SECONDS
+            due = failed or probe or rate_limited_seconds > 0 or now - tally.told >= TELL_SECONDS
             if not due:
+                tenth = int(now * 10)
+                calls, seconds = tally.went_well.get(tenth, (0, 0.0))
+                tally.went_well[tenth] = (calls + 1, seconds + took_seconds)
                 return None
             self._tallies[system] = _Tally(now)
+        begins = (now - rules.window_seconds) * 10
+        lately = [ended for tenth, ended in tally.went_well.items() if tenth >= begins]
         return Report(
             system=system,
-            calls=tally.calls,
-            failed=tally.failed,
-            took_ms=int(tally.took_seconds * 1000),
+            calls=1 + sum(calls for calls, _ in lately),
+            failed=int(failed),
+            took_ms=int((took_seconds + sum(seconds for _, seconds in lately)) * 1000),
             rate_limited_ms=int(rate_limited_seconds * 1000),
+            probe=probe,
             rules=rules,
         )

@@ -239,7 +239,8 @@ SELECT * FROM control.brakes_v1();
 -- name: report
 -- Tell how calls to a system came out.
 SELECT control.report_v1(%(system)s::text, %(calls)s::integer, %(failed)s::integer, %(took_ms)s::bigint, %(rate_limited_ms)s::bigint,
-    %(error_rate)s::numeric, %(window_ms)s::bigint, %(calls_min)s::integer, %(open_ms)s::bigint, %(probes)s::integer) AS event;
+    %(error_rate)s::numeric, %(window_ms)s::bigint, %(calls_min)s::integer, %(open_ms)s::bigint, %(probes)s::integer,
+    %(probe)s::boolean) AS event;
 
 -- name: systems
 -- How the systems are doing.

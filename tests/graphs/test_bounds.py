@@ -15,6 +15,7 @@ from langchain.agents import create_agent
 from langchain_core.tools import BaseTool
 
 from langgraph_control import Approvals, Control, Policy, writes
+from langgraph_control.audit.asking.health import Report
 from langgraph_control.audit.asking.operator_requests import Resolution
 from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.rows import Voting
@@ -362,6 +363,38 @@ def test_one_probe_at_a_time(shop: Callable[..., Shop]) -> None:
         faster.commit()
         assert waiting.result().reason == "system_down"
     assert other.sent == []
+
+
+def test_what_began_before_the_breaker_opened_is_no_probe(shop: Callable[..., Shop]) -> None:
+    """A call under way when its system's breaker opens succeeds later, and the breaker stays open for its time."""
+    bank, other = shop(BREAKER), shop(BREAKER)
+    other.body = lost
+
+    def slow(order: str) -> str:
+        with ThreadPoolExecutor(1) as thread:  # a worker of its own, not a write inside this one
+            thread.submit(lambda: [other.run(f"lost {number}") for number in range(4)]).result()
+        return f"paid {order}"
+
+    bank.body = slow
+    assert told(bank.run("o1")) == ["paid o1"]
+    other.sent.clear()
+    for number in range(3):
+        bank.control._ledger.store().call(report(bank, calls=1, probe=number == 2))
+        held = other.run(f"held {number}")
+        assert (held.reason, other.sent) == ("system_down", [])
+    close_enough(bank.database)
+    assert bank.control._ledger.store().call(report(bank, calls=9)) is None
+    assert bank.control._ledger.store().call(report(bank, calls=9)) is None
+    assert [bank.control._ledger.store().call(report(bank, calls=1, probe=True)) for _ in range(2)] == [
+        None,
+        "breaker.closed",
+    ]
+
+
+def report(bank: Shop, *, calls: int, probe: bool = False) -> Report:
+    """Return what a process tells of calls that all went well."""
+    rules = bank.policy.breaker_for("bank")
+    return Report(system="bank", calls=calls, failed=0, took_ms=1, rate_limited_ms=0, probe=probe, rules=rules)
 
 
 LIMIT = "limits: [{tool: pay, sum: amount, max: 100, per: day, each: tenant}]\n"

@@ -74,6 +74,7 @@ class Bank:
                     failed=failed,
                     took_ms=took_ms,
                     rate_limited_ms=rate_limited_ms,
+                    probe=False,
                     rules=BREAKER,
                 )
             )

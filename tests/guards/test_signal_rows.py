@@ -105,17 +105,14 @@ SYSTEM_STATES = [
     (SystemState(breaker=Breaker.OPEN), (Verb.RETRY_LATER, 20)),
     (SystemState(breaker=Breaker.HALF_OPEN), (Verb.RETRY_LATER, 20)),
     (SystemState(breaker=Breaker.HALF_OPEN, probe=True), (Verb.ALLOW, None)),
-    (SystemState(breaker=Breaker.HALF_OPEN, probe=True, error_rate=0.9, calls=20), (Verb.ALLOW, None)),
-    (SystemState(error_rate=0.5, calls=20), (Verb.RETRY_LATER, 20)),
-    (SystemState(error_rate=0.5, calls=19), (Verb.ALLOW, None)),
-    (SystemState(error_rate=0.49, calls=20), (Verb.ALLOW, None)),
+    (SystemState(error_rate=1.0, calls=1000), (Verb.ALLOW, None)),  # its breaker's to say
     (SystemState(latency_seconds=5), (Verb.ALLOW, None)),
 ]
 
 
 @pytest.mark.parametrize(("state", "decision"), SYSTEM_STATES)
 def test_how_the_system_is_doing(state: SystemState, decision: tuple[Verb, float | None]) -> None:
-    """A system that asked for rest, fails often or is being probed gets no call, and the decision says how long."""
+    """A system that asked for rest, is down or is being probed gets no call, and the decision says how long."""
     assert decided(system_state=state) == decision
 
 

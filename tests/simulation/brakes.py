@@ -28,6 +28,7 @@ class Brakes:
     Args:
         limited_until: until when the system asked everybody to stay away.
         shut_until: until when the open breaker lets nothing through; None while it is closed.
+        turn_taken: a probe has gone through since it opened last.
         probes_left: how many probes must still succeed before it closes.
         calls: bucket of time → how many calls were reported, and how many of them had failed.
         held: action → what it holds of the budget, until it is known not to have been done.
@@ -36,6 +37,7 @@ class Brakes:
 
     limited_until: float = -1.0
     shut_until: float | None = None
+    turn_taken: bool = False
     probes_left: int = 0
     calls: dict[int, tuple[int, int]] = field(default_factory=dict)
     held: dict[bytes, int] = field(default_factory=dict)
@@ -55,6 +57,8 @@ class Brakes:
                 self._shut(now)
         elif report.failed:
             self._shut(now)
+        elif not report.probe or (now < self.shut_until - INSTANT and not self.turn_taken):
+            pass  # it may have begun before the breaker opened
         elif self.probes_left > 1:
             self.shut_until, self.probes_left = now, self.probes_left - 1
         else:
@@ -70,7 +74,7 @@ class Brakes:
         return bool(calls >= CALLS_MIN and failed >= ERROR_RATE * calls)
 
     def _shut(self, now: float) -> None:
-        self.shut_until, self.probes_left = now + OPEN_SECONDS, PROBES
+        self.shut_until, self.turn_taken, self.probes_left = now + OPEN_SECONDS, False, PROBES
 
     def claimed(self, claim: Claim, answer: Any, now: float) -> None:
         """An attempt may begin: nothing holds the system's calls back, and the budget has room."""
@@ -84,7 +88,8 @@ class Brakes:
         if self.shut_until is not None:
             if now < self.shut_until - INSTANT:
                 raise Violation(f"{claim.tool}: an attempt began while the breaker was open")
-            self.shut_until = now + OPEN_SECONDS  # it is the probe; the next one waits for what it finds out
+            # It is the probe; the next one waits for what it finds out.
+            self.shut_until, self.turn_taken = now + OPEN_SECONDS, True
         if claim.tool == BUDGETED:
             assert claim.payload is not None
             self.held[claim.key] = int(from_canonical(claim.payload)["args"]["amount"])

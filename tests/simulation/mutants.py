@@ -247,7 +247,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="close the breaker at the first probe that comes back",
         layer="SQL reports",
-        sql={"report_v1": (("AND b.probes_left > 1 THEN", "AND false THEN"),)},
+        sql={"report_v1": (("ELSIF b.probes_left > 1 THEN", "ELSIF false THEN"),)},
+    ),
+    Mutant(
+        name="take a call that began before the breaker opened for its probe",
+        layer="SQL reports",
+        sql={
+            "report_v1": (
+                ("ELSIF NOT p_probe OR p_calls = 0 OR (b.until > v_now AND", "ELSIF p_calls = 0 OR (false AND"),
+            )
+        },
     ),
     Mutant(
         name="count no budget",

@@ -65,6 +65,7 @@ def _report(noted: ask.Noted) -> Report:
         failed=int(noted.failed),
         took_ms=10,
         rate_limited_ms=int(noted.rate_limited_seconds * 1000),
+        probe=noted.probe,
         rules=noted.rules,
     )
 

@@ -69,7 +69,7 @@ CREATE TABLE control.brake (
     name text NOT NULL,          -- of the agent, system or tool; '' for the tenant
     cause text NOT NULL CHECK (cause IN ('freeze', 'restored', 'rate_limit', 'breaker')),
     until timestamptz NOT NULL,  -- of a breaker: when the next probe may go through
-    since timestamptz NOT NULL,
+    since timestamptz NOT NULL,  -- of a breaker: when it opened last
     set_by text NOT NULL,
     comment text,
     open_ms bigint NOT NULL DEFAULT 0,    -- of a breaker: how long it stays open, and between two probes

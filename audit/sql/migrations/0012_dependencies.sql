@@ -1,10 +1,11 @@
 -- How the systems written to are doing, as all workers together know it: rate limits, error rates, breakers.
 
 -- Tell how calls to a system came out. Opens and closes its breaker, and slows everybody down where the system asked for it.
--- A probe that succeeds counts towards closing; one that fails opens the breaker again for its whole time.
+-- A probe that succeeds counts towards closing; one that fails opens the breaker again for its whole time. Other calls that succeed while it
+-- is open say nothing of now, for they may have begun before; nor does anything until its time is over and a probe has had its turn.
 CREATE FUNCTION control.report_v1(
     p_system text, p_calls integer, p_failed integer, p_took_ms bigint, p_rate_limited_ms bigint, p_error_rate numeric, p_window_ms bigint,
-    p_calls_min integer, p_open_ms bigint, p_probes integer
+    p_calls_min integer, p_open_ms bigint, p_probes integer, p_probe boolean
 ) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, control, pg_temp AS $$
 DECLARE
@@ -21,6 +22,7 @@ BEGIN
     IF (length(p_system) BETWEEN 1 AND 256 AND p_calls BETWEEN 0 AND 1000000 AND p_failed BETWEEN 0 AND p_calls AND p_took_ms >= 0
         AND coalesce(p_rate_limited_ms, 0) BETWEEN 0 AND 86400000 AND p_error_rate > 0 AND p_error_rate <= 1
         AND p_window_ms BETWEEN 1000 AND 86400000 AND p_calls_min >= 1 AND p_open_ms BETWEEN 1 AND 86400000 AND p_probes BETWEEN 1 AND 1000
+        AND p_probe IS NOT NULL
        ) IS NOT TRUE THEN
         RAISE EXCEPTION 'a report that cannot be one' USING ERRCODE = 'LC002';
     END IF;
@@ -49,12 +51,14 @@ BEGIN
             v_event := 'breaker.opened';
         END IF;
     ELSIF p_failed > 0 THEN
-        UPDATE control.brake SET until = v_now + p_open_ms * interval '1 ms', probes_left = p_probes
+        UPDATE control.brake SET until = v_now + p_open_ms * interval '1 ms', since = v_now, open_ms = p_open_ms, probes_left = p_probes
             WHERE tenant = v_tenant AND scope = 'system' AND name = p_system AND cause = 'breaker';
-    ELSIF p_calls > 0 AND b.probes_left > 1 THEN
+    ELSIF NOT p_probe OR p_calls = 0 OR (b.until > v_now AND b.until = b.since + b.open_ms * interval '1 ms') THEN
+        NULL;  -- no probe, or none that the breaker let through: a probe's turn moves its end
+    ELSIF b.probes_left > 1 THEN
         UPDATE control.brake SET until = v_now, probes_left = probes_left - 1
             WHERE tenant = v_tenant AND scope = 'system' AND name = p_system AND cause = 'breaker';
-    ELSIF p_calls > 0 THEN
+    ELSE
         DELETE FROM control.brake WHERE tenant = v_tenant AND scope = 'system' AND name = p_system AND cause = 'breaker';
         DELETE FROM control.health WHERE tenant = v_tenant AND system = p_system;
         v_event := 'breaker.closed';
