@@ -268,6 +268,8 @@ class Saga:
         if not isinstance(call, Call) or call.tool not in self._tools:
             wrong = "names a tool that the saga was not given" if isinstance(call, Call) else "returned no Call"
             return {**by_hand, "for_people": _by_hand(row.part, f"its undo hook {wrong}")}
+        if not self._seam(call.tool).contract.is_write:
+            return {**by_hand, "for_people": _by_hand(row.part, "its undo hook names a read")}
         return {"tool": call.tool, "args": dict(call.args)}
 
     def _place(self, state: SagaState, run: RunContext, step: int, **more: Any) -> SagaPlace:

@@ -92,7 +92,14 @@ class Shop:
             self.log.append("mail")
             return self.mail()
 
-        self.tools = desk.control.govern([set_plan, restore_plan, create_invoice, void_invoice, send_welcome])
+        @reads()
+        def look_up_plan() -> str:
+            """Look the plan up."""
+            self.log.append("look")
+            return self.plan
+
+        writing = [set_plan, restore_plan, create_invoice, void_invoice, send_welcome]
+        self.tools = desk.control.govern([*writing, look_up_plan])
         self.saga = saga("change_plan", [plan, invoice, welcome], tools=self.tools)
 
     def bound(self) -> Any:
@@ -251,12 +258,13 @@ def test_a_person_may_leave_something_applied(desk: Desk, operators: Operators, 
     [
         (lambda _: None, "knows no way"),
         (lambda _: Call("refund_everything"), "names a tool that the saga was not given"),
+        (lambda _: Call("look_up_plan"), "names a read"),
         (lambda _: "void", "returned no Call"),
         (lambda _: 1 / 0, "raised ZeroDivisionError"),
     ],
 )
 def test_what_has_no_usable_undo_is_for_people(desk: Desk, trigger: str, undo: Any, why: str) -> None:
-    """A hook that raises, knows no way or names no tool of the saga leaves the run to a person, with the reason."""
+    """A hook that raises, knows no way or names no write of the saga leaves the run to a person, with the reason."""
     shop = Shop(desk)
     shop.mail = lambda: NO_ADDRESS
     shop.undo_of_invoice = undo
