@@ -174,10 +174,12 @@ class Saga:
             run: the run it is part of.
 
         Raises:
+            ArgumentError: the saga was given no request (code ``saga_request``).
             ContractError: the step does not say what to call, or names a tool that the saga does not have.
             Exception: what the step's code raised, or what a write cannot end with; the run is then blocked and goes
                 on with this step.
         """
+        self._check_request(state)
         name, _ = self._steps[number - 1]
         try:
             call, tool, seam = self._call(number, state)
@@ -308,6 +310,14 @@ class Saga:
     def _id(self, state: SagaState, run: RunContext) -> bytes:
         request = normalise(dict(state.get("request") or {}), at="request")
         return saga_id(run.secret, intent=run.intent, name=self.name, request=request)
+
+    def _check_request(self, state: SagaState) -> None:
+        if not isinstance(state.get("request"), Mapping):
+            raise ArgumentError(
+                f"Saga {self.name} was given no request, or one that is no mapping.",
+                todo='Give it {"request": {...}}, with what its steps look at.',
+                code="saga_request",
+            )
 
     def _call(self, number: int, state: SagaState) -> tuple[Call, BaseTool, Seam]:
         """What a step says is to be called."""

@@ -20,7 +20,7 @@ from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id, run_id
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.audit.trail.entries import Entry
-from langgraph_control.errors import ApprovalRefused, ContractError, NoRun, OperationRefused
+from langgraph_control.errors import ApprovalRefused, ArgumentError, ContractError, NoRun, OperationRefused
 from langgraph_control.guards.checks import Proposal, Stricter
 from langgraph_control.guards.decisions import Verb
 from langgraph_control.guards.lifecycle import State
@@ -98,7 +98,7 @@ class Shop:
             self.log.append("look")
             return self.plan
 
-        writing = [set_plan, restore_plan, create_invoice, void_invoice, send_welcome]
+        writing: list[Any] = [set_plan, restore_plan, create_invoice, void_invoice, send_welcome]
         self.tools = desk.control.govern([*writing, look_up_plan])
         self.saga = saga("change_plan", [plan, invoice, welcome], tools=self.tools)
 
@@ -352,10 +352,21 @@ def _cards(desk: Desk, shop: Shop, run: Any) -> list[Any]:
         (lambda tools: saga("s", [plan, plan], tools=tools), "saga_step_name"),
         (lambda tools: saga("s", [lambda _: Call("set_plan")], tools=tools), "saga_step_name"),
         (lambda tools: saga("s", {"undo": plan}, tools=tools), "saga_step_name"),
+        (lambda tools: saga("s", {"a:b": plan}, tools=tools), "saga_step_name"),
+        (lambda tools: saga("s", {"a|b": plan}, tools=tools), "saga_step_name"),
+        (lambda tools: saga("s", {"__input__": plan}, tools=tools), "saga_step_name"),
+        (lambda tools: saga("s", cast("Any", None), tools=tools), "saga_steps"),
+        (lambda tools: saga("s", cast("Any", 5), tools=tools), "saga_steps"),
         (lambda tools: saga("s", {"plan": cast("Any", lambda: 0)}, tools=tools), "contract_hook_signature"),
+        (lambda tools: saga("s", {"plan": cast("Any", None)}, tools=tools), "saga_steps"),
         (lambda tools: saga("s", [plan], tools=[*tools, tools[0]]), "contract_duplicate_tool"),
         (lambda _: saga("s", [plan], tools=[plan]), "saga_tool_ungoverned"),  # type: ignore[list-item]
         (lambda _: saga("s", [plan], tools=[]), "saga_tools"),
+        (lambda _: saga("s", [plan], tools=cast("Any", None)), "saga_tools"),
+        (lambda _: saga("s", [plan], tools=cast("Any", 5)), "saga_tools"),
+        (lambda tools: saga("s", [plan], tools=tools[0]), "saga_tools"),
+        (lambda _: Call(""), "call_tool"),
+        (lambda _: Call(cast("Any", None)), "call_tool"),
     ],
 )
 def test_a_saga_that_cannot_be_one_is_refused(desk: Desk, make: Any, code: str) -> None:
@@ -377,6 +388,15 @@ def test_a_step_that_names_no_tool_blocks_before_anything(desk: Desk, trigger: s
         desk.run(made, trigger=trigger, given=REQUEST)
     assert refused.value.code == code
     assert shop.log == []
+
+
+@pytest.mark.parametrize("given", [{}, {"reqest": {}}, {"request": None}, {"request": "x"}, {"request": ["x"]}])
+def test_a_saga_without_a_request_does_nothing(desk: Desk, how: How, trigger: str, given: Any) -> None:
+    """Input that holds no request is an error of that name, before any step is asked for its call."""
+    shop = Shop(desk)
+    with pytest.raises(ArgumentError) as refused:
+        desk.run(shop.bound(), how, trigger=trigger, given=given)
+    assert (refused.value.code, shop.log) == ("saga_request", [])
 
 
 def _raises(_: SagaSoFar) -> Call:
