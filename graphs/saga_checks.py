@@ -58,7 +58,7 @@ def checked_steps(steps: Sequence[Step] | Mapping[str, Step], *, reserved: Colle
         if not _can_be_named(name) or name in named or name in reserved:
             raise ContractError(
                 f"A saga's step cannot be named {name!r}: that is no name of a node, or it is taken.",
-                todo="Name each otherwise than the rest, without : and |, not __ first: {'charge': lambda so_far: ...}.",
+                todo="Name each differently, without : and |, not __ first: {'charge': lambda so_far: ...}.",
                 code="saga_step_name",
             )
         check_hooks({f"step {name}": step})
