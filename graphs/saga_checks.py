@@ -1,6 +1,6 @@
 """What a saga must be made of, and the errors that say so."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.tools import BaseTool
@@ -13,6 +13,9 @@ from langgraph_control.nodes.tools import seam_of
 __all__ = ["checked_name", "checked_steps", "checked_tools"]
 
 NAME_CHARS_MAX: Final = 256
+
+_APART: Final = (":", "|")
+"""What LangGraph puts between the names of nodes; it also keeps names that begin with ``__`` for itself."""
 
 
 def checked_name(name: object) -> str:
@@ -43,24 +46,36 @@ def checked_steps(steps: Sequence[Step] | Mapping[str, Step], *, reserved: Colle
     Raises:
         ContractError: codes ``saga_steps``, ``saga_step_name`` and ``contract_hook_signature``.
     """
-    pairs = list(steps.items()) if isinstance(steps, Mapping) else [(_name_of(step), step) for step in steps]
-    if not pairs:
+    pairs = _pairs(steps)
+    if not pairs or any(step is None for _, step in pairs):
         raise ContractError(
-            "A saga has no steps.",
+            "A saga has no steps, or one that is None.",
             todo="Give functions that return Call(tool, argument=value, ...), in their order.",
             code="saga_steps",
         )
     named: dict[str, Step] = {}
     for name, step in pairs:
-        if not isinstance(name, str) or not name.strip() or name in named or name in reserved or name == "<lambda>":
+        if not _can_be_named(name) or name in named or name in reserved:
             raise ContractError(
-                f"A saga's step cannot be named {name!r}: that is no name, or it is taken.",
-                todo="Write steps as functions of different names, or as a mapping: {'charge': lambda so_far: ...}.",
+                f"A saga's step cannot be named {name!r}: that is no name of a node, or it is taken.",
+                todo="Name each differently, without : and |, not __ first: {'charge': lambda so_far: ...}.",
                 code="saga_step_name",
             )
         check_hooks({f"step {name}": step})
         named[name] = step
     return named
+
+
+def _pairs(steps: object) -> list[tuple[Any, Any]]:
+    if isinstance(steps, Mapping):
+        return list(steps.items())
+    return [(_name_of(step), step) for step in steps] if isinstance(steps, Iterable) else []
+
+
+def _can_be_named(name: object) -> bool:
+    if not isinstance(name, str) or not name.strip() or name == "<lambda>":
+        return False
+    return not name.startswith("__") and not any(apart in name for apart in _APART)
 
 
 def _name_of(step: Any) -> Any:
@@ -77,6 +92,12 @@ def checked_tools(tools: Sequence[BaseTool]) -> dict[str, BaseTool]:
         ContractError: codes ``saga_tools``, ``saga_tool_ungoverned`` and ``contract_duplicate_tool``.
     """
     seen: set[str] = set()
+    if not isinstance(tools, Collection) or not tools:
+        raise ContractError(
+            "A saga has no tools.",
+            todo="Pass the governed tools that its steps and their undo hooks name: tools=control.govern([...]).",
+            code="saga_tools",
+        )
     for tool in tools:
         if seam_of(tool) is None:
             raise ContractError(
@@ -85,10 +106,4 @@ def checked_tools(tools: Sequence[BaseTool]) -> dict[str, BaseTool]:
                 code="saga_tool_ungoverned",
             )
         check_new_name(tool.name, seen)
-    if not tools:
-        raise ContractError(
-            "A saga has no tools.",
-            todo="Pass the governed tools that its steps and their undo hooks name: tools=control.govern([...]).",
-            code="saga_tools",
-        )
     return {tool.name: tool for tool in tools}

@@ -11,9 +11,20 @@ from typing import Final, TypeAlias
 
 from langgraph_control.guards.lifecycle import State
 
-__all__ = ["Closed", "Part", "SagaOutcome", "SettleFirst", "TakeBack", "next_move", "standing", "still_applied"]
+__all__ = [
+    "Closed",
+    "Part",
+    "SagaOutcome",
+    "SettleFirst",
+    "TakeBack",
+    "half_done",
+    "next_move",
+    "standing",
+    "still_applied",
+]
 
 _SETTLED: Final = frozenset({State.SUCCEEDED, State.FAILED, State.DENIED, State.ABANDONED})
+_WITHOUT_EFFECT: Final = frozenset({State.READY, State.NEEDS_APPROVAL, State.FAILED, State.DENIED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +106,19 @@ def next_move(parts: Collection[Part]) -> Move:
         if part.state is State.SUCCEEDED and part.undo not in (State.SUCCEEDED, State.ABANDONED):
             return TakeBack(part=part, to_people=part.undo in (State.FAILED, State.DENIED))
     return Closed(outcome=_outcome_of(parts))
+
+
+def half_done(parts: Collection[Part], *, steps: int) -> bool:
+    """Return whether a saga would stay half done, or half taken back, if it were left alone now.
+
+    Args:
+        parts: every action that was ever claimed for it, in any order.
+        steps: how many steps it has. With the last one in effect, it is done.
+    """
+    if any(part.undo is not None for part in parts):
+        return True
+    whole = any(part.step >= steps and part.state is State.SUCCEEDED for part in parts)
+    return not whole and any(part.state not in _WITHOUT_EFFECT for part in parts)
 
 
 def still_applied(parts: Collection[Part]) -> tuple[Part, ...]:

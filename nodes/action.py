@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.tools import BaseTool
 
+from langgraph_control.errors import ContractError
 from langgraph_control.guards.canonical import ABSENT, Absent
 from langgraph_control.guards.retries import RETRY_AFTER_SECONDS_MAX
 from langgraph_control.nodes.durations import Duration, pause_of
@@ -48,6 +49,9 @@ class Call:
     Args:
         tool: the tool's name; or the tool or function itself, whose name is taken.
         **args: its arguments.
+
+    Raises:
+        ContractError: that is no tool's name (code ``call_tool``).
     """
 
     __slots__ = ("args", "tool")
@@ -55,6 +59,12 @@ class Call:
     def __init__(self, tool: str | BaseTool | Callable[..., Any], /, **args: Any) -> None:
         named = tool.name if isinstance(tool, BaseTool) else getattr(tool, "__name__", "")
         self.tool: str = tool if isinstance(tool, str) else named
+        if not isinstance(self.tool, str) or not self.tool.strip():
+            raise ContractError(
+                "A Call names no tool.",
+                todo='Write Call("tool", argument=value, ...), or give the tool or function itself.',
+                code="call_tool",
+            )
         self.args: Mapping[str, Any] = args
 
     def __repr__(self) -> str:

@@ -4,21 +4,30 @@ Like the gate, they yield what they want done and are sent the answer. What they
 what its state becomes.
 """
 
+import logging
 from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypedDict
 
 from langchain_core.tools import BaseTool
+from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
 from langgraph_control.audit.asking.ledger import Reason
 from langgraph_control.audit.asking.sagas import ReadSaga, SagaRow
-from langgraph_control.errors import ArgumentError, ContractError, KeyConflict, WriteRefused
+from langgraph_control.errors import (
+    ArgumentError,
+    ContractError,
+    ControlError,
+    KeyConflict,
+    TrailUnavailable,
+    WriteRefused,
+)
 from langgraph_control.guards.canonical import from_canonical, normalise
 from langgraph_control.guards.keys import saga_id
 from langgraph_control.guards.lifecycle import State
 from langgraph_control.guards.redaction import paths_inside
-from langgraph_control.guards.sagas import Closed, Part, SettleFirst, next_move, still_applied
+from langgraph_control.guards.sagas import Closed, Part, SettleFirst, half_done, next_move, still_applied
 from langgraph_control.nodes.action import Action, Call
 from langgraph_control.nodes.results import decode
 from langgraph_control.nodes.run_context import RunContext
@@ -28,6 +37,8 @@ from langgraph_control.nodes.tool_calls import Seam
 from langgraph_control.nodes.tools import seam_of
 
 __all__ = ["AskUndo", "CameBack", "InvokeTool", "Saga", "SagaSoFar", "SagaState", "Step", "Stopped", "Then"]
+
+logger = logging.getLogger(__name__)
 
 
 class SagaState(TypedDict, total=False):
@@ -46,7 +57,7 @@ class SagaState(TypedDict, total=False):
     why: str | None
     applied: list[dict[str, Any]]
     undoing: dict[str, Any]
-    refused: dict[str, str] | None
+    refused: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +147,9 @@ ENDED: Final = "ended"
 _CANNOT: Final = (WriteRefused, KeyConflict, ArgumentError, ValidationError)
 """What a governed write ends with where it was not done and will not be."""
 
+_WAITS: Final = (GraphBubbleUp, TrailUnavailable)
+"""What a step's code ends with where it has not failed: it asked, waits, or could not look into the ledger."""
+
 
 class Saga:
     """One saga, as its nodes see it.
@@ -152,7 +166,7 @@ class Saga:
         self._tools = tools
 
     def stepping(self, number: int, state: SagaState, run: RunContext) -> Generator[Any, Any, Then]:
-        """Do one step.
+        """Do one step. One that cannot say its call has failed for good, where something would stay half done.
 
         Args:
             number: which, from 1.
@@ -160,12 +174,24 @@ class Saga:
             run: the run it is part of.
 
         Raises:
+            ArgumentError: the saga was given no request (code ``saga_request``).
             ContractError: the step does not say what to call, or names a tool that the saga does not have.
-            Exception: what a write cannot end with; the run is then blocked and goes on with this step.
+            Exception: what the step's code raised, or what a write cannot end with; the run is then blocked and goes
+                on with this step.
         """
-        name, step = self._steps[number - 1]
-        call = step(_so_far(state))
-        tool, seam = self._tool(call, f"Step {name} of saga {self.name}")
+        self._check_request(state)
+        name, _ = self._steps[number - 1]
+        try:
+            call, tool, seam = self._call(number, state)
+        except _WAITS:
+            raise
+        except Exception as error:
+            rows: tuple[SagaRow, ...] = yield ReadSaga(saga=self._id(state, run))
+            if not half_done([row.part for row in rows], steps=len(self._steps)):
+                raise
+            why = _of_code(error, f"Step {name} of saga {self.name}")
+            logger.warning("%s What is in effect is taken back.", why, exc_info=logger.isEnabledFor(logging.DEBUG))
+            return Then(goto=COMPENSATE, update={"failed": name, "why": why})
         came = yield InvokeTool(tool=tool, args=call.args, place=self._place(state, run, number, applied=number - 1))
         if isinstance(came, CameBack):
             return Then(goto=NEXT, update={"results": {**(state.get("results") or {}), name: came.value}})
@@ -200,7 +226,10 @@ class Saga:
             return Then(goto=COMPENSATE, update={})
         refused = state.get("refused") or {}
         why = refused.get("why") if refused.get("key") == move.part.key.hex() else None
-        planned = yield from self._planned(row, args, before, run)
+        if why is not None and refused.get("unfit"):
+            planned = _for_people(row.part, args, why)
+        else:
+            planned = yield from self._planned(row, args, before, run)
         if move.to_people and why is None:
             why = "it was tried, and refused or failed for good"
         standing = {
@@ -235,8 +264,12 @@ class Saga:
         came = yield InvokeTool(tool=self._tools[planned["tool"]], args=planned["args"], place=place)
         if isinstance(came, CameBack):
             return Then(goto=COMPENSATE, update={"refused": None})
-        if not isinstance(came.error, _CANNOT):
+        unfit = isinstance(came.error, ArgumentError | ValidationError)
+        if not isinstance(came.error, _CANNOT) or (unfit and planned.get("by_hand")):
             raise came.error
+        if unfit:  # it never reached the ledger, and would not if it were handed over as it is
+            why = f"its undo hook gave arguments that {planned['tool']} does not take"
+            return Then(goto=COMPENSATE, update={"refused": {"key": planned["key"], "why": why, "unfit": True}})
         again = isinstance(came.error, WriteRefused) and came.error.code == "ready_again"
         refused = None if again else {"key": planned["key"], "why": _reason(came.error)}
         return Then(goto=COMPENSATE, update={"refused": refused})
@@ -246,10 +279,9 @@ class Saga:
     ) -> Generator[Any, Any, dict[str, Any]]:
         """What takes an action back: a tool and its arguments, or why the program has none."""
         seam = self._seam(row.part.tool)
-        by_hand: dict[str, Any] = {"tool": row.part.tool, "args": dict(args), "by_hand": True}
         hook = seam.contract.undo
         if hook is None:
-            return {**by_hand, "for_people": _by_hand(row.part, "its contract has no undo")}
+            return _for_people(row.part, args, "its contract has no undo")
         action = Action(
             tool=row.part.tool,
             args=dict(args),
@@ -261,13 +293,15 @@ class Saga:
         )
         came = yield AskUndo(hook=hook, action=action)
         if isinstance(came, Stopped):
-            return {**by_hand, "for_people": _by_hand(row.part, f"its undo hook raised {type(came.error).__name__}")}
+            return _for_people(row.part, args, f"its undo hook raised {type(came.error).__name__}")
         call = came.value
         if call is None:
-            return {**by_hand, "for_people": _by_hand(row.part, "its undo hook knows no way")}
+            return _for_people(row.part, args, "its undo hook knows no way")
         if not isinstance(call, Call) or call.tool not in self._tools:
             wrong = "names a tool that the saga was not given" if isinstance(call, Call) else "returned no Call"
-            return {**by_hand, "for_people": _by_hand(row.part, f"its undo hook {wrong}")}
+            return _for_people(row.part, args, f"its undo hook {wrong}")
+        if not self._seam(call.tool).contract.is_write:
+            return _for_people(row.part, args, "its undo hook names a read")
         return {"tool": call.tool, "args": dict(call.args)}
 
     def _place(self, state: SagaState, run: RunContext, step: int, **more: Any) -> SagaPlace:
@@ -277,7 +311,19 @@ class Saga:
         request = normalise(dict(state.get("request") or {}), at="request")
         return saga_id(run.secret, intent=run.intent, name=self.name, request=request)
 
-    def _tool(self, call: object, who: str) -> tuple[BaseTool, Seam]:
+    def _check_request(self, state: SagaState) -> None:
+        if not isinstance(state.get("request"), Mapping):
+            raise ArgumentError(
+                f"Saga {self.name} was given no request, or one that is no mapping.",
+                todo='Give it {"request": {...}}, with what its steps look at.',
+                code="saga_request",
+            )
+
+    def _call(self, number: int, state: SagaState) -> tuple[Call, BaseTool, Seam]:
+        """What a step says is to be called."""
+        name, step = self._steps[number - 1]
+        who = f"Step {name} of saga {self.name}"
+        call: object = step(_so_far(state))
         if not isinstance(call, Call):
             raise ContractError(
                 f"{who} returned a {type(call).__name__} instead of a Call.",
@@ -293,7 +339,7 @@ class Saga:
                 todo="Add the governed tool to tools=[...] of the saga.",
                 code="saga_unknown_tool",
             )
-        return tool, self._seam(call.tool)
+        return call, tool, self._seam(call.tool)
 
     def _seam(self, tool: str) -> Seam:
         seam = seam_of(self._tools[tool])
@@ -305,7 +351,7 @@ class Saga:
         redact = self._seam(row.part.tool).contract.redact if row.part.tool in self._tools else frozenset()
         stated: Mapping[str, Any] = {}
         if (row.payload is None or redact) and row.part.step <= len(self._steps):
-            stated = self._steps[row.part.step - 1][1](_so_far(state)).args
+            stated = self._call(row.part.step, state)[0].args
         if row.payload is None:
             return stated, None
         kept = from_canonical(row.payload)
@@ -323,12 +369,18 @@ class Saga:
         return told
 
 
-def _by_hand(part: Part, why: str) -> str:
-    return f"{part.tool} must be taken back by hand: {why}"
+def _for_people(part: Part, args: Mapping[str, Any], why: str) -> dict[str, Any]:
+    for_people = f"{part.tool} must be taken back by hand: {why}"
+    return {"tool": part.tool, "args": dict(args), "by_hand": True, "for_people": for_people}
 
 
 def _so_far(state: SagaState) -> SagaSoFar:
     return SagaSoFar(request=state.get("request") or {}, results=state.get("results") or {})
+
+
+def _of_code(error: Exception, who: str) -> str:
+    """What became of a step's code, fit to be kept: another's text may hold what must not be."""
+    return error.what if isinstance(error, ControlError) else f"{who} raised {type(error).__name__}."
 
 
 def _reason(error: Exception) -> str:

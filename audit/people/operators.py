@@ -66,7 +66,7 @@ REFUSALS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         ),
         "saga": (
             "Steps of a saga of this run are in effect, and nothing would take them back.",
-            "Resume it, or reject what it asks: they are then taken back. To leave them as they are: --leave-applied.",
+            "Reject what it asks: they are then taken back. Or mend what blocks it and resume. Or: --leave-applied.",
         ),
         "not_frozen": ("Nothing is frozen under that name.", "See what is: langgraph-control freeze --list."),
         "restored": (

@@ -10,7 +10,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.tools import tool
 from langgraph.graph import START, StateGraph
-from langgraph.types import Command
+from langgraph.types import Command, interrupt
 
 from langgraph_control import Action, Approvals, Call, Control, Run, reads, saga, writes
 from langgraph_control.audit.asking.operator_requests import Resolution
@@ -20,7 +20,7 @@ from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_id, run_id
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.audit.trail.entries import Entry
-from langgraph_control.errors import ApprovalRefused, ContractError, NoRun, OperationRefused
+from langgraph_control.errors import ApprovalRefused, ArgumentError, ContractError, NoRun, OperationRefused
 from langgraph_control.guards.checks import Proposal, Stricter
 from langgraph_control.guards.decisions import Verb
 from langgraph_control.guards.lifecycle import State
@@ -92,7 +92,14 @@ class Shop:
             self.log.append("mail")
             return self.mail()
 
-        self.tools = desk.control.govern([set_plan, restore_plan, create_invoice, void_invoice, send_welcome])
+        @reads()
+        def look_up_plan() -> str:
+            """Look the plan up."""
+            self.log.append("look")
+            return self.plan
+
+        writing: list[Any] = [set_plan, restore_plan, create_invoice, void_invoice, send_welcome]
+        self.tools = desk.control.govern([*writing, look_up_plan])
         self.saga = saga("change_plan", [plan, invoice, welcome], tools=self.tools)
 
     def bound(self) -> Any:
@@ -251,12 +258,14 @@ def test_a_person_may_leave_something_applied(desk: Desk, operators: Operators, 
     [
         (lambda _: None, "knows no way"),
         (lambda _: Call("refund_everything"), "names a tool that the saga was not given"),
+        (lambda _: Call("look_up_plan"), "names a read"),
+        (lambda _: Call("void_invoice", number="inv-c1"), "gave arguments that void_invoice does not take"),
         (lambda _: "void", "returned no Call"),
         (lambda _: 1 / 0, "raised ZeroDivisionError"),
     ],
 )
 def test_what_has_no_usable_undo_is_for_people(desk: Desk, trigger: str, undo: Any, why: str) -> None:
-    """A hook that raises, knows no way or names no tool of the saga leaves the run to a person, with the reason."""
+    """A hook that raises, knows no way or names no write of the saga leaves the run to a person, with the reason."""
     shop = Shop(desk)
     shop.mail = lambda: NO_ADDRESS
     shop.undo_of_invoice = undo
@@ -343,10 +352,21 @@ def _cards(desk: Desk, shop: Shop, run: Any) -> list[Any]:
         (lambda tools: saga("s", [plan, plan], tools=tools), "saga_step_name"),
         (lambda tools: saga("s", [lambda _: Call("set_plan")], tools=tools), "saga_step_name"),
         (lambda tools: saga("s", {"undo": plan}, tools=tools), "saga_step_name"),
+        (lambda tools: saga("s", {"a:b": plan}, tools=tools), "saga_step_name"),
+        (lambda tools: saga("s", {"a|b": plan}, tools=tools), "saga_step_name"),
+        (lambda tools: saga("s", {"__input__": plan}, tools=tools), "saga_step_name"),
+        (lambda tools: saga("s", cast("Any", None), tools=tools), "saga_steps"),
+        (lambda tools: saga("s", cast("Any", 5), tools=tools), "saga_steps"),
         (lambda tools: saga("s", {"plan": cast("Any", lambda: 0)}, tools=tools), "contract_hook_signature"),
+        (lambda tools: saga("s", {"plan": cast("Any", None)}, tools=tools), "saga_steps"),
         (lambda tools: saga("s", [plan], tools=[*tools, tools[0]]), "contract_duplicate_tool"),
         (lambda _: saga("s", [plan], tools=[plan]), "saga_tool_ungoverned"),  # type: ignore[list-item]
         (lambda _: saga("s", [plan], tools=[]), "saga_tools"),
+        (lambda _: saga("s", [plan], tools=cast("Any", None)), "saga_tools"),
+        (lambda _: saga("s", [plan], tools=cast("Any", 5)), "saga_tools"),
+        (lambda tools: saga("s", [plan], tools=tools[0]), "saga_tools"),
+        (lambda _: Call(""), "call_tool"),
+        (lambda _: Call(cast("Any", None)), "call_tool"),
     ],
 )
 def test_a_saga_that_cannot_be_one_is_refused(desk: Desk, make: Any, code: str) -> None:
@@ -368,6 +388,125 @@ def test_a_step_that_names_no_tool_blocks_before_anything(desk: Desk, trigger: s
         desk.run(made, trigger=trigger, given=REQUEST)
     assert refused.value.code == code
     assert shop.log == []
+
+
+@pytest.mark.parametrize("given", [{}, {"reqest": {}}, {"request": None}, {"request": "x"}, {"request": ["x"]}])
+def test_a_saga_without_a_request_does_nothing(desk: Desk, how: How, trigger: str, given: Any) -> None:
+    """Input that holds no request is an error of that name, before any step is asked for its call."""
+    shop = Shop(desk)
+    with pytest.raises(ArgumentError) as refused:
+        desk.run(shop.bound(), how, trigger=trigger, given=given)
+    assert (refused.value.code, shop.log) == ("saga_request", [])
+
+
+def _raises(_: SagaSoFar) -> Call:
+    raise KeyError("the address of c1")
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        (_raises, "Step third of saga s raised KeyError."),
+        (lambda _: Call("delete_everything"), "Step third of saga s calls delete_everything"),
+        (lambda _: {"tool": "set_plan"}, "Step third of saga s returned a dict"),
+    ],
+)
+def test_a_step_without_a_call_has_what_was_done_taken_back(
+    desk: Desk, how: How, trigger: str, step: Any, why: str
+) -> None:
+    """A step whose code raises, or returns no call of the saga's, ends it like one that failed for good."""
+    shop = Shop(desk)
+    steps = {"first": plan, "second": invoice, "third": step}
+    run = desk.run(desk.control.bind(saga("s", steps, tools=shop.tools), name="s"), how, trigger=trigger, given=REQUEST)
+    assert (run.state, run.output["outcome"], run.output["failed"]) == (RunState.DONE, "undone", "third")
+    assert run.output["why"].startswith(why)
+    assert "address" not in run.output["why"]
+    assert shop.log == ["set pro", "invoice", "void inv-c1", "restore free"]
+
+
+def test_a_step_that_raises_where_nothing_is_in_effect_goes_on_once_mended(desk: Desk, how: How, trigger: str) -> None:
+    """Its error is the run's, as in any graph; nothing is taken back, and resumed with code that works, all is done."""
+    shop = Shop(desk)
+    broken = [True]
+
+    def second(so_far: SagaSoFar) -> Call:
+        return _raises(so_far) if broken else plan(so_far)
+
+    steps = {"look": lambda _: Call("look_up_plan"), "second": second}
+    graph = desk.control.bind(saga("s", steps, tools=shop.tools), name="s")
+    with pytest.raises(KeyError, match="address"):
+        desk.run(graph, how, trigger=trigger, given=REQUEST)
+    assert (desk.control.get(trigger=trigger).state, shop.plan) == (RunState.BLOCKED, "free")
+    broken.clear()
+    run = desk.resume(desk.control.get(trigger=trigger), how)
+    assert (run.output["outcome"], shop.plan) == ("done", "pro")
+
+
+def test_a_saga_that_is_done_is_not_taken_back_by_a_step_that_raises_later(desk: Desk, how: How, trigger: str) -> None:
+    """Delivered once more under the same intent, a release that cannot say its steps is an error and no undoing."""
+    shop = Shop(desk)
+    desk.run(shop.bound(), how, trigger=trigger, given=REQUEST)
+    broken = saga("change_plan", {"plan": plan, "invoice": _raises, "welcome": welcome}, tools=shop.tools)
+    graph = desk.control.bind(broken, name="change_plan_again")
+    with pytest.raises(KeyError):
+        desk.run(graph, how, trigger=f"{trigger}/again", intent=trigger, given=REQUEST)
+    assert shop.log == ["set pro", "invoice", "mail"]
+
+
+def test_a_step_that_raises_once_its_saga_is_taken_back_hears_of_that(desk: Desk, how: How, trigger: str) -> None:
+    """Asked for again under the same intent, an undone saga is undone, whatever its steps can say by then."""
+    shop = Shop(desk)
+    shop.mail = lambda: NO_ADDRESS
+    desk.run(shop.bound(), how, trigger=trigger, given=REQUEST)
+    before = list(shop.log)
+    broken = saga("change_plan", [_raises], tools=shop.tools)
+    graph = desk.control.bind(broken, name="change_plan_again")
+    again = desk.run(graph, how, trigger=f"{trigger}/again", intent=trigger, given=REQUEST)
+    assert (again.output["outcome"], shop.log) == ("undone", before)
+
+
+def test_a_step_that_asks_a_person_waits_for_the_answer(desk: Desk, how: How, trigger: str) -> None:
+    """LangGraph's own control flow out of a step's code is no failure: nothing is taken back."""
+    shop = Shop(desk)
+
+    def ask(so_far: SagaSoFar) -> Call:
+        return welcome(so_far) if interrupt("send it?") == "yes" else _raises(so_far)
+
+    made = saga("s", {"plan": plan, "invoice": invoice, "welcome": ask}, tools=shop.tools)
+    run = desk.run(desk.control.bind(made, name="s"), how, trigger=trigger, given=REQUEST)
+    assert (run.state, shop.log) == (RunState.WAITING, ["set pro", "invoice"])
+
+
+def test_what_a_broken_step_hides_from_the_record_is_taken_back_once_it_says_it_again(
+    desk: Desk, how: How, trigger: str
+) -> None:
+    """Where the undo needs what only a step's code knows, that code is mended, and the run resumed."""
+    broken: list[bool] = []
+
+    @writes(key="customer", impact="record", redact="iban", undo=lambda action: Call("close", iban=action.args["iban"]))
+    def open_account(customer: str, iban: str) -> str:
+        """Open."""
+        return f"{customer}, {len(iban)}"
+
+    @writes(key="iban", impact="record")
+    def close(iban: str) -> str:
+        """Close."""
+        return iban
+
+    def opening(so_far: SagaSoFar) -> Call:
+        return _raises(so_far) if broken else Call("open_account", customer="c1", iban="DE02")
+
+    def then(so_far: SagaSoFar) -> Call:
+        broken.append(True)
+        return _raises(so_far)
+
+    made = saga("s", {"open": opening, "then": then}, tools=desk.control.govern([open_account, close]))
+    graph = desk.control.bind(made, name="s")
+    with pytest.raises(KeyError):
+        desk.run(graph, how, trigger=trigger, given=REQUEST)
+    broken.clear()
+    run = desk.resume(desk.control.get(trigger=trigger), how)
+    assert (run.output["outcome"], run.output["failed"]) == ("undone", "then")
 
 
 def test_a_step_over_the_runs_deadline_is_refused_and_the_rest_taken_back(desk: Desk, trigger: str) -> None:

@@ -10,6 +10,7 @@ from langgraph_control.guards.sagas import (
     SagaOutcome,
     SettleFirst,
     TakeBack,
+    half_done,
     next_move,
     standing,
     still_applied,
@@ -103,3 +104,12 @@ def test_every_standing_has_words() -> None:
     for state in State:
         for undo in (None, *State):
             assert standing(Part(step=1, key=b"", tool="t", state=state, undo=undo))
+
+
+@given(sagas(), st.integers(min_value=1, max_value=3))
+def test_half_done_is_what_would_stay_so(parts: list[Part], steps: int) -> None:
+    """Something is, or may be, in effect and the last step is not; or something was to be taken back."""
+    maybe = [part for part in parts if standing(part) not in ("not done", "not begun", "waits for approval")]
+    whole = any(part.state is State.SUCCEEDED and part.step >= steps for part in parts)
+    undoing = any(part.undo is not None for part in parts)
+    assert half_done(parts, steps=steps) is (undoing or (bool(maybe) and not whole))
