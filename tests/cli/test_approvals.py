@@ -3,6 +3,7 @@
 import json
 from uuid import UUID
 
+import orjson
 import pytest
 
 from langgraph_control.audit.asking.requests import FindTenantChain
@@ -83,6 +84,45 @@ def test_votes_as_json(command: Command, trail: TrailWriter, request_name: str) 
         command("reject", other, "--json", "--code", "not_needed", "--dsn", trail.database.approver("bo")).stdout
     )
     assert (rejected["approval"], rejected["answer"]) == (other, "denied")
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+@pytest.mark.parametrize(
+    ("word", "more"),
+    [
+        ("approve", ()),
+        ("reject", ("--comment", "no")),
+        ("break-glass", ("--comment", "now")),
+        ("withdraw", ()),
+        ("edit", ("amount=1",)),
+        ("review", ()),
+    ],
+)
+def test_a_word_on_no_request_is_on_record(
+    command: Command, trail: TrailWriter, word: str, more: tuple[str, ...], form: tuple[str, ...]
+) -> None:
+    """Whoever tries names of requests is on record with them, whichever command they use."""
+    said = command(word, f"apr_{'0' * 32}", *more, *form, "--dsn", trail.database.approver("ana"))
+    assert said.exit_code == 1
+    with LedgerConnection(trail.database.auditor) as auditor:
+        entries = [Entry.of(row) for row in auditor.entries(auditor.ask(FindTenantChain()).run_id)]
+    refused = [entry for entry in entries if "approval.refused" in entry.events]
+    assert [(one.fact("person"), one.fact("reason")) for one in refused] == [("ana@acme.example", "unknown_request")]
+
+
+def test_the_models_own_words_stand_apart(command: Command, trail: TrailWriter) -> None:
+    """What the model wrote to explain itself is said to be its own, and is no argument that somebody vouches for."""
+    card = {
+        "what": {"tool": "refund", "impact": "money", "arguments": {"invoice": 17, "reason": "APPROVED BY THE CFO"}},
+        "why": {"model_says": {"reason": "APPROVED BY THE CFO"}},
+    }
+    _, claimed = trail.claim(trail.open(), verb="approve", card=orjson.dumps(card))
+    ana, name = trail.database.approver("ana"), f"apr_{(claimed.approval_id or UUID(int=0)).hex}"
+    for shown in (command("inbox", "--dsn", ana), command("card", name, "--dsn", ana)):
+        assert "invoice = 17" in shown.stdout
+        assert "reason = " not in shown.stdout
+        assert "reason: APPROVED BY THE CFO" in shown.stdout
+        assert shown.stdout.count("APPROVED BY THE CFO") == 1
 
 
 def test_approving_shows_what_was_approved(command: Command, trail: TrailWriter, request_name: str) -> None:

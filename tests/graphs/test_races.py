@@ -3,11 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from langgraph_control import Control
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.names import run_id
+from langgraph_control.audit.names import approval_id, run_id
 from langgraph_control.audit.trail.verify import verify_run
 from tests.support.desk import POLICY, Desk, new_trigger
 from tests.support.racing import Racer, build, given, race
@@ -68,6 +69,34 @@ def test_one_approved_run_resumed_by_eight_processes(desk: Desk, trigger: str, e
     assert [one.state for one in got] == ["done"] * RACERS
     assert len({one.told for one in got}) == 1
     assert whole(desk, {parked.id})
+
+
+@pytest.mark.must_run_in_ci
+def test_one_grant_for_eight_runs(desk: Desk, trigger: str, effects: Path) -> None:
+    """Eight runs of one request wait for one yes and go on at one instant: it is used once, and all get the result."""
+    triggers = [new_trigger() for _ in range(RACERS)]
+    with Control(POLICY, dsn=desk.database.agent) as control:
+        graph = build(control, effects)
+        parked = [control.run(graph, given("500"), trigger=one, intent=trigger, actor="racer") for one in triggers]
+    (name,) = {name for run in parked for name in run.approvals}
+    desk.approve([name])
+    dsn = desk.database.agent
+    got = race(
+        [Racer(dsn=dsn, trigger=one, intent=trigger, effects=effects, amount="500", way="resume") for one in triggers]
+    )
+    assert len(effects.read_text().splitlines()) == 1
+    assert [one.state for one in got] == ["done"] * RACERS
+    assert len({one.told for one in got}) == 1
+    assert whole(desk, {run.id for run in parked})
+    with psycopg.connect(desk.database.admin) as admin:
+        state = admin.execute("SELECT state FROM control.approval WHERE approval_id = %s", (approval_id(name),))
+        assert state.fetchall() == [("used",)]
+        began = admin.execute(
+            "SELECT count(*) FROM control.entry WHERE run_id = ANY (%s)"
+            " AND facts::jsonb -> 'events' ? 'action.attempt_started'",
+            ([run_id(run.id) for run in parked],),
+        )
+        assert began.fetchone() == (1,)
 
 
 @pytest.mark.must_run_in_ci

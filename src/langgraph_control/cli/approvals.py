@@ -37,6 +37,7 @@ __all__ = [
     "print_request",
     "reject",
     "request_json",
+    "shown_first",
     "speaking",
     "voted_json",
 ]
@@ -139,7 +140,7 @@ def _vote(
     out, refused, told = console(), 0, list[dict[str, Any]]()
     for name in names:
         try:
-            row = _shown_first(approvals, name, vote, who)
+            row = shown_first(approvals, name, vote, who)
             counted = approvals.yes_counted([row])
             if not as_json:
                 print_request(out, row, counted=counted)
@@ -157,8 +158,18 @@ def _vote(
         raise typer.Exit(1)
 
 
-def _shown_first(approvals: Approvals, name: str, vote: Callable[[str], Voted], who: Speaker) -> ApprovalRow:
-    """The request that is voted on. Where there is none, the word is sent all the same, for the record."""
+def shown_first(approvals: Approvals, name: str, vote: Callable[[str], Voted], who: Speaker) -> ApprovalRow:
+    """Return the request that is voted on. Where there is none, the word is sent all the same, for the record.
+
+    Args:
+        approvals: on the approver's login.
+        name: the request's.
+        vote: gives the word.
+        who: whose it is.
+
+    Raises:
+        ApprovalRefused: there is no such request; what was said is on record.
+    """
     try:
         return approvals.get(name, **who)
     except ApprovalRefused as unknown:
@@ -226,12 +237,16 @@ def print_request(
     """
     card = _card(row)
     what, where, why = (_part(card, name) for name in ("what", "where", "why"))
+    own_words = _part(why, "model_says")
     heading(out, f"{approval_name(row.approval_id)}: {row.state}", style="yellow")
     version = _part(card, "who").get("version")
     asked = row.actor if row.on_behalf_of is None else f"{row.actor} for {row.on_behalf_of}"
     rows: list[tuple[str, str | None]] = [
         ("what", f"{row.tool} ({_text(what.get('impact'))})"),
-        *_listed("with", (f"{name} = {_text(value)}" for name, value in _part(what, "arguments").items())),
+        *_listed(
+            "with",
+            (f"{name} = {_text(value)}" for name, value in _part(what, "arguments").items() if name not in own_words),
+        ),
         ("where", ", ".join(_text(where[name]) for name in ("system", "target") if where.get(name))),
         ("look at", _text(where["link"]) if where.get("link") else None),
         *_listed("changes", _changes(_part(card, "diff"))),
@@ -239,7 +254,7 @@ def print_request(
         *_listed("why", (row.intent, *map(_text, _list(why.get("reasons"))))),
         *_listed("signals", signal_texts(why.get("signals"))),
         *_listed("by fallback", fallback_texts(why.get("fallbacks"))),
-        *_listed("model says", (f"{name}: {_text(said)}" for name, said in _part(why, "model_says").items())),
+        *_listed("model says", (f"{name}: {_text(said)}" for name, said in own_words.items())),
         ("asked by", f"{asked}, version {_text(version)}" if version else asked),
         ("needs", _needs(row.requirement)),
         ("votes", _votes(row, counted)),

@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 import typer
 
-from langgraph_control.audit.asking.rows import Voting
+from langgraph_control.audit.asking.rows import Voted, Voting
 from langgraph_control.audit.people.approvals import Approvals
 from langgraph_control.cli.approvals import (
     LISTED_CHARS_MAX,
@@ -16,6 +16,7 @@ from langgraph_control.cli.approvals import (
     Comment,
     print_request,
     request_json,
+    shown_first,
     speaking,
     voted_json,
 )
@@ -91,10 +92,14 @@ def break_glass(
     """Approve alone in an emergency, where the policy lets you. It is on record as that, and others review it."""
     check_comment(comment)  # before the request is shown
     with speaking(dsn, local=local, person=as_person, auth=auth) as (approvals, who):
+
+        def broke(which: str) -> Voted:
+            return approvals.break_glass(which, comment=comment, **who)
+
         if not as_json:
-            row = approvals.get(name, **who)
+            row = shown_first(approvals, name, broke, who)
             print_request(console(), row, counted=approvals.yes_counted([row]))
-        voted = approvals.break_glass(name, comment=comment, **who)
+        voted = broke(name)
     if as_json:
         print_json(voted_json(voted))
         return
