@@ -12,6 +12,7 @@ from langgraph_control.errors import ContractError
 from langgraph_control.guards.redaction import is_path, paths_inside
 from langgraph_control.guards.signals import Impact, Operation
 from langgraph_control.nodes.made_defaults import made_defaults
+from langgraph_control.nodes.money_floats import float_parameters
 from langgraph_control.nodes.parameters import tool_parameters
 
 if TYPE_CHECKING:
@@ -389,6 +390,27 @@ def check_defaults(contract: "Contract", tool: BaseTool) -> None:
             todo=f"Make the value in the tool's body (current_action().key is the same in each repeat), or name "
             f"{anew[0]} in explain=: then what is on record runs.",
             code="contract_default_made",
+        )
+
+
+def check_money(contract: "Contract", tool: BaseTool) -> None:
+    """Check that no parameter of a write that moves money is a float: each call of it would be refused.
+
+    Args:
+        contract: the contract.
+        tool: the tool.
+
+    Raises:
+        ContractError: code ``contract_money_float``.
+    """
+    if contract.impact is not Impact.MONEY:
+        return
+    floats = float_parameters(tool, free_text=contract.explain)
+    if floats:
+        raise ContractError(
+            f"Tool {tool.name}: {floats[0]} is, or holds, a float where money is declared.",
+            todo="Declare it as Decimal: what a model sends is then parsed exactly. Or take integer minor units.",
+            code="contract_money_float",
         )
 
 

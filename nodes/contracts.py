@@ -391,7 +391,8 @@ def resolve_contracts(tools: Sequence[BaseTool], contracts: Mapping[str, Contrac
 
     Raises:
         ContractError: two tools share a name, a contract names no tool, a tool has two contracts, a contract names an
-            argument its tool does not have, a tool is a generator, or a default is made anew with each call.
+            argument its tool does not have, a tool is a generator, a default is made anew with each call, or money is
+            declared as a float.
     """
     beside = dict(contracts or {})
     resolved: dict[str, Contract] = {}
@@ -411,6 +412,7 @@ def resolve_contracts(tools: Sequence[BaseTool], contracts: Mapping[str, Contrac
             checks.check_arguments(contract, tool.name, checks.argument_names(tool))
             check_bodies(tool)
             checks.check_defaults(contract, tool)
+            checks.check_money(contract, tool)
             resolved[tool.name] = contract
     checks.check_none_left(beside, seen)
     return resolved

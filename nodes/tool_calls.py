@@ -22,6 +22,7 @@ from langgraph_control.nodes.contexts import current_run, in_a_write
 from langgraph_control.nodes.contracts import Contract
 from langgraph_control.nodes.fallbacks import MARK, StoodIn
 from langgraph_control.nodes.looping import turn_of, watched
+from langgraph_control.nodes.money_floats import as_sent, exactly
 from langgraph_control.nodes.occurrence import messages_in_sight, occurrence
 from langgraph_control.nodes.parameters import Parameters, validate_arguments
 from langgraph_control.nodes.read_call import GovernedRead
@@ -169,6 +170,7 @@ class ToolCalled:
         seam, name = self.seam, self.seam.original.name
         contract = seam.contract
         if contract.impact is Impact.MONEY:
+            args = self._exactly(args)
             refuse_money_floats(args, tool=name, free_text=contract.explain)
         identifying = {key: args.get(key) for key in contract.key}
         number = 0
@@ -189,6 +191,10 @@ class ToolCalled:
             where=where,
             place=place,
         )
+
+    def _exactly(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Arguments by a JSON Schema with the numbers that were sent; the tool itself gets them as they came."""
+        return args if self.seam.parameters.schema is None else {name: exactly(one) for name, one in args.items()}
 
     @property
     def _evidence(self) -> str | None:
@@ -214,6 +220,7 @@ class ToolCalled:
                 for name, value in self.seam.parameters.visible(self._typed(args)).items()
             }
             if self.seam.contract.impact is Impact.MONEY:
+                plain = {name: normalise(value, at=name) for name, value in self._exactly(plain).items()}
                 refuse_money_floats(plain, tool=self.seam.original.name, free_text=self.seam.contract.explain)
         except ArgumentError as wrong:
             return ask.Fits(args={}, problem=wrong.what)
@@ -227,7 +234,8 @@ class ToolCalled:
         tool, injected = self.seam.original, self.seam.parameters.injected
         kept = {name: value for name, value in self.given.items() if name in injected}
         if isinstance(tool.args_schema, dict):
-            return {**kept, **validate_arguments(tool, sent)}
+            is_money = self.seam.contract.impact is Impact.MONEY
+            return {**kept, **validate_arguments(tool, as_sent(dict(sent)) if is_money else sent)}
         fields = get_fields(tool.get_input_schema())
         raw = {_alias(fields[name], name): value for name, value in sent.items() if name in fields}
         raw |= {name: value for name, value in kept.items() if name in fields}
