@@ -84,10 +84,12 @@ def run_id(name: str | UUID) -> UUID:
     return found
 
 
-def _id(name: str | UUID, prefix: str) -> UUID | None:
+def _id(name: object, prefix: str) -> UUID | None:
     if isinstance(name, UUID):
         return name
+    if not isinstance(name, str):
+        return None
     try:
         return UUID(name.strip().removeprefix(prefix))
-    except (ValueError, AttributeError):
+    except ValueError:
         return None

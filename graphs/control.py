@@ -21,7 +21,7 @@ from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.requests import FindRun
 from langgraph_control.audit.names import run_id as id_of_run
 from langgraph_control.audit.postgres.local_server import ADMIN, LocalServer
-from langgraph_control.errors import ContractError, RunRefused
+from langgraph_control.errors import ArgumentError, ContractError, RunRefused
 from langgraph_control.graphs.bind import bound
 from langgraph_control.graphs.govern import governed
 from langgraph_control.graphs.itinerary import answered, getting, reloading, resuming, running, submitting
@@ -33,6 +33,7 @@ from langgraph_control.graphs.subgraph import control_subgraph
 from langgraph_control.graphs.trip import Graph, Steps, Trip
 from langgraph_control.guards.checks import Check, NamedCheck
 from langgraph_control.guards.policy import Policy
+from langgraph_control.guards.spoken_texts import RECORD_CHARS_MAX, check_name
 from langgraph_control.nodes.contracts import Contract
 
 __all__ = ["Control", "binder_of", "ledger_of"]
@@ -467,11 +468,11 @@ class Control:
             UnknownRun: there is no such run for this login's tenant.
             TrailUnavailable, SchemaMismatch: the ledger cannot be asked; nothing was kept that can be relied on.
         """
-        return self._to_its_end(Trip(), answered(id_of_run(run_id), answers))
+        return self._to_its_end(Trip(), answered(id_of_run(run_id), _answers(answers)))
 
     async def aanswer(self, run_id: str, answers: Mapping[str, str]) -> Run:
         """Do what :meth:`answer` does, on any event loop."""
-        return await self._ato_its_end(Trip(), answered(id_of_run(run_id), answers))
+        return await self._ato_its_end(Trip(), answered(id_of_run(run_id), _answers(answers)))
 
     def get(self, run_id: str | None = None, *, trigger: str | None = None) -> Run:
         """Return where a run stands, without driving it.
@@ -572,7 +573,7 @@ class Control:
         self, run_id: str, answers: Mapping[str, Any] | None, config: RunnableConfig | None, context: Any
     ) -> tuple[Trip, Steps]:
         runs = self._ledger.runs()
-        trip = Trip(answers=dict(answers or {}), config=checked_config(config), context=context)
+        trip = Trip(answers=_answers(answers), config=checked_config(config), context=context)
         known = id_of_run(run_id)
         steps = resuming(
             trip,
@@ -625,9 +626,23 @@ def _named(checks: Sequence[Check]) -> tuple[NamedCheck, ...]:
     return tuple(NamedCheck.of(check) for check in checks)
 
 
+def _answers(answers: object) -> dict[str, Any]:
+    if answers is None or isinstance(answers, Mapping):
+        return dict(answers or {})
+    raise ArgumentError(
+        f"answers: a value of type {type(answers).__name__}, where answers by the questions' ids are needed.",
+        safe="Nothing was driven.",
+        todo='Write answers={"id of the question": "what the user said"}.',
+        code="answers_invalid",
+    )
+
+
 def _which(run_id: str | None, trigger: str | None) -> FindRun:
     if (run_id is None) == (trigger is None):
         raise RunRefused(
             "Give a run's name or its trigger.", todo="Write get(run_id) or get(trigger=…).", code="run_not_named"
         )
-    return FindRun(trigger=trigger) if run_id is None else FindRun(run_id=id_of_run(run_id))
+    if run_id is not None:
+        return FindRun(run_id=id_of_run(run_id))
+    check_name(trigger, at="trigger", chars_max=RECORD_CHARS_MAX)
+    return FindRun(trigger=trigger)

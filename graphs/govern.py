@@ -1,6 +1,6 @@
 """From functions and tools with contracts to governed tools."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.tools import BaseTool
@@ -36,6 +36,18 @@ def governed(
             does not have; the text names the tool.
         PolicyError: a rule lets money pass without an amount bounded on both sides.
     """
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        raise ContractError(
+            f"tools is a value of type {type(given).__name__}, where a list of functions and tools is needed.",
+            todo="Write control.govern([tool, …]).",
+            code="tools_invalid",
+        )
+    if not isinstance(contracts, Mapping):
+        raise ContractError(
+            f"contracts is a value of type {type(contracts).__name__}, where contracts by their tools' names are needed.",
+            todo="Write control.govern([tool, …], contracts={name: writes(…)}).",
+            code="contracts_invalid",
+        )
     tools = [_tool(item) for item in given]
     resolved = resolve_contracts(tools, contracts)
     without = [tool.name for tool in tools if tool.name not in resolved]
@@ -55,7 +67,7 @@ def _tool(item: object) -> BaseTool:
     if isinstance(item, BaseTool):
         return item
     name = getattr(item, "__name__", type(item).__name__)
-    if isinstance(item, type) or not callable(item):
+    if isinstance(item, type) or not callable(item) or not hasattr(item, "__name__"):
         raise ContractError(
             f"{name} is neither a function nor a tool.",
             todo="Pass functions declared with @reads or @writes, or LangChain tools.",

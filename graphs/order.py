@@ -210,6 +210,12 @@ def checked_config(config: RunnableConfig | None) -> RunnableConfig:
     if not isinstance(config, Mapping):
         raise RunRefused("config is not a mapping.", todo="Pass a RunnableConfig.", code="config_refused")
     configurable = config.get("configurable") or {}
+    if not isinstance(configurable, Mapping):
+        raise RunRefused(
+            'config["configurable"] is not a mapping.',
+            todo='Write config={"configurable": {"name": value}}.',
+            code="config_refused",
+        )
     refused = sorted(name for name in configurable if str(name).startswith(_OURS))
     if "durability" in config:
         refused.append("durability")

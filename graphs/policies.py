@@ -52,6 +52,12 @@ class Policies:
         """
         if isinstance(given, Policy):
             return cls(policy=given)
+        if not isinstance(given, str | Path):
+            raise PolicyError(
+                f"policy is a value of type {type(given).__name__}, where a policy is needed.",
+                todo='Write Control("control.yaml"), or give what Policy.parse(text) returns.',
+                code="policy_missing",
+            )
         path = Path(given).absolute()
         mark = _mark_of(path)
         return cls(policy=read_policy_file(path), path=path, _mark=mark)

@@ -44,6 +44,80 @@ def names(given: str | Sequence[str], *, field: str) -> tuple[str, ...]:
     return listed
 
 
+TEXT_CHARS_MAX: Final = 256
+"""Of a system's name and a version: what the ledger keeps."""
+
+
+def check_text(text: object, *, field: str, needed: bool = False) -> None:
+    """Refuse what is no short text that people can read.
+
+    Args:
+        text: as given; None is nothing.
+        field: the contract's field, for the error.
+        needed: None is refused, too.
+
+    Raises:
+        ContractError: ``contract_value``.
+    """
+    if text is None and not needed:
+        return
+    if isinstance(text, str) and text.strip() and text.isprintable() and len(text) <= TEXT_CHARS_MAX:
+        return
+    kind = f"a value of type {type(text).__name__}"
+    if isinstance(text, str):
+        kind = (
+            "an empty text"
+            if not text.strip()
+            else f"a text of {len(text):,} characters"
+            if len(text) > TEXT_CHARS_MAX
+            else "a text with characters that do not print"
+        )
+    raise ContractError(
+        f"{field} is {kind}; it is a text that prints, of 1 to {TEXT_CHARS_MAX} characters.",
+        todo=f'Write {field} as people know it, for example {field}="{"2" if field == "version" else "billing"}".',
+        code="contract_value",
+    )
+
+
+def check_yes_or_no(value: object, *, field: str) -> None:
+    """Refuse what is neither True nor False: what else counts as one of them is a guess.
+
+    Args:
+        value: as given.
+        field: the contract's field, for the error.
+
+    Raises:
+        ContractError: ``contract_value``.
+    """
+    if not isinstance(value, bool):
+        raise ContractError(
+            f"{field} is a value of type {type(value).__name__}; it is True or False.",
+            todo=f"Write {field}=True, or leave it out.",
+            code="contract_value",
+        )
+
+
+def check_no_tool(tool: object, *, kind: str) -> None:
+    """Refuse a decorator that was written without parentheses.
+
+    Args:
+        tool: what stands in their place; None: nothing.
+        kind: ``reads`` or ``writes``.
+
+    Raises:
+        ContractError: ``contract_parentheses``.
+    """
+    if tool is None:
+        return
+    wanted = "@reads()" if kind == "reads" else '@writes(key="order_id", impact="money"), with its own key and impact'
+    raise ContractError(
+        f"{kind} was given {type(tool).__name__} {getattr(tool, '__name__', '')}".rstrip()
+        + " in place of its options: the parentheses are missing.",
+        todo=f"Write {wanted}.",
+        code="contract_parentheses",
+    )
+
+
 def check_key(key: str | Sequence[str] | None, explain: Collection[str]) -> tuple[str, ...]:
     """Return the identifying arguments.
 

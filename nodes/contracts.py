@@ -216,11 +216,18 @@ class Contract:
 
 
 def reads(
-    *, system: str | None = None, target: str | Hook | None = None, fallback: object = None, **wrong: object
+    tool: None = None,
+    /,
+    *,
+    system: str | None = None,
+    target: str | Hook | None = None,
+    fallback: object = None,
+    **wrong: object,
 ) -> Contract:
     """Declare that a tool changes nothing: it is free to repeat, and one entry records it.
 
     Args:
+        tool: nothing: the decorator takes parentheses.
         system: the system of record.
         target: the name of the argument that holds the record's id, a template, or a hook.
         fallback: what stands in for the answer when the read has failed for good: a text or plain values, or a hook
@@ -235,6 +242,7 @@ def reads(
         ContractError: an option of writes was given (code ``contract_read_option``), or the target or the fallback
             is wrong.
     """
+    checks.check_no_tool(tool, kind="reads")
     if wrong:
         named = ", ".join(sorted(wrong))
         raise ContractError(
@@ -242,6 +250,7 @@ def reads(
             todo="If the tool changes something, declare it with writes(); if not, leave it out.",
             code="contract_read_option",
         )
+    checks.check_text(system, field="system")
     checks.check_target(target)
     if callable(fallback):
         checks.check_hooks({"fallback": fallback})
@@ -251,6 +260,8 @@ def reads(
 
 
 def writes(
+    tool: None = None,
+    /,
     *,
     key: str | Sequence[str] | None = None,
     impact: Impact | str | None = None,
@@ -278,6 +289,7 @@ def writes(
     """Declare that a tool changes something: each call is claimed, decided, recorded, and done once.
 
     Args:
+        tool: nothing: the decorator takes parentheses.
         key: the arguments that say two calls are the same change, e.g. ``"order_id"``. ``()`` if there are none: then
             the tool does its one change once per intent.
         impact: what breaks if the write is wrong or happens twice.
@@ -318,6 +330,7 @@ def writes(
     Raises:
         ContractError: something is missing or contradicts itself. The text names the field and what to write.
     """
+    checks.check_no_tool(tool, kind="writes")
     if fallback is not None:
         raise ContractError(
             "writes() was given fallback, which only a read has: nothing can stand in for an effect.",
@@ -325,6 +338,10 @@ def writes(
             code="contract_write_option",
         )
     hooks = {"read": read, "expect": expect, "find": find, "outcome": outcome, "undo": undo}
+    checks.check_text(system, field="system")
+    checks.check_text(version, field="version", needed=True)
+    checks.check_yes_or_no(sql, field="sql")
+    checks.check_yes_or_no(repeatable, field="repeatable")
     checks.check_hooks(hooks)
     checks.check_target(target)
     check_link(link)

@@ -21,6 +21,7 @@ from psycopg.rows import DictRow, dict_row
 
 from langgraph_control.audit.connecting.database_errors import naming_errors
 from langgraph_control.audit.connecting.home_process import HomeProcess
+from langgraph_control.errors import DatabaseRefused
 
 __all__ = ["STALL_SECONDS", "AsyncConnection", "AsyncConnections", "Connections", "Rows", "connection_string"]
 
@@ -54,6 +55,13 @@ def connection_string(dsn: str, *, application_name: str) -> str:
     Raises:
         DatabaseRefused: the DSN cannot be read.
     """
+    if not isinstance(dsn, str):
+        raise DatabaseRefused(
+            f"dsn is a value of type {type(dsn).__name__}, where a connection string is needed.",
+            safe="Nothing was done.",
+            todo='Write it as "postgresql://login@host/database".',
+            code="dsn_invalid",
+        )
     with naming_errors(dsn):
         settings: dict[str, Any] = {**DEFAULTS, "fallback_application_name": application_name, **conninfo_to_dict(dsn)}
         return make_conninfo(**settings)

@@ -1,7 +1,8 @@
 """What callers get wrong: each a named error with a stable code, before any effect."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,16 @@ import psycopg
 import pytest
 from langgraph.types import Command
 
-from langgraph_control import Control, ControlError
-from langgraph_control.errors import DatabaseRefused, PolicyError, RunRefused, SchemaMismatch, TrailUnavailable
+from langgraph_control import Approvals, Control, ControlError, reads, writes
+from langgraph_control.errors import (
+    ArgumentError,
+    DatabaseRefused,
+    PolicyError,
+    RunRefused,
+    SchemaMismatch,
+    TrailUnavailable,
+    UnknownRun,
+)
 from langgraph_control.graphs.ledger import DSN_VARIABLE
 from tests.support.desk import GO, POLICY, POLICY_TEXT, Desk
 from tests.support.postgres import Database
@@ -39,6 +48,7 @@ ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "another durability": ("config_refused", {"config": {"configurable": {"__pregel_durability": "exit"}}}),
     "durability itself": ("config_refused", {"config": {"durability": "exit"}}),
     "a config that is none": ("config_refused", {"config": 42}),
+    "a configurable that is none": ("config_refused", {"config": {"configurable": 5}}),
 }
 
 
@@ -74,6 +84,67 @@ def test_get_takes_a_name_or_a_trigger(desk: Desk) -> None:
         with pytest.raises(RunRefused) as refused:
             desk.control.get(**wrong)
         assert refused.value.code == "run_not_named"
+
+
+@pytest.mark.parametrize("trigger", ["a\x00b", "\ud800", 7, "t" * 1025])
+def test_a_trigger_that_none_can_have_is_named(desk: Desk, trigger: Any) -> None:
+    """Nothing is asked of the ledger: what cannot be a trigger is said to be that."""
+    with pytest.raises(ArgumentError, match="trigger"):
+        desk.control.get(trigger=trigger)
+
+
+@pytest.mark.parametrize("name", [b"x", 5, "run_1", "a\x00b", "\ud800"])
+def test_a_name_that_no_run_can_have_is_unknown(desk: Desk, name: Any) -> None:
+    """Whoever looks up, drives on or answers by it is told that it is no run's name."""
+    for asking in (desk.control.get, desk.control.resume, partial(desk.control.answer, answers={"q": "yes"})):
+        with pytest.raises(UnknownRun, match="not the name of a run"):
+            asking(name)
+
+
+@pytest.mark.parametrize("answers", [[1], "x", 5])
+def test_answers_are_by_question(desk: Desk, trigger: str, answers: Any) -> None:
+    """Anything else than a mapping is refused before the run is driven."""
+    run = desk.run(desk.refunding(900), trigger=trigger)
+    for resuming in (desk.control.resume, desk.control.answer):
+        with pytest.raises(ArgumentError) as refused:
+            resuming(run.id, answers)
+        assert refused.value.code == "answers_invalid"
+
+
+FRONT_DOOR: dict[str, tuple[str, Callable[[Any], object], Any]] = {
+    "no policy": ("policy_missing", Control, None),
+    "an approver's DSN that is none": ("dsn_invalid", Approvals, 5),
+    "no list of tools": ("tools_invalid", lambda it: Control(POLICY).govern(it), 5),
+    "no mapping of contracts": ("contracts_invalid", lambda it: Control(POLICY).govern([], contracts=it), 5),
+    "a partial as a tool": ("tool_invalid", lambda it: Control(POLICY).govern([it]), partial(print, 1)),
+    "reads without parentheses": ("contract_parentheses", reads, print),
+    "writes without parentheses": ("contract_parentheses", writes, print),
+    "sql that is neither": ("contract_value", lambda it: writes(key="a", impact="money", sql=it), "no"),
+    "repeatable that is neither": ("contract_value", lambda it: writes(key="a", impact="money", repeatable=it), 1),
+    "a system that is no text": ("contract_value", lambda it: reads(system=it), 5),
+    "a system that does not print": ("contract_value", lambda it: reads(system=it), "a\x00b"),
+    "an empty system": ("contract_value", lambda it: reads(system=it), " "),
+    "a long system": ("contract_value", lambda it: writes(key="a", impact="money", system=it), "s" * 257),
+    "no version": ("contract_value", lambda it: writes(key="a", impact="money", version=it), None),
+}
+
+
+@pytest.mark.parametrize("what", FRONT_DOOR)
+def test_a_slip_at_the_front_door_is_named(what: str) -> None:
+    """What a beginner gets wrong is an error with a code and a remedy, and none of Python's own."""
+    code, slip, given = FRONT_DOOR[what]
+    with pytest.raises(ControlError) as refused:
+        slip(given)
+    assert refused.value.code == code
+    assert refused.value.todo
+
+
+def test_a_dsn_that_is_no_text_is_named() -> None:
+    """Found when it is used first, like any other that is wrong."""
+    dsn: Any = 5
+    with Control(POLICY, dsn=dsn) as control, pytest.raises(DatabaseRefused) as refused:
+        control.get(trigger="any")
+    assert refused.value.code == "dsn_invalid"
 
 
 def test_a_missing_dsn_names_every_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
