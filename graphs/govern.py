@@ -44,7 +44,7 @@ def governed(
         )
     if not isinstance(contracts, Mapping):
         raise ContractError(
-            f"contracts is a value of type {type(contracts).__name__}, where contracts by their tools' names are needed.",
+            f"contracts is a value of type {type(contracts).__name__}, where contracts by tool name are needed.",
             todo="Write control.govern([tool, …], contracts={name: writes(…)}).",
             code="contracts_invalid",
         )
