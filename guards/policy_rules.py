@@ -9,6 +9,7 @@ from langgraph_control.guards.policy_conditions import stated_problem
 from langgraph_control.guards.policy_reading import Reading
 from langgraph_control.guards.policy_shape import DecidingShape, OtherwiseShape, RuleShape, TestShape
 from langgraph_control.guards.policy_text import Path
+from langgraph_control.guards.quorums import alone_problem
 from langgraph_control.guards.rules import PolicyTest, Rule, Then
 from langgraph_control.guards.signal_fields import gathered_head
 from langgraph_control.guards.signals import Impact
@@ -53,6 +54,7 @@ def read_rule(reading: Reading, item: RuleShape, path: Path) -> Rule:
         reading.problem(path, "policy_rule_about_nothing", f"say what the rule is about: {', '.join(_SCOPES)}")
     _check(reading, item, path)
     _check_actors(reading, rule, path)
+    _check_alone(reading, rule, path)
     if rule.allows_unbounded(Impact.MONEY) and rule.impacts:
         reading.problem((*path, "then"), "policy_money_unbounded", MONEY_NEEDS_BOUNDS)
     return rule
@@ -75,6 +77,7 @@ def read_otherwise(reading: Reading, item: OtherwiseShape, path: Path) -> Rule:
         question=item.question,
     )
     _check(reading, item, path)
+    _check_alone(reading, rule, path)
     if rule.allows_unbounded(Impact.MONEY):
         reading.problem((*path, "then"), "policy_money_unbounded", MONEY_NEEDS_BOUNDS)
     return rule
@@ -157,6 +160,16 @@ def _check(reading: Reading, item: DecidingShape, path: Path) -> None:
     reading.check_role(item.to, (*path, "to"))
     for role in item.break_glass:
         reading.check_role(role, (*path, "break_glass"))
+
+
+def _check_alone(reading: Reading, rule: Rule, path: Path) -> None:
+    """Note roles of which nobody could decide alone, or whose lone decision nobody could review."""
+    if reading.roles is None or rule.requirement is None:
+        return
+    for role in sorted(rule.requirement.break_glass & reading.roles.keys()):
+        problem = alone_problem(role, rule.requirement.quorum, reading.roles, rule.actors)
+        if problem is not None:
+            reading.problem((*path, "break_glass"), "policy_quorum_unreachable", problem)
 
 
 def _check_actors(reading: Reading, rule: Rule, path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Shortage", "shortage"]
+__all__ = ["Shortage", "alone_problem", "shortage"]
 
 GROUP: Final = "group:"
 """Begins a member of a role that stands for any number of people."""
@@ -57,6 +57,35 @@ def shortage(quorum: Mapping[str, int], roles: Mapping[str, Collection[str]]) ->
                 return Shortage(
                     roles=tuple(sorted(short)), asked=sum(asked[one] for one in short), there=len(everybody)
                 )
+    return None
+
+
+def alone_problem(
+    alone: str, quorum: Mapping[str, int], roles: Mapping[str, Collection[str]], actors: Collection[str]
+) -> str | None:
+    """Return why nobody of a role could ever decide alone in an emergency, or nobody review that; None: somebody can.
+
+    Whoever asks neither decides nor reviews, and whoever decided alone does not review: somebody else does, of those who
+    would have been asked.
+
+    Args:
+        alone: the role of which one person may decide alone.
+        quorum: role → people who would have been asked.
+        roles: role → members.
+        actors: who asks in every request of the rule; empty where that may be anybody.
+    """
+    if any(not _can_be_counted(roles.get(role, (GROUP,))) for role in (alone, *quorum)):
+        return None
+    asking = {actor.strip().lower() for actor in actors} if len(actors) == 1 else set()
+    deciding = {person.strip().lower() for person in roles[alone]} - asking
+    reviewing = {person.strip().lower() for role in quorum for person in roles[role]} - asking
+    if not deciding:
+        return f"whoever asks is the only one in {alone}, and may not decide that; name more people"
+    if all(reviewing <= {person} for person in deciding):
+        return (
+            f"nobody in {' or '.join(sorted(quorum))} could review what the only one in {alone} decided alone, so the"
+            " review would stay open for ever; name more people"
+        )
     return None
 
 

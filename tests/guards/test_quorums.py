@@ -116,3 +116,41 @@ def test_who_asks_does_not_fill_a_place(written: str, place: str) -> None:
 def test_who_else_is_there_may_do() -> None:
     """With people enough beside the actor the rule is one like any other."""
     assert Policy.parse(few("{actor: ana, then: approve, by: legal}"), source="control.yaml").rules
+
+
+GLASS = """\
+version: 1
+roles: {{finance: {finance}, oncall: {oncall}}}
+owner: finance
+approve: {{within: 1h, on_expiry: deny, not_by: [requester]}}
+rules:
+  - {{tool: pay{more}, then: approve, by: finance, break_glass: oncall}}
+otherwise: [{{impact: record, then: deny}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("finance", "oncall", "more", "said"),
+    [
+        ("[ola]", "[ola]", "", "nobody in finance could review"),
+        ("[bot, ola]", "[ola]", ", actor: bot", "nobody in finance could review"),
+        ("[ola]", "[bot]", ", actor: bot", "whoever asks is the only one in oncall"),
+        ("[ola]", "[ola, di]", "", None),
+        ("[ola, ana]", "[ola]", "", None),
+        ("[ola]", "[di]", "", None),
+        ("[bot, ola]", "[ola]", "", None),
+        ("['group:finance']", "[ola]", "", None),
+        ("[ola]", "['group:oncall']", "", None),
+    ],
+)
+def test_whoever_decides_alone_is_reviewed_by_somebody_else(
+    finance: str, oncall: str, more: str, said: str | None
+) -> None:
+    """A rule of which nobody could break the glass, or nobody review it, is wrong when it is read."""
+    text = GLASS.format(finance=finance, oncall=oncall, more=more)
+    if said is None:
+        Policy.parse(text, source="glass.yaml")
+        return
+    with pytest.raises(PolicyError, match=said) as refused:
+        Policy.parse(text, source="glass.yaml")
+    assert refused.value.code == "policy_quorum_unreachable"
