@@ -65,8 +65,8 @@ def alone_problem(
 ) -> str | None:
     """Return why nobody of a role could ever decide alone in an emergency, or nobody review that; None: somebody can.
 
-    Whoever asks neither decides nor reviews, and whoever decided alone does not review: somebody else does, of those who
-    would have been asked.
+    Whoever asks neither decides nor reviews, and whoever decided alone does not review: somebody else does, of those
+    who would have been asked.
 
     Args:
         alone: the role of which one person may decide alone.

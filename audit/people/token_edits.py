@@ -4,7 +4,7 @@ import fcntl
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from langgraph_control.audit.people.token_file import TokenEntry, read_tokens, token_hash
 from langgraph_control.errors import SignInError
+from langgraph_control.guards.spoken_texts import check_name
 
 __all__ = ["ID_DIGITS", "add_token", "revoke_token"]
 
@@ -27,7 +28,7 @@ _LOOK: Final = "Take the id from langgraph-control token list --file FILE."
 
 
 def add_token(
-    path: Path | str, person: str, *, groups: Iterable[str] = (), label: str = "", expires: datetime | None = None
+    path: Path | str, person: str, *, groups: Sequence[str] = (), label: str = "", expires: datetime | None = None
 ) -> str:
     """Make a token for a person, and return it. Only its hash is kept: it cannot be shown a second time.
 
@@ -39,8 +40,11 @@ def add_token(
         expires: from when on it is not accepted, with a time zone; None: until it is revoked.
 
     Raises:
+        ArgumentError: a name or the label is too long, or no text that a file can hold; no token was made.
         SignInError: a value cannot stand in the file, or the file cannot be used or written.
     """
+    for at, name in (("person", person), *(("group", name) for name in groups), ("label", label)):
+        check_name(name, at=at)
     token = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
     try:
         entry = TokenEntry(

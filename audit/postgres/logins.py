@@ -9,6 +9,7 @@ from psycopg import sql
 from langgraph_control.audit.connecting.database_errors import naming_errors
 from langgraph_control.audit.postgres.admin_session import AdminConnection, alone, changing_roles, connect
 from langgraph_control.errors import DatabaseRefused
+from langgraph_control.guards.spoken_texts import check_name
 
 __all__ = ["LoginRole", "add_login"]
 
@@ -41,9 +42,12 @@ def add_login(
         create: create the login if it is missing; for the development server only, as it gets no password.
 
     Raises:
+        ArgumentError: one of the names is too long, or no text that the record can keep; nothing was sent.
         DatabaseRefused: no such login or tenant, or this DSN may not grant roles.
         TrailUnavailable: the server cannot be reached.
     """
+    for at, name in (("login", login), ("tenant", tenant), ("person", person), *(("group", name) for name in groups)):
+        check_name(name, at=at)
     with naming_errors(admin_dsn), connect(admin_dsn) as connection, alone(connection):
 
         def change() -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,18 @@ CASES: dict[str, tuple[Sequence[str], str, str]] = {
         "comment_too_long",
         "comment: ",
     ),
+    "login for nobody": (("login", "add", "ana", "--role", "approver", "--person", BROKEN), "text_invalid", "person: "),
+    "login of a broken group": (
+        ("login", "add", "ana", "--role", "approver", "--person", "ana", "--group", BROKEN),
+        "text_invalid",
+        "group: ",
+    ),
+    "login that is none": (("login", "add", BROKEN, "--role", "agent"), "text_invalid", "login: "),
+    "login of a long tenant": (
+        ("login", "add", "ana", "--role", "agent", "--tenant", "s" * 257),
+        "name_too_long",
+        "tenant: ",
+    ),
     "lift in a long word": (("audit", "hold", "lift", REQUEST[4:], "--comment", LONG), "comment_too_long", "comment: "),
 }
 
@@ -59,6 +72,20 @@ def test_what_cannot_be_kept_is_refused_by_the_argument(command: Command, case: 
     assert refused.stderr.startswith(f"Error: {says}"), refused.stderr
     assert "sss" not in refused.output
     assert "caf" not in refused.output
+
+
+def test_a_token_for_what_cannot_be_kept_is_refused_by_the_argument(command: Command, tmp_path: Path) -> None:
+    """Whom a token is for, and what, can be written down; or no file is made."""
+    file = tmp_path / "tokens"
+    for arguments, at in (
+        ((BROKEN,), "person"),
+        (("ana", "--group", BROKEN), "group"),
+        (("ana", "--label", BROKEN), "label"),
+    ):
+        refused = command("token", "add", *arguments, "--file", str(file))
+        assert (refused.exit_code, "Code:  text_invalid\n" in refused.stderr) == (1, True), refused.output
+        assert refused.stderr.startswith(f"Error: {at}: "), refused.stderr
+    assert not file.exists()
 
 
 @pytest.mark.parametrize(
