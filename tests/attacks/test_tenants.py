@@ -211,6 +211,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "payload": b"{}",
     "person": None,
     "place": 1,
+    "probe": False,
     "probes": 1,
     "problem": None,
     "public": bytes(32),
