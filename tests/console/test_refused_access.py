@@ -12,7 +12,7 @@ from langgraph_control.audit.asking.operator_requests import Scope
 from langgraph_control.audit.asking.requests import FindApproval, FindTenantChain
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.connecting.store import Store
-from langgraph_control.audit.names import approval_name
+from langgraph_control.audit.names import approval_name, run_name
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.audit.trail.entries import Entry
 from langgraph_control.audit.trail.entry_schemas import problems
@@ -21,6 +21,7 @@ from langgraph_control.audit.trail.tones import Tone
 from langgraph_control.console.refusals import Refusals
 from langgraph_control.errors import NotAuthenticated
 from tests.console.conftest import People, Served, cast, hidden, served, sign_in
+from tests.console.test_security import raw
 from tests.support.complete_entries import incomplete_entries
 from tests.support.desk import Desk, new_trigger
 from tests.support.postgres import Database
@@ -95,6 +96,38 @@ def _guessed(site: Served) -> None:
         assert client.post(f"/requests/apr_{'0' * 32}/vote", data=form).status_code == 404
 
 
+def _other_path(path: str, *, signed_in: bool = True) -> Attack:
+    def attack(site: Served) -> None:
+        with site.signed_in() as client:
+            cookie = f"Cookie: control={client.cookies['control']}\r\n" if signed_in else ""
+        head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\n{cookie}Connection: close\r\n\r\n"
+        assert raw(site, head.encode()).split(b" ")[1] == b"404"
+
+    return attack
+
+
+def _other_target(site: Served) -> None:
+    with site.browser() as client:
+        assert sign_in(client, "token-ana", then="//evil.example").headers["location"] == "/"
+
+
+def _linked_elsewhere(site: Served) -> None:
+    with site.browser() as client:
+        page = client.get("/sign-in", params={"then": "/\\evil.example"})
+        assert hidden(page.text, "then") == "/"
+
+
+def _form(path: str, status: int, **fields: str) -> Attack:
+    """A form of a session's own that says what none of ours says."""
+
+    def attack(site: Served) -> None:
+        with site.signed_in() as client:
+            csrf = hidden(client.get("/writes").text, "csrf")
+            assert client.post(path, data={"csrf": csrf, "comment": "x", **fields}).status_code == status
+
+    return attack
+
+
 def _malformed(body: bytes, status: int) -> Attack:
     def attack(site: Served) -> None:
         with site.browser(headers={"origin": site.url, "content-type": "application/x-www-form-urlencoded"}) as client:
@@ -110,6 +143,22 @@ def _malformed(body: bytes, status: int) -> Attack:
         (_malformed(b"a=" + b"x" * 70_000, 413), "malformed"),
         (_malformed(b"csrf=1&csrf=2", 400), "malformed"),
         (_malformed(b"a=%ff", 400), "malformed"),
+        (_form("/together", 409, decision="maybe"), "malformed"),
+        (_form("/writes/freeze", 409, scope="moon"), "malformed"),
+        (_form("/writes/unfreeze", 409), "malformed"),
+        (_form(f"/runs/run_{'0' * 32}/resolve", 404, verdict="happened"), "run_unknown"),
+        (_other_path("/static/..%2fapp.py"), "other_path"),
+        (_other_path("/static/../app.py"), "other_path"),
+        (_other_path("/static/%2E%2E/%2e%2e/pyproject.toml"), "other_path"),
+        (_other_path("/static/%252e%252e%252fapp.py"), "other_path"),
+        (_other_path("/static/console.css%00.png"), "other_path"),
+        (_other_path("/requests/..%2f..%2fetc"), "other_path"),
+        (_other_path("/runs/..%5c..%5cpyproject.toml"), "other_path"),
+        (_other_path("/runs/..\\..\\pyproject.toml"), "other_path"),
+        (_other_path("/runs/%0d%0aSet-Cookie:%20x=y"), "other_path"),
+        (_other_path("/runs/%0d%0aSet-Cookie:%20x=y", signed_in=False), "other_path"),
+        (_other_target, "other_target"),
+        (_linked_elsewhere, "other_target"),
         (_bad_token, "token_unknown"),
         (_forged_sign_in, "csrf"),
         (_forged_change, "csrf"),
@@ -149,6 +198,47 @@ def test_a_form_about_another_change_is_on_record(site: Served, desk_database: D
     row = site.console.ask(FindApproval(approval_id=claimed.approval_id))
     assert row is not None
     assert (row.state, row.voters) == ("open", ())
+
+
+@pytest.mark.parametrize(
+    ("about", "act", "fields"),
+    [
+        ("requests", "vote", {"decision": "maybe"}),
+        ("requests", "review", {"verdict": "maybe"}),
+        ("runs", "resolve", {"verdict": "maybe"}),
+        ("runs", "resolve", {"verdict": "did_not", "key": "../x"}),
+    ],
+)
+def test_a_form_that_says_what_none_says_is_on_record(
+    site: Served, desk_database: Database, about: str, act: str, fields: dict[str, str]
+) -> None:
+    """A word that no page of ours has a button for settles nothing, and is counted as malformed."""
+    with TrailWriter(desk_database) as trail:
+        run = trail.open(new_trigger())
+        _, claimed = trail.claim(run, verb="approve")
+    assert claimed.approval_id is not None
+    name = approval_name(claimed.approval_id) if about == "requests" else run_name(run.run_id)
+    before = counted(desk_database)["malformed"]
+    with site.signed_in() as client:
+        page = client.get(f"/{about}/{name}").text
+        form = {"csrf": hidden(page, "csrf"), "digest": hidden(page, "digest"), "comment": "x"}
+        assert client.post(f"/{about}/{name}/{act}", data={**form, **fields}).status_code == 409
+    site.console.refusals.tell()
+    until(lambda: counted(desk_database)["malformed"] == before + 1)
+    row = site.console.ask(FindApproval(approval_id=claimed.approval_id))
+    assert row is not None
+    assert (row.state, row.voters) == ("open", ())
+
+
+def test_an_address_that_leads_nowhere_is_no_attempt(site: Served, desk_database: Database) -> None:
+    """Mistyped, cut short, or of another program: 404 and no entry."""
+    site.console.refusals.tell()
+    before = counted(desk_database)
+    with site.signed_in() as client:
+        for path in ("/x", "/requests/apr_12", "/runs/run_12%20", "/static/none.css", "/icon.ico", "/runs/run_12..."):
+            assert client.get(path).status_code == 404
+    site.console.refusals.tell()
+    assert counted(desk_database) == before
 
 
 def test_many_are_one_entry(site: Served, desk_database: Database) -> None:

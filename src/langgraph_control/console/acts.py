@@ -34,6 +34,7 @@ def resolve(visit: Visit) -> Response:
     verdict = _one_of(Resolution, visit.field("verdict"), "It has to be said what became of the action.")
     key = visit.field("key")
     if len(key) != KEY_HEX or not set(key) <= set("0123456789abcdef"):
+        visit.console.refusals.count("malformed")
         raise refusal("unknown_action")
     result = visit.field("result").strip() if verdict is Resolution.HAPPENED else ""
     visit.console.operators.resolve(

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import Final
@@ -55,6 +55,14 @@ CODES: Final = (
     (frozenset({"receipt_unsealed", "receipt_too_long", "export_overtaken"}), 409),
     (PASSING, 503),
 )
+FORGED: Final[Mapping[str, str]] = {
+    "no_decision": "malformed",
+    "no_verdict": "malformed",
+    "choice_missing": "malformed",
+    UnknownRun.code: UnknownRun.code,
+}
+"""Changes that no page of ours sends, by the error's code: the reason that goes on record."""
+
 NEWS_SECONDS_MAX: Final = 5.0
 LISTENERS_EACH_MAX: Final = 4
 """Of one person. Browsers open six connections to a host (HTTP/1.1): a stream holds one, and links need some, too."""
@@ -202,6 +210,8 @@ def _told(request: Request, error: Exception) -> Response:
         return signing.turned_away(request, error)
     console, session = reading(request)
     posted = request.method == "POST"
+    if posted and error.code in FORGED:
+        console.refusals.count(FORGED[error.code])
     away = isinstance(error, TrailUnavailable)
     status = next((code for kind, code in STATUSES if isinstance(error, kind)), 500)
     status = next((code for codes, code in CODES if error.code in codes), status)

@@ -5,6 +5,7 @@ was pointed at 127.0.0.1 (DNS rebinding): hence the list of hosts, also there.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
@@ -25,8 +26,11 @@ HEADERS_BYTES_MAX: Final = 32_768
 FORM: Final = "langgraph_control.form"
 """Where a change's fields are in the request's scope."""
 
+LEADING_OUT: Final = re.compile(rb"/\.\.(?:/|$)|\\|%(?:[01][0-9a-f]|7f|2e|2f|5c|25)", re.IGNORECASE)
+"""A way up, a backslash; encoded: a control character, a dot, either slash, or what is encoded once more."""
+
 METHODS: Final = frozenset({"GET", "HEAD", "POST"})
-REASONS: Final[Mapping[int, str]] = {421: "other_host", 403: "other_origin", 408: "too_slow"}
+REASONS: Final[Mapping[int, str]] = {421: "other_host", 404: "other_path", 403: "other_origin", 408: "too_slow"}
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 CSP: Final = (
@@ -83,6 +87,8 @@ class Guard:
             return _refusal(414, "The address is too long.")
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_BYTES_MAX:
             return _refusal(431, "The headers are too long.")
+        if LEADING_OUT.search(scope["raw_path"]):
+            return _refusal(404, "No page of the console has such an address.")
         return self._refused_change(headers) if scope["method"] == "POST" else None
 
     def _refused_change(self, headers: Headers) -> PlainTextResponse | None:

@@ -36,7 +36,7 @@ def own_path(path: str) -> str:
 def sign_in_page(request: Request) -> Response:
     """Show the sign-in page."""
     console, session = reading(request)
-    then = own_path(request.query_params.get("then", "/"))
+    then = _target(console, request.query_params.get("then", "/"))
     if session is not None:
         return RedirectResponse(then, status_code=303)
     return _form(console, request, then=then)
@@ -51,7 +51,7 @@ async def sign_in(request: Request) -> Response:
     """
     console, before = reading(request)
     fields: dict[str, str] = request.scope[FORM]
-    then = own_path(fields.get("then", "/"))
+    then = _target(console, fields.get("then", "/"))
     nonce = request.cookies.get(_nonce_name(console), "")
     expected = console.sessions.stranger_token(nonce)
     if not nonce or not hmac.compare_digest(fields.get("csrf", "").encode(), expected.encode()):
@@ -106,6 +106,14 @@ def turned_away(request: Request, error: ControlError) -> Response:
         # From a link elsewhere the browser keeps back a cookie that is "strict"; from a page of ours it does not.
         return console.render("coming_in.html", None, then=then)
     return RedirectResponse(f"/sign-in?then={then}", status_code=303)
+
+
+def _target(console: Console, asked: str) -> str:
+    """Where a sign-in leads. Links and forms of ours ask for nothing else, so another one is counted."""
+    then = own_path(asked)
+    if then != asked:
+        console.refusals.count("other_target")
+    return then
 
 
 def _form(console: Console, request: Request, *, then: str, status: int = 200, why: str = "") -> Response:
