@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from langchain.agents import create_agent
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from langgraph_control import Control, Policy, Run, writes
 from langgraph_control.audit.asking.publishing import publish_policy
@@ -51,6 +51,8 @@ DESKTOP, PHONE = {"width": 1180, "height": 900}, {"width": 390, "height": 844}
 
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+
+TABS_MAX: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +146,22 @@ def sign_in(page: Page, name: str) -> None:
 def wait_for_scripts(page: Page) -> None:
     """Return once the page has heard the first news: before that, keys may come too early for it."""
     expect(page.locator("[data-open-count]")).to_have_text(re.compile(r"\d"))
+
+
+def tab_to(page: Page, wanted: Locator) -> None:
+    """Press Tab until it has the focus: a focus that is set by a script reaches what the keyboard does not."""
+    expect(wanted).to_be_visible()
+    for _ in range(TABS_MAX):
+        page.keyboard.press("Tab")
+        if wanted.evaluate("element => element === document.activeElement"):
+            return
+    pytest.fail(f"Tab does not reach {wanted}")
+
+
+def follow(page: Page, link: str) -> None:
+    """Go to where a link of the page leads, by keyboard."""
+    tab_to(page, page.get_by_role("link", name=link))
+    page.keyboard.press("Enter")
 
 
 def picture(page: Page, name: str) -> None:

@@ -13,9 +13,11 @@ from tests.console.browser.conftest import (
     Scheme,
     Shop,
     check_access,
+    follow,
     opened,
     picture,
     sign_in,
+    tab_to,
     wait_for_scripts,
 )
 from tests.console.conftest import Served
@@ -34,7 +36,7 @@ def test_several_requests_by_keyboard_alone(
         sign_in(page, "ana")
         expect(page.get_by_role("button", name="Look at the chosen ones together")).to_be_hidden()
         for name in names:
-            page.locator(f"#item-{name}").focus()
+            tab_to(page, page.locator(f"#item-{name}"))
             page.keyboard.press("x")
             expect(page.locator(f"#choose-{name}")).to_be_checked()
         shop.asks(f"S-{kind}-later")
@@ -81,10 +83,11 @@ def test_standing_in_by_keyboard_alone(chromium: Browser, site: Served, shop: Sh
     """Given, listed and ended without a mouse; axe finds nothing serious with the list empty and full."""
     with opened(chromium, site, size=size, scheme=scheme) as page:
         sign_in(page, "ana")
-        page.goto("/standing-in")
+        follow(page, "Standing in")
+        expect(page.get_by_role("heading", name="Standing in")).to_be_visible()
         wait_for_scripts(page)
         check_access(page)
-        page.get_by_role("textbox", name="Who (as the policy").focus()
+        tab_to(page, page.get_by_role("textbox", name="Who (as the policy"))
         page.keyboard.type("di@acme.example")
         page.keyboard.press("Enter")
         expect(page.locator(":focus")).to_contain_text("From now on they vote for you")
@@ -93,7 +96,7 @@ def test_standing_in_by_keyboard_alone(chromium: Browser, site: Served, shop: Sh
         for one in SCHEMES:
             page.emulate_media(color_scheme=one)
             check_access(page)
-        page.get_by_role("button", name="End it").focus()
+        tab_to(page, page.get_by_role("button", name="End it"))
         page.keyboard.press("Enter")
         expect(page.locator(":focus")).to_contain_text("Ended.")
         expect(page.get_by_text("Nobody stands in for anybody.")).to_be_visible()

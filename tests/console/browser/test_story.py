@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from langgraph_control.audit.asking.ledger import Outcome
 from langgraph_control.audit.asking.operator_requests import Scope
@@ -23,9 +23,11 @@ from tests.console.browser.conftest import (
     Scheme,
     Shop,
     check_access,
+    follow,
     opened,
     picture,
     sign_in,
+    tab_to,
     wait_for_scripts,
 )
 from tests.console.conftest import Served
@@ -80,7 +82,7 @@ def test_the_story_by_keyboard_alone(chromium: Browser, site: Served, shop: Shop
         assert shop.control.run(graph, GO, trigger=run.trigger, actor="support-bot").state == "done"
         assert shop.done.count(f"A-{kind}") == 1
 
-        bo.goto(f"/runs/{run.id}")
+        follow(bo, "What the run did so far")
         story = bo.get_by_role("region", name="The story")
         expect(story.get_by_text("approved; more people are needed")).to_be_visible()
         expect(story.get_by_text("approved, and that is enough")).to_be_visible()
@@ -90,49 +92,72 @@ def test_the_story_by_keyboard_alone(chromium: Browser, site: Served, shop: Shop
         check_access(bo)
 
 
-def test_a_changed_request_by_keyboard_alone(chromium: Browser, site: Served, shop: Shop) -> None:
-    """Park, card, edit, a new request, first and second approver, executed, timeline: without a mouse."""
-    graph, run = shop.asks("H-1")
+def change_the_amount(page: Page) -> None:
+    """Change what a request asks for, on its page, from 1200 to 450."""
+    wait_for_scripts(page)
+    page.keyboard.press("e")
+    expect(page.locator("#edit summary")).to_be_focused()
+    page.keyboard.press("Enter")
+    check_access(page)
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("amount")).to_be_focused()
+    expect(page.get_by_label("amount")).to_have_value("1200")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("450.00")
+    page.keyboard.press("Enter")
+    expect(page.locator(":focus")).to_contain_text("The run takes it up at its next try")
+    check_access(page)
+
+
+def approve(page: Page, said: str) -> None:
+    """Say yes on a request's page, and be told what came of it."""
+    wait_for_scripts(page)
+    page.keyboard.press("a")
+    page.keyboard.press("Enter")
+    expect(page.locator(":focus")).to_have_text(said)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_changed_request_by_keyboard_alone(
+    chromium: Browser, site: Served, shop: Shop, size: Any, scheme: Scheme
+) -> None:
+    """Park, inbox, card, edit, a new request, first and second approver, executed, timeline: without a mouse."""
+    order = f"H-{'desktop' if size is DESKTOP else 'phone'}-{scheme}"
+    graph, run = shop.asks(order)
     (name,) = run.approvals
-    with opened(chromium, site) as ana, opened(chromium, site) as bo:
+    with (
+        opened(chromium, site, size=size, scheme=scheme) as ana,
+        opened(chromium, site, size=size, scheme=scheme) as bo,
+    ):
         sign_in(ana, "ana")
-        ana.goto(f"/requests/{name}")
-        wait_for_scripts(ana)
-        ana.keyboard.press("e")
-        expect(ana.locator("#edit summary")).to_be_focused()
-        ana.keyboard.press("Enter")
-        check_access(ana)
-        ana.keyboard.press("Tab")
-        expect(ana.get_by_label("amount")).to_be_focused()
-        expect(ana.get_by_label("amount")).to_have_value("1200")
-        ana.keyboard.press("Control+a")
-        ana.keyboard.type("450.00")
-        ana.keyboard.press("Enter")
-        expect(ana.locator(":focus")).to_contain_text("The run takes it up at its next try")
-        check_access(ana)
+        follow(ana, f"refund: order/{order}")
+        expect(ana.get_by_role("heading", name=f"refund: order/{order}")).to_be_visible()
+        change_the_amount(ana)
         run = shop.control.run(graph, GO, trigger=run.trigger, actor="support-bot")
         assert (run.state, run.approvals == (name,)) == ("needs_approval", False)
-        ana.reload()
+        (changed,) = run.approvals
         wait_for_scripts(ana)
-        ana.get_by_role("link", name="look at that one").focus()
+        ana.keyboard.press("u")
+        tab_to(ana, ana.locator(f"#item-{changed}"))
+        expect(ana.locator(f"#item-{name}")).to_have_count(0)
         ana.keyboard.press("Enter")
+        follow(ana, "an earlier request")
+        expect(ana.get_by_text("Changed by ana@acme.example")).to_be_visible()
+        check_access(ana)
+        follow(ana, "look at that one")
         expect(ana.get_by_role("row", name="refunded 0.00 450")).to_be_visible()
-        expect(ana.get_by_text("an earlier request")).to_be_visible()
-        wait_for_scripts(ana)
-        ana.keyboard.press("a")
-        ana.keyboard.press("Enter")
-        expect(ana.locator(":focus")).to_have_text("Your vote is counted. More people are needed.")
+        approve(ana, "Your vote is counted. More people are needed.")
         expect(ana.get_by_role("button", name="Take my yes back")).to_be_visible()
         check_access(ana)
 
         sign_in(bo, "bo")
-        bo.goto(f"/requests/{run.approvals[0]}")
-        wait_for_scripts(bo)
-        bo.keyboard.press("a")
-        bo.keyboard.press("Enter")
-        expect(bo.locator(":focus")).to_have_text("Approved. It unlocks exactly this write.")
+        follow(bo, f"refund: order/{order}")
+        expect(bo.get_by_role("row", name="refunded 0.00 450")).to_be_visible()
+        approve(bo, "Approved. It unlocks exactly this write.")
         assert shop.control.run(graph, GO, trigger=run.trigger, actor="support-bot").state == "done"
-        bo.goto(f"/runs/{run.id}")
+        assert shop.done.count(order) == 1
+        follow(bo, "What the run did so far")
         story = bo.get_by_role("region", name="The story")
         expect(story.get_by_text("a person asked for other arguments")).to_be_visible()
         expect(story.get_by_text("approved, and that is enough")).to_be_visible()
@@ -143,11 +168,11 @@ def test_a_changed_request_by_keyboard_alone(chromium: Browser, site: Served, sh
 def test_an_emergency_by_keyboard_alone(chromium: Browser, site: Served, shop: Shop) -> None:
     """One person breaks the glass on a phone, the write runs, and another one accepts that afterwards."""
     graph, run = shop.asks("I-1")
-    (name,) = run.approvals
     with opened(chromium, site, size=PHONE, scheme="dark") as cy, opened(chromium, site) as ana:
         sign_in(cy, "cy")
-        cy.goto(f"/requests/{name}")
-        cy.locator("summary", has_text="In an emergency").focus()
+        follow(cy, "All open")
+        follow(cy, "refund: order/I-1")
+        tab_to(cy, cy.locator("summary", has_text="In an emergency"))
         cy.keyboard.press("Enter")
         cy.keyboard.press("Tab")
         expect(cy.get_by_label("Why it cannot wait")).to_be_focused()
@@ -160,16 +185,16 @@ def test_an_emergency_by_keyboard_alone(chromium: Browser, site: Served, shop: S
         assert shop.control.run(graph, GO, trigger=run.trigger, actor="support-bot").state == "done"
 
         sign_in(ana, "ana")
-        ana.goto("/attention")
+        follow(ana, "Needs a person")
+        expect(ana.get_by_role("link", name="refund: order/I-1")).to_be_visible()
         check_access(ana)
-        ana.get_by_role("link", name="refund: order/I-1").focus()
-        ana.keyboard.press("Enter")
+        follow(ana, "refund: order/I-1")
         expect(ana.get_by_text("The provider closes at noon.")).to_be_visible()
         check_access(ana)
-        ana.get_by_role("button", name="Accept it").focus()
+        tab_to(ana, ana.get_by_role("button", name="Accept it"))
         ana.keyboard.press("Enter")
         expect(ana.locator(":focus")).to_contain_text("Your word on the emergency is on record.")
-        ana.goto("/attention")
+        follow(ana, "Needs a person")
         expect(ana.get_by_role("link", name="refund: order/I-1")).to_have_count(0)
 
 
