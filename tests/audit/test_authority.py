@@ -153,6 +153,19 @@ def test_whoever_edited_does_not_approve_what_came_of_it(desk: Desk) -> None:
     assert desk.done == ["o0:300"]
 
 
+def test_nobody_approves_what_their_stand_in_made_of_it(desk: Desk) -> None:
+    """A change that was made in somebody's place is theirs, too: with `editor` neither of the two says yes to it."""
+    graph, trigger, run = waiting(desk)
+    with says(desk, "ana") as ana, says(desk, "bo") as bo, says(desk, "di") as di:
+        ana.delegate("di@acme.example", until=TOMORROW)
+        di.edit(run.approvals[0], {"amount": "300"})
+        (name,) = desk.run(graph, trigger=trigger).approvals
+        assert refusal(ana.approve, name) == "is_editor"
+        assert refusal(di.approve, name) == "is_editor"
+        bo.approve(name)
+    assert str(desk.run(graph, trigger=trigger)) == "done"
+
+
 # Votes taken back
 
 

@@ -47,12 +47,12 @@ SELECT EXISTS (
       AND lower(btrim(p_person)) IN (lower(btrim(v.person)), lower(btrim(v.delegator))))
 $$;
 
--- Is what a request shows of this person's making?
+-- Is what a request shows of this person's making, or made for them by who stood in?
 CREATE FUNCTION control.edited(p_approval uuid, p_person text) RETURNS boolean
     LANGUAGE sql STABLE AS $$
 SELECT EXISTS (
     SELECT FROM control.approval ap JOIN control.edit e ON e.tenant = ap.tenant AND e.key = ap.key AND e.became IS NOT NULL AND NOT e.void
-    WHERE ap.approval_id = p_approval AND lower(btrim(p_person)) = lower(btrim(e.person)))
+    WHERE ap.approval_id = p_approval AND lower(btrim(p_person)) IN (lower(btrim(e.person)), lower(btrim(e.delegator))))
 $$;
 
 -- Why somebody of the role may still not decide; NULL where nothing stands against it.

@@ -140,23 +140,32 @@ SELECT CASE WHEN p_person IS NULL THEN '{}' ELSE control.roles_of((p_login).tena
 $$;
 REVOKE EXECUTE ON FUNCTION control.roles_said FROM PUBLIC;
 
--- Put on record that somebody spoke on a request that there is not for their tenant: mistyped, or guessed. In the tenant's own chain, for
--- there is no other. Returns why it is refused.
-CREATE FUNCTION control.unknown_request(
-    p_login control.login, p_approval uuid, p_decision text, p_comment text, p_person text, p_identity jsonb, p_body bytea
+-- Put on record that somebody spoke on what there is not for their tenant: mistyped, or guessed. In the tenant's own chain, for there is no
+-- other. Returns why it is refused.
+CREATE FUNCTION control.note_unknown(
+    p_login control.login, p_event text, p_reason text, p_what jsonb, p_person text, p_identity jsonb, p_body bytea
 ) RETURNS text
     LANGUAGE plpgsql AS $$
 DECLARE
     v_chain uuid := control.tenant_chain((p_login).tenant);
 BEGIN
     PERFORM 1 FROM control.run_state WHERE run_id = v_chain FOR UPDATE;
-    PERFORM control.append((p_login).tenant, v_chain, control.clock(), ARRAY['approval.refused'],
-        jsonb_build_object('approval', p_approval, 'person', p_person, 'roles', control.roles_said(p_login, p_person, p_identity),
-            'identity', p_identity, 'decision', p_decision, 'comment', p_comment, 'answer', 'refused', 'reason', 'unknown_request'), p_body, NULL);
-    RETURN 'unknown_request';
+    PERFORM control.append((p_login).tenant, v_chain, control.clock(), ARRAY[p_event],
+        p_what || jsonb_build_object('person', p_person, 'roles', control.roles_said(p_login, p_person, p_identity), 'identity', p_identity,
+            'reason', p_reason), p_body, NULL);
+    RETURN p_reason;
 END
 $$;
-REVOKE EXECUTE ON FUNCTION control.unknown_request FROM PUBLIC;
+
+-- The same of a request.
+CREATE FUNCTION control.unknown_request(
+    p_login control.login, p_approval uuid, p_decision text, p_comment text, p_person text, p_identity jsonb, p_body bytea
+) RETURNS text
+    LANGUAGE sql AS $$
+SELECT control.note_unknown(p_login, 'approval.refused', 'unknown_request', jsonb_build_object('approval', p_approval,
+    'decision', p_decision, 'comment', p_comment, 'answer', 'refused'), p_person, p_identity, p_body)
+$$;
+REVOKE EXECUTE ON FUNCTION control.note_unknown, control.unknown_request FROM PUBLIC;
 
 -- Vote on a request. A refused vote changes nothing and is recorded. p_identity is for the login of a service that authenticates people.
 CREATE FUNCTION control.vote_v1(

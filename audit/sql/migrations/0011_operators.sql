@@ -46,23 +46,6 @@ SELECT ((p_login).role = 'admin' AND p_identity IS NULL) OR EXISTS (
       AND coalesce(m.role = control.owner_of(p_action), true))
 $$;
 
--- Put on record that somebody spoke on a run that there is not for their tenant: mistyped, or guessed. In the tenant's own chain, for
--- there is no other. Returns why it is refused.
-CREATE FUNCTION control.unknown_run(
-    p_login control.login, p_event text, p_run uuid, p_person text, p_identity jsonb, p_what jsonb, p_body bytea
-) RETURNS text
-    LANGUAGE plpgsql AS $$
-DECLARE
-    v_chain uuid := control.tenant_chain((p_login).tenant);
-BEGIN
-    PERFORM 1 FROM control.run_state WHERE run_id = v_chain FOR UPDATE;
-    PERFORM control.append((p_login).tenant, v_chain, control.clock(), ARRAY[p_event],
-        jsonb_build_object('run', p_run, 'person', p_person, 'roles', control.roles_said(p_login, p_person, p_identity),
-            'identity', p_identity, 'reason', 'unknown_run') || p_what, p_body, NULL);
-    RETURN 'unknown_run';
-END
-$$;
-
 CREATE TYPE control.resolve_answer AS (
     answer text,     -- resolved | refused
     reason text,     -- why it was refused: a stable word
@@ -93,8 +76,8 @@ BEGIN
     v_out.answer := 'refused';
     PERFORM 1 FROM control.run_state WHERE run_id = p_run AND tenant = l.tenant AND state <> 'chain' FOR UPDATE;
     IF NOT FOUND THEN
-        v_out.reason := control.unknown_run(l, 'action.resolution_refused', p_run, v_person, p_identity,
-            jsonb_build_object('action', encode(p_key, 'hex'), 'verdict', p_verdict), p_body);
+        v_out.reason := control.note_unknown(l, 'action.resolution_refused', 'unknown_run',
+            jsonb_build_object('run', p_run, 'action', encode(p_key, 'hex'), 'verdict', p_verdict), v_person, p_identity, p_body);
         RETURN v_out;
     END IF;
     SELECT * INTO a FROM control.action WHERE tenant = l.tenant AND key = p_key FOR UPDATE;
@@ -277,7 +260,8 @@ BEGIN
     v_out.answer := 'refused';
     SELECT * INTO s FROM control.run_state WHERE run_id = p_run AND tenant = l.tenant AND state <> 'chain' FOR UPDATE;
     IF s.run_id IS NULL THEN
-        v_out.reason := control.unknown_run(l, 'run.cancel_refused', p_run, v_person, p_identity, '{}', p_body);
+        v_out.reason := control.note_unknown(l, 'run.cancel_refused', 'unknown_run', jsonb_build_object('run', p_run),
+            v_person, p_identity, p_body);
         RETURN v_out;
     END IF;
     v_out.reason := coalesce(control.operator_refusal(l, v_person, p_identity), CASE WHEN s.state = 'done' THEN 'finished' END);
@@ -485,7 +469,7 @@ CROSS JOIN LATERAL (SELECT CASE p_scope WHEN 'system' THEN a.system WHEN 'tool' 
 WHERE p_scope IN ('system', 'tool') AND s.name IS NOT NULL
 $$;
 
-REVOKE EXECUTE ON FUNCTION control.unknown_run, control.operator, control.operator_groups, control.operator_refusal, control.owner_of, control.may_settle, control.resolve_v1, control.concerning, control.lock_actions, control.open_outcomes, control.end_run, control.run_cancel_v1, control.run_replace_v1, control.in_flight, control.freeze_v1,
+REVOKE EXECUTE ON FUNCTION control.operator, control.operator_groups, control.operator_refusal, control.owner_of, control.may_settle, control.resolve_v1, control.concerning, control.lock_actions, control.open_outcomes, control.end_run, control.run_cancel_v1, control.run_replace_v1, control.in_flight, control.freeze_v1,
     control.wake_frozen, control.unfreeze_v1, control.brakes_v1, control.names_seen_v1 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION control.resolve_v1, control.run_cancel_v1, control.freeze_v1, control.unfreeze_v1, control.names_seen_v1 TO control_approver, control_admin;
 GRANT EXECUTE ON FUNCTION control.run_replace_v1 TO control_agent;

@@ -84,8 +84,8 @@ BEGIN
     IF NOT FOUND THEN
         v_out.refused := 'unknown_run';
         IF l.role <> 'agent' THEN
-            v_out.refused := control.unknown_run(l, 'question.answer_refused', p_run, v_person, p_identity,
-                jsonb_build_object('question', p_question), p_body);
+            v_out.refused := control.note_unknown(l, 'question.answer_refused', 'unknown_run',
+                jsonb_build_object('run', p_run, 'question', p_question), v_person, p_identity, p_body);
         END IF;
         RETURN v_out;
     END IF;
