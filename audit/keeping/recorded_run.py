@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 from uuid import UUID
 
 from langgraph_control.audit.asking.requests import FindRun
@@ -17,8 +16,6 @@ from langgraph_control.audit.trail.reconstruct import Story, reconstruct
 from langgraph_control.audit.trail.verify import Verification, verify_run
 
 __all__ = ["RecordedRun", "differing", "recorded_run"]
-
-READINGS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +57,11 @@ def recorded_run(connection: LedgerConnection, run_id: UUID) -> RecordedRun | No
     Raises:
         TrailUnavailable: the server cannot be reached; nothing is known.
     """
-    for _ in range(READINGS):
-        chain = list(connection.entries(run_id))
-        row = connection.ask(FindRun(run_id=run_id))
-        entries = [Entry.of(one) for one in chain]
-        told = rebuild(entries)
-        differs = () if row is None else differing(connection.ask, row, chain, told)
-        if not differs:
-            break
+    chain = list(connection.entries(run_id))
+    row = connection.ask(FindRun(run_id=run_id))
+    entries = [Entry.of(one) for one in chain]
+    told = rebuild(entries)
+    differs = () if row is None else differing(connection.ask, row, chain, told)
     verified = verify_run(connection, run_id, read=chain)
     if verified is None:
         return None

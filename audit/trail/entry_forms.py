@@ -564,7 +564,7 @@ FORMS: Final[tuple[Form, ...]] = (
     ),
     Form(
         name="access",
-        about="Somebody was not let in, or a change came from no page of the console's. In the tenant's own chain.",
+        about="Somebody was not let in, or came with what no page of the console sends. In the tenant's own chain.",
         events=("access.refused",),
         facts={},
         body={

@@ -3,6 +3,7 @@
 import re
 import time
 from contextlib import ExitStack
+from typing import Any
 
 import orjson
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from langgraph_control.audit.asking.ledger import Outcome
 from langgraph_control.audit.asking.rows import RunState
 from langgraph_control.audit.names import approval_name, run_name
+from langgraph_control.console import pages
 from langgraph_control.console.pages import PAGE_RUNS
 from langgraph_control.console.trace_link import TraceLink
 from langgraph_control.errors import TrailUnavailable
@@ -71,6 +73,24 @@ def test_a_row_that_was_changed_by_hand_is_not_what_a_page_tells(
     assert "support-bot" in page
     assert page.count("Differs from its entries:") == 2
     assert "its row has another actor than the entry that started it" in page
+
+
+def test_a_run_that_goes_on_while_its_page_is_made_is_whole(
+    desk: Desk, site: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries that come between reading the chain and its row are read as well, and nothing is missed."""
+    run = desk.run(desk.refunding(50), trigger=new_trigger())
+    reading = pages._entries
+
+    def one_too_few(*asked: Any) -> tuple[list[Any], bool]:
+        rows, whole = reading(*asked)
+        return rows[:-1], whole
+
+    monkeypatch.setattr(pages, "_entries", one_too_few)
+    with site.signed_in() as client:
+        page = client.get(f"/runs/{run.id}").text
+    assert 'class="state good">whole' in page
+    assert "the run is done" in page
 
 
 def test_a_run_of_which_retention_dropped_the_beginning_is_whole(site: Served, desk_database: Database) -> None:

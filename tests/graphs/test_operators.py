@@ -95,6 +95,14 @@ def test_whose_request_was_granted_is_not_asked_again(desk: Desk, operators: Ope
     assert (seen.owner, seen.next_step) == (after.owner, after.next_step)
 
 
+def test_whoever_has_not_said_it_is_still_asked(desk: Desk, operators: Operators, trigger: str) -> None:
+    """Of two requests one is granted: the run is to be looked at, and still waits for the other."""
+    run = desk.run(desk.refunding(900, 800), trigger=trigger)
+    desk.approve(run.approvals[:1])
+    after = operators.run(run.id)
+    assert (after.owner, after.next_step) == (run.owner, run.next_step)
+
+
 def test_what_a_person_says_did_not_happen_is_tried_again(
     desk: Desk, operators: Operators, how: How, trigger: str
 ) -> None:

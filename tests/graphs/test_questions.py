@@ -10,8 +10,9 @@ import pytest
 
 from langgraph_control import Control, Policy, Run
 from langgraph_control.audit.asking.publishing import publish_policy
+from langgraph_control.audit.asking.requests import FindRun
 from langgraph_control.audit.asking.rows import RunState
-from langgraph_control.audit.asking.wakes import FindDue
+from langgraph_control.audit.asking.wakes import FindDue, RunWake, Wake
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import question_id, run_id
 from langgraph_control.audit.people.operators import Operators
@@ -78,6 +79,27 @@ def test_a_question_has_a_name_and_a_next_step(desk: Any, how: How, trigger: str
         assert (run.state, run.reason, run.questions[name]) == (RunState.WAITING, "ask", "Which amount is right?")
         assert run.next_step == f'langgraph-control answer {run.id} {name} "…"'
         assert one.control.get(run.id).questions == run.questions
+
+
+def test_who_has_answered_is_not_asked_again(desk: Any, trigger: str) -> None:
+    """Between the answer and the next drive the run is whose drives runs; woken for anything else, it still asks."""
+    with desk() as one:
+        run = one.run(asking(one, "7", "50"), trigger=trigger)
+        (name,) = run.questions
+
+        def seen() -> tuple[str, str]:
+            with LedgerConnection(one.database.auditor) as auditor:
+                row = auditor.ask(FindRun(run_id=run_id(run.id)))
+            assert row is not None
+            return row.owner, row.next_step
+
+        asked = seen()
+        assert f"langgraph-control answer {run.id}" in asked[1]
+        with LedgerConnection(one.database.agent) as agent:
+            assert agent.ask(RunWake(run_id=run_id(run.id))).answer is Wake.WOKEN
+        assert seen() == asked
+        one.control.answer(run.id, {name: "Fifty."})
+        assert seen() == ("workers", f"langgraph-control resume {run.id}")
 
 
 def test_an_answer_reaches_the_model_and_a_call_that_follows_from_it_goes(desk: Any, how: How, trigger: str) -> None:

@@ -40,11 +40,24 @@ from langgraph_control.guards.run_reasons import RunState, explained
 from langgraph_control.guards.sagas import standing
 from langgraph_control.guards.spoken_texts import RECORD_CHARS_MAX, check_name
 
-__all__ = ["STATE_STYLES", "Json", "RunArgument", "find_run", "named_run", "run_json", "show", "unknown_run"]
+__all__ = [
+    "STATE_STYLES",
+    "TAMPERED",
+    "UNREACHABLE",
+    "USAGE",
+    "Json",
+    "RunArgument",
+    "find_run",
+    "named_run",
+    "run_json",
+    "show",
+    "unknown_run",
+]
 
 TAMPERED: Final = 1
 USAGE: Final = 2
 UNREACHABLE: Final = 3
+"""Exit codes of what reads the record of a run."""
 
 STATE_STYLES: Final[Mapping[str, str]] = {
     RunState.DONE: "green",

@@ -3,7 +3,7 @@
 import sys
 import time
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
@@ -13,14 +13,10 @@ from langgraph_control.audit.telemetry.verifications import AddVerification
 from langgraph_control.audit.trail.verify import Verification, verify_all, verify_run, verify_tenant
 from langgraph_control.cli.databases import Dsn, Local, database
 from langgraph_control.cli.output import console, moment, print_error, print_json, some
-from langgraph_control.cli.record import Json, named_run, unknown_run
+from langgraph_control.cli.record import TAMPERED, UNREACHABLE, USAGE, Json, named_run, unknown_run
 from langgraph_control.errors import ControlError, UnknownRun
 
 __all__ = ["verify"]
-
-TAMPERED: Final = 1
-USAGE: Final = 2
-UNREACHABLE: Final = 3
 
 
 def verify(
