@@ -10,6 +10,7 @@ import pytest
 
 from langgraph_control.audit.asking.ledger import Outcome
 from langgraph_control.audit.asking.rows import RunState
+from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.names import approval_name, run_name
 from langgraph_control.console import pages
 from langgraph_control.console.pages import PAGE_RUNS
@@ -93,12 +94,14 @@ def test_a_run_that_goes_on_while_its_page_is_made_is_whole(
     assert "the run is done" in page
 
 
-def test_a_run_of_which_retention_dropped_the_beginning_is_whole(site: Served, desk_database: Database) -> None:
+def test_a_run_of_which_retention_dropped_the_beginning_is_whole(site: Served, database: Database) -> None:
     """What is gone by the rules is not called tampered with, and the rest is told."""
-    with TrailWriter(desk_database) as trail:
+    with TrailWriter(database) as trail, LedgerConnection(database.auditor) as auditor:
+        trail.publish()
         run = over_two_months(trail)
-        assert dropped(trail, days=45)
-    with site.signed_in() as client:
+        dropped(trail, days=45)
+        assert next(iter(auditor.entries(run.run_id))).seq > 1
+    with served(database.local_approver, site.people) as here, here.signed_in() as client:
         page = client.get(f"/runs/{run_name(run.run_id)}").text
     assert 'class="state good">whole' in page
     assert "tampered with" not in page
