@@ -93,6 +93,19 @@ def test_explain_says_what_a_rule_names_and_the_call_does_not_have(
     assert nearest.splitlines() == [f"  {one}" for one in lacks]
 
 
+def test_the_nearest_rule_lacks_least_of_what_it_names_and_asks(command: Command, tmp_path: Path) -> None:
+    """A rule about another system and impact is further away than one whose one condition fails."""
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        "version: 1\nroles: {finance: [ana@acme.example]}\nowner: finance\n"
+        "approve: {within: 1h, on_expiry: deny, not_by: [requester]}\nrules:\n"
+        "  - {tool: refund, system: billing, impact: money, when: {amount: {gt: 0, lte: 100}}, then: allow}\n"
+        "  - {tool: refund, when: {amount: {gt: 0, lte: 40}}, then: allow}\n"
+    )
+    said = command("policy", "explain", str(path), "--tool", "refund", "--args", '{"amount": 50}').stdout
+    assert "Nearest miss: rules[1] two.yaml:7\n  amount lte 40: fails\n" in said
+
+
 def test_explain_says_which_signals_decided(command: Command, file: str) -> None:
     """What decided is named, with the risk, the waiting time, and who owns what is escalated."""
     refund = [
