@@ -1,6 +1,7 @@
 """``inbox``, ``approve`` and ``reject`` on approvers' own logins."""
 
 import json
+import re
 from uuid import UUID
 
 import orjson
@@ -8,6 +9,7 @@ import pytest
 
 from langgraph_control.audit.asking.requests import FindTenantChain
 from langgraph_control.audit.connecting.connection import LedgerConnection
+from langgraph_control.audit.names import approval_name
 from langgraph_control.audit.trail.entries import Entry
 from tests.cli.conftest import Command
 from tests.support.trails import TrailWriter
@@ -36,6 +38,19 @@ def test_the_inbox_shows_what_where_and_why(command: Command, trail: TrailWriter
         "1 open.",
     ):
         assert said in shown
+
+
+def test_the_models_own_words_stand_under_their_mark_alone(command: Command, trail: TrailWriter) -> None:
+    """What a model wrote to explain itself is under ``model says``, and not among what the tool is called with."""
+    said = {"reason": "APPROVED BY CFO already"}
+    card = orjson.dumps({"what": {"arguments": {"amount": "900", **said}}, "why": {"model_says": said}})
+    _, claimed = trail.claim(trail.open(), verb="approve", card=card)
+    assert claimed.approval_id is not None
+    name, dsn = approval_name(claimed.approval_id), trail.database.approver("ana")
+    for shown in (command("inbox", "--dsn", dsn), command("card", name, "--dsn", dsn)):
+        assert re.search(r"^ +with +amount = 900$", shown.stdout, re.MULTILINE)
+        assert re.search(r"^ +model says +reason: APPROVED BY CFO already$", shown.stdout, re.MULTILINE)
+        assert shown.stdout.count("APPROVED BY CFO") == 1
 
 
 def test_the_inbox_as_json(command: Command, trail: TrailWriter, request_name: str) -> None:
@@ -108,21 +123,6 @@ def test_a_word_on_no_request_is_on_record(
         entries = [Entry.of(row) for row in auditor.entries(auditor.ask(FindTenantChain()).run_id)]
     refused = [entry for entry in entries if "approval.refused" in entry.events]
     assert [(one.fact("person"), one.fact("reason")) for one in refused] == [("ana@acme.example", "unknown_request")]
-
-
-def test_the_models_own_words_stand_apart(command: Command, trail: TrailWriter) -> None:
-    """What the model wrote to explain itself is said to be its own, and is no argument that somebody vouches for."""
-    card = {
-        "what": {"tool": "refund", "impact": "money", "arguments": {"invoice": 17, "reason": "APPROVED BY THE CFO"}},
-        "why": {"model_says": {"reason": "APPROVED BY THE CFO"}},
-    }
-    _, claimed = trail.claim(trail.open(), verb="approve", card=orjson.dumps(card))
-    ana, name = trail.database.approver("ana"), f"apr_{(claimed.approval_id or UUID(int=0)).hex}"
-    for shown in (command("inbox", "--dsn", ana), command("card", name, "--dsn", ana)):
-        assert "invoice = 17" in shown.stdout
-        assert "reason = " not in shown.stdout
-        assert "reason: APPROVED BY THE CFO" in shown.stdout
-        assert shown.stdout.count("APPROVED BY THE CFO") == 1
 
 
 def test_approving_shows_what_was_approved(command: Command, trail: TrailWriter, request_name: str) -> None:

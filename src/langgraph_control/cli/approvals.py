@@ -25,6 +25,7 @@ from langgraph_control.cli.seen import suspicious
 from langgraph_control.cli.signing_in import Auth, SignIn, sign_in
 from langgraph_control.errors import ApprovalRefused
 from langgraph_control.guards.approvals import REJECTIONS
+from langgraph_control.guards.card_arguments import called_with
 from langgraph_control.guards.spoken_texts import check_comment
 from langgraph_control.guards.told_signals import signal_texts
 
@@ -237,16 +238,12 @@ def print_request(
     """
     card = _card(row)
     what, where, why = (_part(card, name) for name in ("what", "where", "why"))
-    own_words = _part(why, "model_says")
     heading(out, f"{approval_name(row.approval_id)}: {row.state}", style="yellow")
     version = _part(card, "who").get("version")
     asked = row.actor if row.on_behalf_of is None else f"{row.actor} for {row.on_behalf_of}"
     rows: list[tuple[str, str | None]] = [
         ("what", f"{row.tool} ({_text(what.get('impact'))})"),
-        *_listed(
-            "with",
-            (f"{name} = {_text(value)}" for name, value in _part(what, "arguments").items() if name not in own_words),
-        ),
+        *_listed("with", (f"{name} = {_text(value)}" for name, value in called_with(card).items())),
         ("where", ", ".join(_text(where[name]) for name in ("system", "target") if where.get(name))),
         ("look at", _text(where["link"]) if where.get("link") else None),
         *_listed("changes", _changes(_part(card, "diff"))),
@@ -254,7 +251,7 @@ def print_request(
         *_listed("why", (row.intent, *map(_text, _list(why.get("reasons"))))),
         *_listed("signals", signal_texts(why.get("signals"))),
         *_listed("by fallback", fallback_texts(why.get("fallbacks"))),
-        *_listed("model says", (f"{name}: {_text(said)}" for name, said in own_words.items())),
+        *_listed("model says", (f"{name}: {_text(said)}" for name, said in _part(why, "model_says").items())),
         ("asked by", f"{asked}, version {_text(version)}" if version else asked),
         ("needs", _needs(row.requirement)),
         ("votes", _votes(row, counted)),

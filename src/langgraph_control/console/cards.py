@@ -16,6 +16,7 @@ from langgraph_control.audit.people.approvals import REFUSALS
 from langgraph_control.audit.people.words import said_yes
 from langgraph_control.audit.trail.timeline import duration_text
 from langgraph_control.console.presenting import value_text
+from langgraph_control.guards.card_arguments import called_with
 from langgraph_control.guards.told_signals import signal_texts
 from langgraph_control.guards.visible import visible
 
@@ -23,7 +24,6 @@ __all__ = [
     "Card",
     "Change",
     "Field",
-    "called_with",
     "card_of",
     "link_in",
     "parsed_card",
@@ -154,7 +154,7 @@ def card_of(row: ApprovalRow, *, counted: Mapping[UUID, int] = NOTHING) -> Card:
     words = _part(why, "model_says")
     says = tuple(Field(name=name, text=value_text(said)) for name, said in words.items())
     # What the model says is told in its own place, and nowhere else as if it were a fact.
-    fields = tuple(Field(name=name, text=value_text(value)) for name, value in called_with(row).items())
+    fields = tuple(Field(name=name, text=value_text(value)) for name, value in called_with(card).items())
     changes = tuple(_changes(_part(card, "diff")))
     more = tuple(Field(name=name, text=value_text(part)) for name, part in card.items() if name not in KNOWN)
     record = _part(card, "record")
@@ -212,17 +212,6 @@ def link_in(row: ApprovalRow) -> object:
         row: the request.
     """
     return _part(parsed_card(row.card), "where").get("link")
-
-
-def called_with(row: ApprovalRow) -> Mapping[str, Any]:
-    """Return the arguments of a request's card, beside the model's own words.
-
-    Args:
-        row: the request.
-    """
-    card = parsed_card(row.card)
-    words = _part(_part(card, "why"), "model_says")
-    return {name: value for name, value in _part(_part(card, "what"), "arguments").items() if name not in words}
 
 
 def people(quorum: Mapping[str, Any]) -> str:

@@ -9,10 +9,11 @@ from urllib.parse import quote_plus
 from langgraph_control.audit.asking.requests import FindApproval, RunActions
 from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState
 from langgraph_control.audit.names import approval_name
-from langgraph_control.console.cards import Change, called_with, parsed_card
+from langgraph_control.console.cards import Change, parsed_card
 from langgraph_control.console.presenting import value_text
 from langgraph_control.console.visiting import Console, Visit
 from langgraph_control.errors import ArgumentError
+from langgraph_control.guards.card_arguments import called_with
 from langgraph_control.guards.card_changes import card_changes
 from langgraph_control.guards.redaction import REDACTED
 from langgraph_control.guards.visible import visible
@@ -63,9 +64,10 @@ def editables(row: ApprovalRow) -> tuple[Editable, ...]:
     """
     found: list[Editable] = []
     room = ALL_BYTES_MAX
-    opened = parsed_card(row.card).get("opened")
+    card = parsed_card(row.card)
+    opened = card.get("opened")
     kept = opened if isinstance(opened, list) else ()
-    for place, (name, value) in enumerate(called_with(row).items()):
+    for place, (name, value) in enumerate(called_with(card).items()):
         one = _editable(f"argument-{place}", name, value)
         takes = len(quote_plus(one.text))
         fits = len(found) < ARGUMENTS_MAX and len(one.text) <= CHARS_MAX and takes <= room
