@@ -14,6 +14,7 @@ from langgraph_control.audit.asking.rows import ApprovalRow
 from langgraph_control.audit.people.identity import Identity
 
 __all__ = [
+    "SCAN",
     "Decided",
     "Own",
     "OwnPerson",

@@ -6,8 +6,9 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDict, Unpack
 from uuid import UUID
 
 import orjson
@@ -24,10 +25,11 @@ from langgraph_control.audit.asking.authority_requests import (
 )
 from langgraph_control.audit.asking.evidence import Evidence, FindEvidence
 from langgraph_control.audit.asking.requests import FindApproval, Inbox, Vote
-from langgraph_control.audit.asking.rows import ApprovalRow, Voted, Voting
+from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState, Voted, Voting
 from langgraph_control.audit.asking.waiting import Own, OwnPerson, Waiting
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import approval_id
+from langgraph_control.audit.people.decided import decided_requests
 from langgraph_control.audit.people.identity import Authenticator
 from langgraph_control.audit.people.refused_access import known_or_noted
 from langgraph_control.audit.people.shown_by_role import may_show_more, shown_to_person
@@ -47,10 +49,11 @@ from langgraph_control.guards.spoken_texts import (
 if TYPE_CHECKING:
     from langgraph_control.audit.people.words import Words
 
-__all__ = ["APPROVER_DSN_VARIABLE", "INBOX_LIMIT", "REFUSALS", "Approvals"]
+__all__ = ["APPROVER_DSN_VARIABLE", "INBOX_LIMIT", "REFUSALS", "Approvals", "OnlyDecided"]
 
 APPROVER_DSN_VARIABLE: Final = "LANGGRAPH_CONTROL_APPROVER_DSN"
 INBOX_LIMIT: Final = 100
+DECIDED_STATES: Final = tuple(state for state in ApprovalState if state is not ApprovalState.OPEN)
 
 
 class Said(TypedDict, total=False):
@@ -83,6 +86,23 @@ class Only(TypedDict, total=False):
     actor: str | None
     as_: str | None
     credential: str | None
+
+
+DecidedState: TypeAlias = Literal["granted", "denied", "expired", "superseded", "withdrawn", "used"]
+
+
+class OnlyDecided(TypedDict, total=False):
+    """Which decided requests are listed; all without any of these.
+
+    Args:
+        state: those that stand there.
+        tool: those of this tool.
+        actor: those of runs that this actor asked for.
+    """
+
+    state: DecidedState | ApprovalState | None
+    tool: str | None
+    actor: str | None
 
 
 class Approvals:
@@ -134,6 +154,30 @@ class Approvals:
     async def ainbox(self, limit: int = INBOX_LIMIT, **only: Unpack[Only]) -> tuple[ApprovalRow, ...]:
         """Do what :meth:`inbox` does, on any event loop."""
         return await self._store.acall(await asyncio.to_thread(self._waiting, limit, only))
+
+    def decided(self, limit: int = INBOX_LIMIT, **only: Unpack[OnlyDecided]) -> tuple[ApprovalRow, ...]:
+        """Return requests that are not open any more, the newest first, of the newest 5,000.
+
+        Args:
+            limit: at most so many.
+            **only: see :class:`OnlyDecided`.
+
+        Raises:
+            ArgumentError: no decided request stands in that state (``unknown_state``); nothing was asked.
+        """
+        state, tool, actor = only.get("state"), only.get("tool"), only.get("actor")
+        if state is not None and state not in DECIDED_STATES:
+            raise ArgumentError(
+                f"There is no such state of a decided request. States are: {', '.join(DECIDED_STATES)}.",
+                code="unknown_state",
+            )
+        check_name(tool, at="tool", chars_max=RECORD_CHARS_MAX)
+        check_name(actor, at="actor", chars_max=RECORD_CHARS_MAX)
+        return decided_requests(self._store.call, limit, state=state, tool=tool, actor=actor)
+
+    async def adecided(self, limit: int = INBOX_LIMIT, **only: Unpack[OnlyDecided]) -> tuple[ApprovalRow, ...]:
+        """Do what :meth:`decided` does, on any event loop."""
+        return await asyncio.to_thread(partial(self.decided, limit, **only))
 
     def get(self, name: str | UUID, *, as_: str | None = None, credential: str | None = None) -> ApprovalRow:
         """Return one request, open or closed, as whoever asks may see it.

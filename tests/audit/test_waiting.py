@@ -1,6 +1,9 @@
 """What people who decide look at: pages of what waits, what was decided, who voted."""
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Unpack
 
 import pytest
 
@@ -9,8 +12,10 @@ from langgraph_control.audit.asking.publishing import publish_policy
 from langgraph_control.audit.asking.rows import ApprovalRow, ApprovalState
 from langgraph_control.audit.asking.waiting import Decided, ReadPulse, Refused, RolesOf, Votes, Waiting, YesCounted
 from langgraph_control.audit.connecting.connection import LedgerConnection
-from langgraph_control.audit.names import approval_id
-from langgraph_control.errors import DatabaseRefused
+from langgraph_control.audit.names import approval_id, approval_name
+from langgraph_control.audit.people import decided
+from langgraph_control.audit.people.approvals import OnlyDecided
+from langgraph_control.errors import ArgumentError, DatabaseRefused
 from tests.support.desk import Desk, new_trigger, publish
 from tests.support.postgres import Database
 
@@ -82,6 +87,56 @@ def test_what_was_decided_is_listed_by_state(desk: Desk, reader: LedgerConnectio
     assert names(reader.ask(Decided(limit=10, state="denied"))) == [approval_id(other).hex]
     (vote,) = reader.ask(Votes(approval_id=approval_id(other)))
     assert (vote.person, vote.decision, vote.comment) == ("ana@acme.example", "reject", "No.")
+
+
+def test_decided_requests_are_asked_for_by_state_tool_and_actor(desk: Desk) -> None:
+    """The newest first, at most so many; on an event loop, too."""
+    granted, denied = asked(desk, 500, 600), asked(desk, 700)
+    desk.approve(granted)
+    desk.reject(denied, comment="No.")
+    asked(desk, 800)
+    with Approvals(desk.database.approver("ana")) as approvals:
+
+        def found(limit: int = 10, **only: Unpack[OnlyDecided]) -> list[str]:
+            rows = approvals.decided(limit, **only)
+            assert rows == asyncio.run(approvals.adecided(limit, **only))
+            return [approval_name(row.approval_id) for row in rows]
+
+        assert set(found()) == {*granted, *denied}
+        assert found(1) == denied
+        assert set(found(state="granted")) == set(granted)
+        assert found(state="expired") == found(tool="mail") == found(actor="other") == []
+        assert found(tool="refund", actor="support-bot", state=ApprovalState.DENIED) == denied
+
+
+def test_decided_requests_are_looked_through_page_by_page(
+    desk: Desk, reader: LedgerConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is found lies beyond a first page of other tools; after so many nobody looks further."""
+    desk.approve(asked(desk, 500, 501, 502, 503))
+    rows = reader.ask(Decided(limit=10))
+    monkeypatch.setattr(decided, "PAGE_REQUESTS", 2)
+    looked: list[Decided] = []
+
+    def ask(request: Decided) -> tuple[ApprovalRow, ...]:
+        looked.append(request)
+        return tuple(replace(row, tool=row.approval_id.hex) for row in reader.ask(request))
+
+    def found(row: ApprovalRow) -> list[str]:
+        return names(decided.decided_requests(ask, 1, tool=row.approval_id.hex))
+
+    assert found(rows[-1]) == names(rows[-1:])
+    assert len(looked) == 2
+    monkeypatch.setattr(decided, "SCAN", 2)
+    assert found(rows[-1]) == []
+
+
+@pytest.mark.parametrize("state", ["open", "approved"])
+def test_no_such_state_of_a_decided_request(desk: Desk, state: Any) -> None:
+    """It is refused with those that there are; nothing is asked."""
+    with Approvals(desk.database.approver("ana")) as approvals, pytest.raises(ArgumentError) as refused:
+        approvals.decided(state=state)
+    assert (refused.value.code, "granted, denied, expired" in str(refused.value)) == ("unknown_state", True)
 
 
 def test_the_pulse_changes_with_what_is_open(desk: Desk, reader: LedgerConnection) -> None:

@@ -78,6 +78,35 @@ def test_the_inbox_is_filtered(command: Command, trail: TrailWriter, request_nam
     assert (nobody.exit_code, "nobody_in_particular" in nobody.stderr) == (1, True)
 
 
+def test_the_inbox_lists_what_was_decided(command: Command, trail: TrailWriter, request_name: str) -> None:
+    """By state, with when and why it was decided, as data, too; the open ones are the default."""
+    ana = trail.database.approver("ana")
+    command("reject", request_name, "--comment", "paid in May", "--dsn", ana)
+
+    def listed(*filters: str) -> list[str]:
+        result = command("inbox", "--json", *filters, "--dsn", ana)
+        assert result.exit_code == 0, result.stderr
+        return [row["approval"] for row in json.loads(result.stdout)]
+
+    assert listed("--state", "denied") == listed("--state", "denied", "--tool", "refund") == [request_name]
+    assert listed() == listed("--state", "open") == listed("--state", "denied", "--actor", "other") == []
+    (row,) = json.loads(command("inbox", "--state", "denied", "--json", "--dsn", ana).stdout)
+    assert (row["state"], row["comment"], row["closed_at"] > row["requested_at"]) == ("denied", "paid in May", True)
+    shown = command("inbox", "--state", "denied", "--dsn", ana).stdout
+    assert shown.startswith(f"{request_name}: denied\n")
+    assert re.search(r"^ +closed +20\d\d-.* UTC\n +comment +paid in May$", shown, re.MULTILINE)
+    assert shown.endswith("\n1 denied.\n")
+    assert command("inbox", "--state", "used", "--dsn", ana).stdout == "No request is used.\n"
+    assert command("inbox", "--state", "approved", "--dsn", ana).exit_code == 2
+
+
+@pytest.mark.parametrize("state", ["denied", "granted"])
+def test_ones_own_are_open_requests(command: Command, trail: TrailWriter, state: str) -> None:
+    """No vote would count on what was decided: that is said, not an empty list."""
+    refused = command("inbox", "--mine", "--state", state, "--dsn", trail.database.approver("ana"))
+    assert (refused.exit_code, "Code:  mine_not_open" in refused.stderr) == (1, True)
+
+
 def test_votes_as_json(command: Command, trail: TrailWriter, request_name: str) -> None:
     """What came of each, with what was voted on; a refused one among them, with its code."""
     approved = command("approve", request_name, f"apr_{'0' * 32}", "--json", "--dsn", trail.database.approver("ana"))

@@ -23,7 +23,7 @@ from langgraph_control.cli.output import console, heading, indented, moment, pai
 from langgraph_control.cli.record import Json
 from langgraph_control.cli.seen import suspicious
 from langgraph_control.cli.signing_in import Auth, SignIn, sign_in
-from langgraph_control.errors import ApprovalRefused
+from langgraph_control.errors import ApprovalRefused, ArgumentError
 from langgraph_control.guards.approvals import REJECTIONS
 from langgraph_control.guards.card_arguments import called_with
 from langgraph_control.guards.spoken_texts import check_comment
@@ -69,6 +69,9 @@ def inbox(
     mine: Annotated[
         bool, typer.Option("--mine", help="Only those on which your vote would count; yours by --as or --auth, too.")
     ] = False,
+    state: Annotated[
+        ApprovalState, typer.Option(help="Those that stand there; the newest first, where it is not open.")
+    ] = ApprovalState.OPEN,
     tool: Annotated[str | None, typer.Option(help="Only those of this tool.", show_default=False)] = None,
     actor: Annotated[
         str | None, typer.Option(help="Only those of runs that this actor asked for.", show_default=False)
@@ -80,13 +83,21 @@ def inbox(
     as_person: As = None,
     auth: Auth = None,
 ) -> None:
-    """List the requests that wait for a person's word, oldest first."""
+    """List the requests that wait for a person's word, oldest first; or, by --state, those that were decided."""
+    if mine and state is not ApprovalState.OPEN:
+        raise ArgumentError(
+            f"--mine lists what your vote would count on: open requests, none that are {state}.", code="mine_not_open"
+        )
     signed = sign_in(auth) if mine else SignIn(authenticator=None, credential=None)
     with (
         database("approver", dsn=dsn, local=local) as place,
         Approvals(place.dsn, authenticator=signed.authenticator) as approvals,
     ):
-        rows = approvals.inbox(limit, mine=mine, tool=tool, actor=actor, as_=as_person, credential=signed.credential)
+        if state is ApprovalState.OPEN:
+            who: Speaker = {"as_": as_person, "credential": signed.credential}
+            rows = approvals.inbox(limit, mine=mine, tool=tool, actor=actor, **who)
+        else:
+            rows = approvals.decided(limit, state=state, tool=tool, actor=actor)
         counted = approvals.yes_counted(rows)
     if as_json:
         print_json([request_json(row, counted=counted) for row in rows])
@@ -95,8 +106,13 @@ def inbox(
     for row in rows:
         print_request(out, row, counted=counted, chars_max=LISTED_CHARS_MAX)
         out.print()
-    nothing = "Nothing like that waits for approval." if mine or tool or actor else "Nothing waits for approval."
-    out.print(f"{len(rows)} open." if rows else nothing)
+    out.print(f"{len(rows)} {state}." if rows else _nothing(state, filtered=bool(mine or tool or actor)))
+
+
+def _nothing(state: ApprovalState, *, filtered: bool) -> str:
+    if state is ApprovalState.OPEN:
+        return "Nothing like that waits for approval." if filtered else "Nothing waits for approval."
+    return f"No request like that is {state}." if filtered else f"No request is {state}."
 
 
 def approve(
@@ -259,6 +275,8 @@ def print_request(
         *([("in place of", approval_name(row.supersedes))] if row.supersedes else []),
         ("until", moment(row.expires_at)),
         ("then", _unanswered(row.requirement) if row.state is ApprovalState.OPEN else None),
+        ("closed", moment(row.closed_at)),
+        ("comment", row.comment),
     ]
     if any(suspicious(text) for _, text in rows if text):
         rows.insert(0, ("LOOK CLOSELY", LOOK_CLOSELY))
@@ -376,6 +394,8 @@ def request_json(row: ApprovalRow, *, counted: Mapping[UUID, int] = NOTHING) -> 
         "in_review": row.in_review,
         "requested_at": row.requested_at,
         "expires_at": row.expires_at,
+        "closed_at": row.closed_at,
+        "comment": row.comment,
         "digest": row.digest,
         "card": _card(row),
     }
