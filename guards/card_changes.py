@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from langgraph_control.guards.card_arguments import called_with
+
 __all__ = ["CardChange", "card_changes"]
 
 MISSING: Final = "(not there)"
@@ -14,7 +16,8 @@ class CardChange:
     """One thing that changed.
 
     Args:
-        what: an argument, a field of the record, the contract's version, or where the change would be made.
+        what: an argument, the model's own words, a field of the record, the contract's version, or where the change
+            would be made.
         before: as the earlier card has it.
         after: as the later one has it.
     """
@@ -41,7 +44,8 @@ def card_changes(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> tuple[
 
 def _facts(card: Mapping[str, Any]) -> dict[str, Any]:
     what, where, diff = (_part(card, name) for name in ("what", "where", "diff"))
-    facts = {f"argument {name}": value for name, value in _part(what, "arguments").items()}
+    facts = {f"argument {name}": value for name, value in called_with(card).items()}
+    facts |= {f"model says {name}": words for name, words in _part(_part(card, "why"), "model_says").items()}
     facts |= {f"record's {name}": _before(change) for name, change in diff.items()}
     facts |= {name: where[name] for name in ("system", "target") if where.get(name) is not None}
     if what.get("version") is not None:

@@ -43,6 +43,16 @@ def test_arguments_record_contract_and_place() -> None:
     ]
 
 
+def test_the_models_own_words_are_told_as_its_own() -> None:
+    """What it wrote to explain itself is no argument, also where it says it in other words now."""
+
+    def card(said: str) -> dict[str, Any]:
+        return {"what": {"arguments": {"reason": said}}, "why": {"model_says": {"reason": said}}}
+
+    (change,) = card_changes(card("please"), card("the boss wants it"))
+    assert (change.what, change.before, change.after) == ("model says reason", "please", "the boss wants it")
+
+
 @given(cards)
 def test_a_card_does_not_differ_from_itself(card: dict[str, Any]) -> None:
     """Whatever it holds."""
