@@ -15,14 +15,15 @@ from langgraph_control.guards.rules import Then
 from langgraph_control.guards.signal_fields import SIGNAL_FIELDS, gathered_head, value_problem
 from langgraph_control.guards.signals import Operation
 
-__all__ = ["Finding", "field_problem", "range_findings", "read_conditions", "stated_problem"]
+__all__ = ["Finding", "field_problem", "operation_findings", "range_findings", "read_conditions", "stated_problem"]
 
 Finding: TypeAlias = tuple[Path, str, str]  # where below `when`, stable code, what is wrong
 
 _MAX_LISTED: Final = 1000
+_OPERATION: Final = "risk.operation"
 _WORDS_OF: Final[Mapping[str, type[StrEnum]]] = {
     "risk.radius": Radius,
-    "risk.operation": Operation,
+    _OPERATION: Operation,
     **{name: field.words for name, field in SIGNAL_FIELDS.items() if field.words is not None},
 }
 
@@ -101,9 +102,32 @@ def range_findings(conditions: Sequence[Condition], then: Then) -> tuple[Finding
             findings.append(((name,), "policy_open_range", _open_range(then, lower_missing=not lower)))
         elif any(_excludes(low, high) for low in lower for high in upper):
             findings.append(((name,), "policy_empty_range", "no number lies between these bounds"))
-        elif (why := contradiction(of_field)) is not None:
+        elif (why := contradiction([*of_field, *_words(name)])) is not None:
             findings.append(((name,), "policy_contradiction", f"{why}, so the rule never matches"))
     return tuple(findings)
+
+
+def operation_findings(operations: Sequence[Operation], conditions: Sequence[Condition]) -> tuple[Finding, ...]:
+    """Return what a rule asks of ``risk.operation`` that none of the operations it is about can be.
+
+    Args:
+        operations: the operations it is about; empty means any.
+        conditions: the rule's conditions.
+    """
+    asked = [condition for condition in conditions if condition.field == _OPERATION]
+    if not operations or not asked:
+        return ()
+    named = Condition(field=_OPERATION, operator=Operator.IN, operand=tuple(operations))
+    if contradiction(asked) is not None or contradiction([*asked, named]) is None:
+        return ()
+    what = f"the rule is about operation {' or '.join(operations)}, and this asks for another, so it never matches"
+    return (((_OPERATION,), "policy_contradiction", what),)
+
+
+def _words(name: str) -> tuple[Condition, ...]:
+    """That a field is one of the words it can be, as a condition."""
+    known = _WORDS_OF.get(name)
+    return () if known is None else (Condition(field=name, operator=Operator.IN, operand=tuple(known)),)
 
 
 def _comparison_problem(word: str, operand: object) -> tuple[str, str] | None:

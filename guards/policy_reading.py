@@ -1,6 +1,6 @@
 """Reading one policy file, part by part: what is wrong is gathered and not raised, so that all mistakes show."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from langgraph_control.guards.approvals import REQUESTER, Escalation
 from langgraph_control.guards.conditions import Condition
-from langgraph_control.guards.policy_conditions import range_findings, read_conditions
+from langgraph_control.guards.policy_conditions import Finding, range_findings, read_conditions
 from langgraph_control.guards.policy_shape import ExpiryShape, shape_problem
 from langgraph_control.guards.policy_text import Document, Path, Problem, key_of
 from langgraph_control.guards.policy_words import EXACT_NAME, EXACT_NAMES, Shape, did_you_mean
@@ -89,6 +89,8 @@ class Reading:
             read = self.shape(shape, item, (section, index))
             if read is not None:
                 yield read, (section, index)
+            elif isinstance(item, dict) and isinstance(when := item.get("when"), dict):
+                self._note(read_conditions(when)[1], (section, index, "when"))
 
     def section(self, section: str, shape: type[_Read]) -> _Read:
         """Return a section, or an empty one where it is not there or wrong.
@@ -135,9 +137,12 @@ class Reading:
         # A comparison that could not be read may be the missing end of a range: one mistake, one message.
         if not findings:
             findings = range_findings(conditions, then)
+        self._note(findings, path, inside=inside)
+        return conditions
+
+    def _note(self, findings: Iterable[Finding], path: Path, *, inside: str = "") -> None:
         for (field, *inner), code, what in findings:
             self.problem((*path, str(field).removeprefix(inside), *inner), code, what)
-        return conditions
 
     def expiry(self, value: object, path: Path) -> Literal["deny"] | Escalation | None:
         """Return what becomes of a request that nobody answers; None where nothing is said or it is wrong.

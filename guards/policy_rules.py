@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from langgraph_control.guards.approvals import REQUESTER, Escalation, Requirement
 from langgraph_control.guards.conditions import ENVIRONMENT, Condition, Operator
-from langgraph_control.guards.policy_conditions import stated_problem
+from langgraph_control.guards.policy_conditions import operation_findings, stated_problem
 from langgraph_control.guards.policy_reading import Reading
 from langgraph_control.guards.policy_shape import DecidingShape, OtherwiseShape, RuleShape, TestShape
 from langgraph_control.guards.policy_text import Path
@@ -52,6 +52,8 @@ def read_rule(reading: Reading, item: RuleShape, path: Path) -> Rule:
     )
     if not any(getattr(item, key) for key in _SCOPES):
         reading.problem(path, "policy_rule_about_nothing", f"say what the rule is about: {', '.join(_SCOPES)}")
+    for below, code, what in operation_findings(rule.operations, rule.conditions):
+        reading.problem((*path, "when", *below), code, what)
     _check(reading, item, path)
     _check_actors(reading, rule, path)
     _check_alone(reading, rule, path)

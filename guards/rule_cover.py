@@ -61,6 +61,11 @@ def contradiction(conditions: Sequence[Condition]) -> str | None:
     values = _candidates(conditions)
     if values is not None and not values:
         return "no value meets all of these at once"
+    wanted, unwanted = (
+        [one for one in conditions if one.operator is asked] for asked in (Operator.LIKE, Operator.NOT_LIKE)
+    )
+    if any(not would_hold(no, _as_text(yes)) for yes in wanted for no in unwanted):
+        return "every text that fits the one pattern fits the other"
     return None
 
 
@@ -144,6 +149,16 @@ def _implied(condition: Condition, given: Iterable[Condition]) -> bool:
             return any(_upper_implies(other, condition) for other in same_field if other.operator in UPPER)
         case Operator.NE | Operator.NOT_IN:
             return all(any(not would_hold(other, value) for other in same_field) for value in _listed(condition))
+        case Operator.LIKE:
+            return any(
+                would_hold(condition, _as_text(other)) for other in same_field if other.operator is Operator.LIKE
+            )
+        case Operator.NOT_LIKE:
+            return any(
+                not would_hold(other, _as_text(condition))
+                for other in same_field
+                if other.operator is Operator.NOT_LIKE
+            )
         case _:
             return False
 
@@ -173,6 +188,14 @@ def _closed_point(conditions: Sequence[Condition]) -> _Number | None:
     low = [_number(one) for one in conditions if one.operator is Operator.GTE]
     high = [_number(one) for one in conditions if one.operator is Operator.LTE]
     return low[0] if low and high and low[0] == high[0] else None
+
+
+def _as_text(pattern: Condition) -> Scalar:
+    """A pattern read as a text: another pattern that it fits is fitted by all that fits the first.
+
+    Of the other one only a star can stand for this one's star, and what it stands for there it stands for in any text.
+    """
+    return cast("Scalar", pattern.operand)
 
 
 def _listed(condition: Condition) -> tuple[Scalar, ...]:

@@ -37,6 +37,13 @@ def test_it_matches_what_fnmatch_matches(pattern: str, text: str) -> None:
     assert glob(pattern)(text) == fnmatch.fnmatchcase(text, pattern)
 
 
+@given(st.text(alphabet="ab*", max_size=5), st.text(alphabet="ab*", max_size=5), st.text(alphabet="ab", max_size=8))
+def test_a_pattern_that_fits_another_fits_nothing_else(narrow: str, wide: str, text: str) -> None:
+    """Read as a text it tells which of the two takes in more: dead and contradictory rules are found by that."""
+    if glob(wide)(narrow) and glob(narrow)(text):
+        assert glob(wide)(text)
+
+
 def test_hostile_texts_take_no_time() -> None:
     """A pattern of many stars against a long text that almost fits is answered at once (the suite has a time limit)."""
     assert not glob("*a" * 100 + "*b*")("a" * 250_000)

@@ -200,6 +200,30 @@ WRONG = [
         "policy_contradiction",
         4,
         "rules[0].when.a",
+        rule("{tool: x, when: {a: {like: 'dev-*', not_like: 'dev-*'}}, then: deny}"),
+    ),
+    (
+        "policy_contradiction",
+        4,
+        "rules[0].when.a",
+        rule("{tool: x, when: {a: {like: '*@eu.acme.example', not_like: '*acme*'}}, then: deny}"),
+    ),
+    (
+        "policy_contradiction",
+        4,
+        "rules[0].when.risk.radius",
+        rule("{tool: x, when: {risk.radius: {not_in: [small, medium, large]}}, then: deny}"),
+    ),
+    (
+        "policy_contradiction",
+        4,
+        "rules[0].when.risk.operation",
+        rule("{operation: [send, delete], when: {risk.operation: {eq: transfer}}, then: deny}"),
+    ),
+    (
+        "policy_contradiction",
+        4,
+        "rules[0].when.a",
         rule("{tool: x, when: {a: {in: [b, c], not_in: [c, b, d]}}, then: deny}"),
     ),
     (
@@ -339,7 +363,7 @@ delegation: {}
 rules:
   - {tool: refund, when: {amount: {gtt: 5}}, then: deny}
   - {tools: refund, then: deny}
-  - {tool: refund, then: alow}
+  - {tool: refund, when: {amount: {lt: "5"}}, then: alow}
 """
     _, problems = read_policy(text, source="policy.yaml")
     assert [(problem.line, problem.code) for problem in problems] == [
@@ -347,6 +371,7 @@ rules:
         (4, "policy_unknown_operator"),
         (5, "policy_unknown_key"),
         (6, "policy_value"),
+        (6, "policy_operand"),
     ]
 
 

@@ -111,7 +111,7 @@ def conditions(draw: st.DrawFn) -> Condition:
     if operator in ORDERING:
         operand: Any = draw(numbers)
     elif operator in PATTERNS:
-        operand = draw(st.sampled_from(["D*", "*R", "*E*", "DE"]))
+        operand = draw(st.sampled_from(["D*", "*R", "*E*", "D*E", "DE"]))
     elif operator is Operator.IS:
         operand = draw(st.one_of(st.booleans(), st.none()))
     elif operator in {Operator.IN, Operator.NOT_IN}:
