@@ -45,7 +45,9 @@ def names(given: str | Sequence[str], *, field: str) -> tuple[str, ...]:
 
 
 TEXT_CHARS_MAX: Final = 256
-"""Of a system's name and a version: what the ledger keeps."""
+"""Of a system's name, a tool's name and a version: what the ledger keeps."""
+
+_EXAMPLES: Final = {"version": "2", "a tool's name": "refund"}
 
 
 def check_text(text: object, *, field: str, needed: bool = False) -> None:
@@ -74,7 +76,7 @@ def check_text(text: object, *, field: str, needed: bool = False) -> None:
         )
     raise ContractError(
         f"{field} is {kind}; it is a text that prints, of 1 to {TEXT_CHARS_MAX} characters.",
-        todo=f'Write {field} as people know it, for example {field}="{"2" if field == "version" else "billing"}".',
+        todo=f"Write {field} as people know it, for example {_EXAMPLES.get(field, 'billing')!r}.",
         code="contract_value",
     )
 
@@ -496,8 +498,10 @@ def check_new_name(name: str, seen: set[str]) -> None:
         seen: the names so far; added to.
 
     Raises:
-        ContractError: code ``contract_duplicate_tool``.
+        ContractError: code ``contract_duplicate_tool``; or ``contract_value``: it is too long for the record, or does
+            not print.
     """
+    check_text(name, field="a tool's name", needed=True)
     if name in seen:
         raise ContractError(
             f"Two tools are named {name}: one contract would stand for both.",

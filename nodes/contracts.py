@@ -346,7 +346,7 @@ def writes(
     checks.check_target(target)
     check_link(link)
     checks.check_combination(hooks, watch=watch, sql=sql, keyed_for=keyed_for, refusals=refusals)
-    explained = checks.names(explain or (), field="explain")
+    explained = checks.names(() if explain is None else explain, field="explain")
     return Contract(
         effect="write",
         key=checks.check_key(key, explained),
@@ -356,7 +356,7 @@ def writes(
         target=target,
         link=link,
         explain=explained,
-        watch=checks.names(watch or (), field="watch"),
+        watch=checks.names(() if watch is None else watch, field="watch"),
         keyed_for_seconds=None if keyed_for is None else seconds_of(keyed_for, field="keyed_for"),
         visible_within_seconds=seconds_of(
             VISIBLE_WITHIN_SECONDS if visible_within is None else visible_within, field="visible_within"

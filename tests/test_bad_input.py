@@ -85,6 +85,13 @@ def same_name(order_id: str) -> str:
     raise AssertionError("done")
 
 
+@tool("refund" * 50)
+@writes(key="order_id", impact="money")
+def tool_named_at_length(order_id: str) -> str:
+    """Refund an order."""
+    raise AssertionError("done")
+
+
 @tool
 def bare(order_id: str) -> str:
     """Do nobody knows what."""
@@ -199,6 +206,9 @@ CASES: Final[dict[str, Case]] = {
     ),
     "two tools of one name": Case(
         kind=ContractError, code="contract_duplicate_tool", make=with_tools(refund, same_name)
+    ),
+    "a tool whose name the record cannot keep": Case(
+        kind=ContractError, code="contract_value", make=with_tools(tool_named_at_length)
     ),
     "a tool without a contract": Case(kind=ContractError, code="tool_ungoverned", make=with_tools(bare)),
     "arguments that cannot be canonical": Case(

@@ -30,7 +30,7 @@ from langgraph_control.audit.asking.waiting import Own, OwnPerson, Waiting
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.names import approval_id
 from langgraph_control.audit.people.decided import decided_requests
-from langgraph_control.audit.people.identity import Authenticator
+from langgraph_control.audit.people.identity import Authenticator, checked
 from langgraph_control.audit.people.refused_access import known_or_noted
 from langgraph_control.audit.people.shown_by_role import may_show_more, shown_to_person
 from langgraph_control.audit.people.vote_refusals import REFUSALS
@@ -39,10 +39,13 @@ from langgraph_control.guards.approvals import REJECTIONS
 from langgraph_control.guards.canonical import canonical_bytes
 from langgraph_control.guards.redaction import REDACTED
 from langgraph_control.guards.spoken_texts import (
+    NOTHING_SENT,
     RECORD_CHARS_MAX,
     check_comment,
     check_json,
+    check_limit,
     check_name,
+    check_options,
     check_stand_in,
 )
 
@@ -53,6 +56,7 @@ __all__ = ["APPROVER_DSN_VARIABLE", "INBOX_LIMIT", "REFUSALS", "Approvals", "Onl
 
 APPROVER_DSN_VARIABLE: Final = "LANGGRAPH_CONTROL_APPROVER_DSN"
 INBOX_LIMIT: Final = 100
+VERDICTS: Final = ("accepted", "objected")
 DECIDED_STATES: Final = tuple(state for state in ApprovalState if state is not ApprovalState.OPEN)
 
 
@@ -113,11 +117,11 @@ class Approvals:
     word's identity is on record, never the credential.
 
     Nothing is opened before the first call. Use it in a ``with`` or ``async with`` block, or close it. Whatever takes
-    :class:`Said` may raise ``ArgumentError`` (a comment or a name is too long, or no text that the record can keep; the
-    text names the field, and nothing was sent), ``NotAuthenticated`` (the credential is not accepted, or none was
-    given; nothing was asked of the ledger), ``ApprovalRefused`` (the word does not count; its code and text say why,
-    and that is on record), and ``TrailUnavailable``, ``DatabaseRefused`` or ``SchemaMismatch`` (the ledger could not be
-    asked).
+    :class:`Said` may raise ``ArgumentError`` (a comment or a name is too long, or no text that the record can keep, or
+    there is no such option; the text names it, and nothing was sent), ``NotAuthenticated`` (the credential is not
+    accepted, or none was given; nothing was asked of the ledger), ``ApprovalRefused`` (the word does not count; its
+    code and text say why, and that is on record), and ``TrailUnavailable``, ``DatabaseRefused`` or ``SchemaMismatch``
+    (the ledger could not be asked).
 
     Args:
         dsn: an approver login's connection string; by default ``LANGGRAPH_CONTROL_APPROVER_DSN``.
@@ -125,6 +129,7 @@ class Approvals:
 
     Raises:
         DatabaseRefused: no DSN was given, or it cannot be read.
+        ArgumentError: the authenticator recognises nobody: it has no ``authenticate`` (``authenticator_invalid``).
     """
 
     def __init__(self, dsn: str | None = None, *, authenticator: Authenticator | None = None) -> None:
@@ -135,7 +140,7 @@ class Approvals:
                 todo=f"Set {APPROVER_DSN_VARIABLE}, or write Approvals(dsn).",
                 code="dsn_missing",
             )
-        self._authenticator = authenticator
+        self._authenticator = checked(authenticator)
         self._store = Store(given, application_name="langgraph-control approvals", connections_max=2)
 
     def inbox(self, limit: int = INBOX_LIMIT, **only: Unpack[Only]) -> tuple[ApprovalRow, ...]:
@@ -146,6 +151,7 @@ class Approvals:
             **only: see :class:`Only`.
 
         Raises:
+            ArgumentError: the limit is none (``limit_invalid``), or a name cannot be one; nothing was asked.
             NotAuthenticated: ``mine`` is asked, and the credential is not accepted, or none was given.
             ApprovalRefused: ``mine`` is asked on a login that belongs to nobody in particular, and nobody was named.
         """
@@ -163,14 +169,17 @@ class Approvals:
             **only: see :class:`OnlyDecided`.
 
         Raises:
-            ArgumentError: no decided request stands in that state (``unknown_state``); nothing was asked.
+            ArgumentError: no decided request stands in that state (``unknown_state``), or the limit is none
+                (``limit_invalid``); nothing was asked.
         """
+        check_options(only, OnlyDecided.__annotations__)
         state, tool, actor = only.get("state"), only.get("tool"), only.get("actor")
         if state is not None and state not in DECIDED_STATES:
             raise ArgumentError(
                 f"There is no such state of a decided request. States are: {', '.join(DECIDED_STATES)}.",
                 code="unknown_state",
             )
+        check_limit(limit)
         check_name(tool, at="tool", chars_max=RECORD_CHARS_MAX)
         check_name(actor, at="actor", chars_max=RECORD_CHARS_MAX)
         return decided_requests(self._store.call, limit, state=state, tool=tool, actor=actor)
@@ -411,11 +420,16 @@ class Approvals:
 
         Args:
             limit: at most so many.
+
+        Raises:
+            ArgumentError: the limit is none (``limit_invalid``); nothing was asked.
         """
+        check_limit(limit)
         return self._store.call(Reviews(limit=limit))
 
     async def areviews(self, limit: int = INBOX_LIMIT) -> tuple[ApprovalRow, ...]:
         """Do what :meth:`reviews` does, on any event loop."""
+        check_limit(limit)
         return await self._store.acall(Reviews(limit=limit))
 
     def review(self, name: str | UUID, verdict: Literal["accepted", "objected"], **said: Unpack[Said]) -> None:
@@ -455,7 +469,9 @@ class Approvals:
     # --- what is sent ---
 
     def _waiting(self, limit: int, only: Only) -> Inbox | Waiting:
+        check_options(only, Only.__annotations__)
         tool, actor = only.get("tool"), only.get("actor")
+        check_limit(limit)
         check_name(tool, at="tool", chars_max=RECORD_CHARS_MAX)
         check_name(actor, at="actor", chars_max=RECORD_CHARS_MAX)
         check_name(only.get("as_"), at="as_")
@@ -487,6 +503,7 @@ class Approvals:
 
     def _spoken(self, said: Said) -> dict[str, Any]:
         """What every word carries: who says it, how that is known, and why."""
+        check_options(said, Said.__annotations__)
         comment, person = said.get("comment"), said.get("as_")
         check_comment(comment)
         check_name(person, at="as_")
@@ -501,7 +518,7 @@ class Approvals:
         said: Said,
         code: str | None = None,
     ) -> Vote:
-        if code is not None and code not in REJECTIONS:
+        if code is not None and code not in tuple(REJECTIONS):
             raise ArgumentError(f"There is no such reason. Reasons are: {', '.join(REJECTIONS)}.", code="unknown_code")
         return Vote(approval_id=approval_id(name), decision=decision, code=code, **self._spoken(said))
 
@@ -509,8 +526,11 @@ class Approvals:
         return WithdrawVote(approval_id=approval_id(name), **self._spoken(said))
 
     def _edit(self, name: str | UUID, changes: Mapping[str, Any], said: Said) -> Edit:
-        if not changes or not all(isinstance(argument, str) for argument in changes):
-            raise ArgumentError("An edit names at least one argument and its new value.", code="edit_empty")
+        named = isinstance(changes, Mapping) and changes and all(isinstance(argument, str) for argument in changes)
+        if not named:
+            raise ArgumentError(
+                "changes: an edit maps the name of at least one argument to its new value.", code="edit_empty"
+            )
         spoken, edited = self._spoken(said), canonical_bytes(dict(changes), at="changes")
         check_json(edited, at="changes")
         row = self._store.call(FindApproval(approval_id=approval_id(name)))
@@ -528,14 +548,27 @@ class Approvals:
     def _delegation(self, to: str, until: datetime, role: str | None, said: Said) -> Delegate:
         check_stand_in(to)
         check_name(role, at="role")
-        if until.tzinfo is None:
-            raise ArgumentError("A delegation's end needs a time zone.", code="until_naive")
+        if not isinstance(until, datetime) or until.tzinfo is None:
+            raise ArgumentError("until: a delegation's end is a datetime with a time zone.", code="until_naive")
         return Delegate(delegation_id=uuid.uuid4(), to_person=to, role=role, until=until, **self._spoken(said))
 
     def _revocation(self, delegation: UUID, said: Said) -> RevokeDelegation:
+        if not isinstance(delegation, UUID):
+            raise ArgumentError(
+                f"delegation: a value of type {type(delegation).__name__}, and not the id that delegate() returned.",
+                safe=NOTHING_SENT,
+                todo="Take it from delegations(), which lists those that hold.",
+                code="delegation_invalid",
+            )
         return RevokeDelegation(delegation_id=delegation, **self._spoken(said))
 
     def _review(self, name: str | UUID, verdict: Literal["accepted", "objected"], said: Said) -> Review:
+        if verdict not in VERDICTS:
+            raise ArgumentError(
+                f"There is no such verdict. Verdicts are: {', '.join(VERDICTS)}.",
+                safe=NOTHING_SENT,
+                code="unknown_verdict",
+            )
         return Review(approval_id=approval_id(name), verdict=verdict, **self._spoken(said))
 
 

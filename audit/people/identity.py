@@ -11,9 +11,9 @@ from typing import Protocol
 
 import orjson
 
-from langgraph_control.errors import NotAuthenticated
+from langgraph_control.errors import ArgumentError, NotAuthenticated
 
-__all__ = ["Authenticator", "Identity", "NotAuthenticated", "recognised"]
+__all__ = ["Authenticator", "Identity", "NotAuthenticated", "checked", "recognised"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,25 @@ class Authenticator(Protocol):
             NotAuthenticated: it is not accepted; the text says why, without the credential.
         """
         ...
+
+
+def checked(authenticator: Authenticator | None) -> Authenticator | None:
+    """Return an authenticator, or None, once it is certain that it can be asked.
+
+    Args:
+        authenticator: as whoever embeds the library gave it.
+
+    Raises:
+        ArgumentError: ``authenticator_invalid``: it has no ``authenticate``; give one that has.
+    """
+    if authenticator is not None and not callable(getattr(authenticator, "authenticate", None)):
+        raise ArgumentError(
+            f"authenticator: a value of type {type(authenticator).__name__} without authenticate(credential).",
+            safe="Nothing was opened.",
+            todo="Give an OpenIDConnect, a TokenFile, or an object of your own with that method (docs/identity.md).",
+            code="authenticator_invalid",
+        )
+    return authenticator
 
 
 def recognised(authenticator: Authenticator | None, credential: str | None, *, as_: str | None = None) -> str | None:

@@ -27,7 +27,7 @@ from langgraph_control.audit.asking.rows import ActionRow, RunRow
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.keeping.restored import AcceptRestore
 from langgraph_control.audit.names import run_id
-from langgraph_control.audit.people.identity import Authenticator
+from langgraph_control.audit.people.identity import Authenticator, checked
 from langgraph_control.audit.people.refused_access import known_or_noted
 from langgraph_control.errors import OperationRefused, UnknownRun
 from langgraph_control.guards.spoken_texts import FROZEN_CHARS_MAX, RECORD_CHARS_MAX, check_comment, check_name
@@ -107,10 +107,11 @@ class Operators:
 
     Raises:
         DatabaseRefused: it cannot be read.
+        ArgumentError: the authenticator recognises nobody (``authenticator_invalid``).
     """
 
     def __init__(self, dsn: str, *, authenticator: Authenticator | None = None) -> None:
-        self._authenticator = authenticator
+        self._authenticator = checked(authenticator)
         self._store = Store(dsn, application_name="langgraph-control operators", connections_max=2)
 
     def run(self, name: str) -> RunRow:

@@ -121,6 +121,45 @@ def test_an_operators_word_that_cannot_be_kept_is_not_sent(verb: Verb) -> None:
             refused(raised.value, code, at)
 
 
+MISFITS: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
+    ("approve", (REQUEST,), {"coment": "because"}, "option_unknown"),
+    ("reject", (REQUEST,), {"code": ["wrong_amount"]}, "unknown_code"),
+    ("inbox", (), {"tol": "refund"}, "option_unknown"),
+    ("decided", (), {"mine": True}, "option_unknown"),
+    ("decided", (), {"state": ["used"]}, "unknown_state"),
+    *(
+        (listing, (limit,), {}, "limit_invalid")
+        for listing in ("inbox", "decided", "reviews")
+        for limit in ("x", 0, True)
+    ),
+    ("edit", (REQUEST, ["amount"]), {}, "edit_empty"),
+    ("edit", (REQUEST, {}), {}, "edit_empty"),
+    ("edit", (REQUEST, {5: 1}), {}, "edit_empty"),
+    ("delegate", ("zoe",), {"until": "tomorrow"}, "until_naive"),
+    ("revoke", ("the last one",), {}, "delegation_invalid"),
+    ("review", (REQUEST, "fine"), {}, "unknown_verdict"),
+]
+
+
+@pytest.mark.parametrize(("verb", "given", "options", "code"), MISFITS)
+def test_what_a_verb_does_not_take_is_not_sent(
+    verb: str, given: tuple[Any, ...], options: dict[str, Any], code: str, how: How
+) -> None:
+    """A misspelt option would be a yes without its reason; what is of another kind is named, and never a bare error."""
+    with Approvals(NOWHERE) as approvals, pytest.raises(ArgumentError) as raised:
+        says(approvals, verb, how, *given, **options)
+    assert raised.value.code == code
+
+
+def test_an_authenticator_that_recognises_nobody_is_refused() -> None:
+    """At once, and not when the first credential comes."""
+    nobody: Any = object()
+    for people in (Approvals, Operators):
+        with pytest.raises(ArgumentError, match="authenticate") as raised:
+            people(NOWHERE, authenticator=nobody)
+        assert raised.value.code == "authenticator_invalid"
+
+
 @pytest.mark.parametrize("changes", [{"amount": "1\x00"}, {"a\x00": 1}, {"amount": [{"b": "\x00"}]}])
 def test_an_edit_that_cannot_be_kept_is_not_sent(changes: dict[str, Any], how: How) -> None:
     """A NUL in what an edit says, however deep, is refused by name."""

@@ -185,6 +185,8 @@ def test_the_kind_is_the_strongest_the_hooks_allow(options: dict[str, Any], kind
         (lambda: writes(key="a", impact="record", operation="make"), "contract_operation_unknown"),
         (lambda: writes(key=("a", "a"), impact="money"), "contract_names"),
         (lambda: writes(key=("a", ""), impact="money"), "contract_names"),
+        (lambda: writes(key="a", impact="money", explain=untyped(0)), "contract_names"),
+        (lambda: writes(key="a", impact="money", read=hook, watch=untyped(0)), "contract_names"),
         (lambda: writes(key="a", impact="money", redact="items[0].iban"), "contract_redacted_path"),
         (lambda: writes(key="a", impact="money", redact=("b", "$.customer.iban")), "contract_redacted_path"),
         (lambda: writes(key="a", impact="money", redact="customer..iban"), "contract_redacted_path"),
