@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.complete_entries import incomplete_entries, never_written
 from tests.support.desk import Desk, How, new_trigger, publish
@@ -21,7 +22,14 @@ _never_written: set[str] = set()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the data folder before workers are started; they inherit it and share one server."""
+    """Choose the data folder before workers are started; they inherit it and share one server.
+
+    How long one drawn example takes is a fact about the machine, which others may use: no property is about that.
+    """
+    settings.register_profile(
+        "unhurried", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("unhurried")
     if not hasattr(config, "workerinput"):
         folder = make_data_folder(in_memory=True)
         os.environ[DATA_VARIABLE] = str(folder)
