@@ -163,7 +163,8 @@ def parked_card(
         wake_ms: when to look again by itself, in milliseconds from now; 0: when something happens.
     """
     shown = call if claimed.payload is None else replace(call, args=call.stored(claimed.payload)[0])
-    card = {"control": call.key.hex(), "reason": claimed.reason, "wake_ms": wake_ms, **_card(shown, view, decision)}
+    reason = str(claimed.reason)  # a checkpoint holds plain values only
+    card = {"control": call.key.hex(), "reason": reason, "wake_ms": wake_ms, **_card(shown, view, decision)}
     owner = _owner(call, decision, claimed)
     if owner is not None:
         card["owner"] = owner

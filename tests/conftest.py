@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.complete_entries import incomplete_entries, never_written
 from tests.support.desk import Desk, How, new_trigger, publish
+from tests.support.plain_checkpoints import own_types_in_checkpoints
 from tests.support.postgres import DATA_VARIABLE, Database, cloned, make_data_folder, server_dsn, template
 from tests.support.sealing import SealedRecord
 
@@ -106,9 +107,10 @@ def sealed_runs(
 
 
 def _check_entries(request: pytest.FixtureRequest, database: Database) -> None:
-    """Every entry that was written is complete."""
+    """Every entry that was written is complete, and no checkpoint holds what a later LangGraph would not read."""
     if request.path.parent.name in WRITTEN_THROUGH_DOORS:
         assert incomplete_entries(database) == []
+        assert own_types_in_checkpoints(database) == []
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What must not work: strangers, other sites, forged and oversized forms, revoked tokens, markup out of records."""
 
 import re
+import secrets
 import socket
 import sys
 import threading
@@ -13,7 +14,6 @@ from typing import Any
 import httpx
 import pytest
 from langchain.agents import create_agent
-from langchain_core.tools import ToolException
 
 from langgraph_control import Control, writes
 from langgraph_control.audit.asking.waiting import Votes
@@ -31,6 +31,7 @@ from langgraph_control.errors import ConsoleRefused
 from langgraph_control.guards.canonical import observed_bytes
 from langgraph_control.guards.checks import Proposal, Question
 from langgraph_control.guards.run_states import RunState
+from langgraph_control.nodes.contracts import NotDone
 from tests.console.conftest import Served, cast, hidden, sign_in
 from tests.support.desk import POLICY, Desk, new_trigger
 from tests.support.scripted_model import ScriptedModel, call, calls
@@ -359,7 +360,7 @@ EVIL = f"{MARKUP} {HIDING}"
 def explained(
     desk: Desk, *, order: str, reason: str, record: str, nested: str = "why", failure: str | None = None
 ) -> Any:
-    """Return an agent whose refund reads a record and comes with the model's own words; it may fail with some, too."""
+    """Return an agent whose refund reads a record and comes with the model's own words; it may be told as failed."""
 
     @writes(
         key="order_id",
@@ -369,11 +370,10 @@ def explained(
         explain="reason",
         read=lambda _: {"status": record, record: "as it is"},
         expect=lambda _: {"status": f"refunded {record}", record: "otherwise"},
+        outcome=None if failure is None else lambda _: NotDone(reason=failure),
     )
     def refund(order_id: str, amount: Decimal, reason: str, notes: dict[str, Any]) -> str:
         """Refund an order."""
-        if failure is not None:
-            raise ToolException(failure)
         return f"refunded {reason}"
 
     notes = {nested: [{nested: nested}]}
@@ -388,20 +388,23 @@ def explained(
 )
 def test_text_from_elsewhere_stays_text(desk: Desk, site: Served, field: str) -> None:
     """Markup from models, records, failures and people, in nested keys too, is shown and never obeyed."""
-    texts = {"order": "A-1", "reason": "It broke.", "record": "paid"} | (
-        {field: EVIL} if field in {"order", "reason", "record", "nested", "failure"} else {}
+    # The ledger is the module's: only a mark of one's own tells this text from those of other tests.
+    own = f"alert({secrets.randbelow(10**9)})"
+    markup, evil = (text.replace("alert(1)", own) for text in (MARKUP, EVIL))
+    texts = {"order": new_trigger(), "reason": "It broke.", "record": "paid"} | (
+        {field: evil} if field in {"order", "reason", "record", "nested", "failure"} else {}
     )
-    options: dict[str, Any] = {field: MARKUP} if field in {"actor", "on_behalf_of"} else {}
-    trigger = f"{new_trigger()} {MARKUP if field == 'trigger' else ''}".strip()
+    options: dict[str, Any] = {field: markup} if field in {"actor", "on_behalf_of"} else {}
+    trigger = f"{new_trigger()} {markup if field == 'trigger' else ''}".strip()
     run = desk.run(explained(desk, **texts), trigger=trigger, **options)
     (name,) = run.approvals
     pages = []
     with site.signed_in() as client:
         pages += [client.get(path).text for path in ("/?view=all", f"/requests/{name}")]
-        assert cast(client, name, comment=EVIL if field == "comment" else "").status_code == 303
+        assert cast(client, name, comment=evil if field == "comment" else "").status_code == 303
         desk.resume(run)
         pages += [client.get(path).text for path in ("/decided", f"/requests/{name}", "/runs", f"/runs/{run.id}")]
-    assert any("&lt;script&gt;alert(1)" in page for page in pages)
+    assert any(f"&lt;script&gt;{own}" in page for page in pages)
     for page in pages:
         assert dangers(page) == []
         assert "67092481" not in page
