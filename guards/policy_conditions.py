@@ -15,7 +15,7 @@ from langgraph_control.guards.rules import Then
 from langgraph_control.guards.signal_fields import SIGNAL_FIELDS, gathered_head, value_problem
 from langgraph_control.guards.signals import Operation
 
-__all__ = ["Finding", "field_problem", "operation_findings", "range_findings", "read_conditions", "stated_problem"]
+__all__ = ["Finding", "field_problem", "range_findings", "read_conditions", "stated_problem"]
 
 Finding: TypeAlias = tuple[Path, str, str]  # where below `when`, stable code, what is wrong
 
@@ -83,7 +83,9 @@ def stated_problem(name: str, value: object) -> str | None:
     return field_problem(name) or value_problem(name, value)
 
 
-def range_findings(conditions: Sequence[Condition], then: Then) -> tuple[Finding, ...]:
+def range_findings(
+    conditions: Sequence[Condition], then: Then, operations: Sequence[Operation] = ()
+) -> tuple[Finding, ...]:
     """Return the ranges that are open on one side or empty, and fields of which too much is asked at once.
 
     A rule that lets something through says from where to where: without a lower end a negative amount passes as a
@@ -92,6 +94,7 @@ def range_findings(conditions: Sequence[Condition], then: Then) -> tuple[Finding
     Args:
         conditions: the rule's conditions.
         then: what the rule decides.
+        operations: the operations that the rule is about; empty means any.
     """
     findings: list[Finding] = []
     for name in dict.fromkeys(condition.field for condition in conditions):
@@ -102,32 +105,16 @@ def range_findings(conditions: Sequence[Condition], then: Then) -> tuple[Finding
             findings.append(((name,), "policy_open_range", _open_range(then, lower_missing=not lower)))
         elif any(_excludes(low, high) for low in lower for high in upper):
             findings.append(((name,), "policy_empty_range", "no number lies between these bounds"))
-        elif (why := contradiction([*of_field, *_words(name)])) is not None:
-            findings.append(((name,), "policy_contradiction", f"{why}, so the rule never matches"))
+        elif (why := contradiction([*of_field, *_can_be(name, operations)])) is not None:
+            about = f" in a rule about operation {' or '.join(operations)}" if operations and name == _OPERATION else ""
+            findings.append(((name,), "policy_contradiction", f"{why}{about}, so no call meets this"))
     return tuple(findings)
 
 
-def operation_findings(operations: Sequence[Operation], conditions: Sequence[Condition]) -> tuple[Finding, ...]:
-    """Return what a rule asks of ``risk.operation`` that none of the operations it is about can be.
-
-    Args:
-        operations: the operations it is about; empty means any.
-        conditions: the rule's conditions.
-    """
-    asked = [condition for condition in conditions if condition.field == _OPERATION]
-    if not operations or not asked:
-        return ()
-    named = Condition(field=_OPERATION, operator=Operator.IN, operand=tuple(operations))
-    if contradiction(asked) is not None or contradiction([*asked, named]) is None:
-        return ()
-    what = f"the rule is about operation {' or '.join(operations)}, and this asks for another, so it never matches"
-    return (((_OPERATION,), "policy_contradiction", what),)
-
-
-def _words(name: str) -> tuple[Condition, ...]:
-    """That a field is one of the words it can be, as a condition."""
-    known = _WORDS_OF.get(name)
-    return () if known is None else (Condition(field=name, operator=Operator.IN, operand=tuple(known)),)
+def _can_be(name: str, operations: Sequence[Operation]) -> tuple[Condition, ...]:
+    """That a field is one of the words it can be, as a condition; an operation, one of those that a rule is about."""
+    words = _WORDS_OF.get(name, ()) if name != _OPERATION or not operations else operations
+    return (Condition(field=name, operator=Operator.IN, operand=tuple(words)),) if words else ()
 
 
 def _comparison_problem(word: str, operand: object) -> tuple[str, str] | None:

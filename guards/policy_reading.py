@@ -1,6 +1,6 @@
 """Reading one policy file, part by part: what is wrong is gathered and not raised, so that all mistakes show."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
@@ -14,6 +14,7 @@ from langgraph_control.guards.policy_text import Document, Path, Problem, key_of
 from langgraph_control.guards.policy_words import EXACT_NAME, EXACT_NAMES, Shape, did_you_mean
 from langgraph_control.guards.quorums import shortage
 from langgraph_control.guards.rules import ApprovalDefaults, Then
+from langgraph_control.guards.signals import Operation
 
 __all__ = ["Reading"]
 
@@ -124,7 +125,15 @@ class Reading:
             if read is not None:
                 yield name, read
 
-    def conditions(self, when: Mapping[str, Any], then: Then, path: Path, *, inside: str = "") -> tuple[Condition, ...]:
+    def conditions(
+        self,
+        when: Mapping[str, Any],
+        then: Then,
+        path: Path,
+        *,
+        inside: str = "",
+        operations: Sequence[Operation] = (),
+    ) -> tuple[Condition, ...]:
         """Return conditions; what is wrong with them is noted.
 
         Args:
@@ -132,11 +141,12 @@ class Reading:
             then: what is decided where they hold.
             path: where they stand.
             inside: put before each field's name.
+            operations: the operations that the rule is about; empty means any.
         """
         conditions, findings = read_conditions(when, inside=inside)
         # A comparison that could not be read may be the missing end of a range: one mistake, one message.
         if not findings:
-            findings = range_findings(conditions, then)
+            findings = range_findings(conditions, then, operations)
         self._note(findings, path, inside=inside)
         return conditions
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from langgraph_control.guards.approvals import REQUESTER, Escalation, Requirement
 from langgraph_control.guards.conditions import ENVIRONMENT, Condition, Operator
-from langgraph_control.guards.policy_conditions import operation_findings, stated_problem
+from langgraph_control.guards.policy_conditions import stated_problem
 from langgraph_control.guards.policy_reading import Reading
 from langgraph_control.guards.policy_shape import DecidingShape, OtherwiseShape, RuleShape, TestShape
 from langgraph_control.guards.policy_text import Path
@@ -44,7 +44,10 @@ def read_rule(reading: Reading, item: RuleShape, path: Path) -> Rule:
         effects=tuple(item.effect),
         actors=tuple(item.actor),
         tenants=tuple(item.tenant),
-        conditions=(*_where(item.environment), *reading.conditions(item.when, item.then, (*path, "when"))),
+        conditions=(
+            *_where(item.environment),
+            *reading.conditions(item.when, item.then, (*path, "when"), operations=item.operation),
+        ),
         then=item.then,
         requirement=_requirement(reading, item, path),
         to=item.to,
@@ -52,8 +55,6 @@ def read_rule(reading: Reading, item: RuleShape, path: Path) -> Rule:
     )
     if not any(getattr(item, key) for key in _SCOPES):
         reading.problem(path, "policy_rule_about_nothing", f"say what the rule is about: {', '.join(_SCOPES)}")
-    for below, code, what in operation_findings(rule.operations, rule.conditions):
-        reading.problem((*path, "when", *below), code, what)
     _check(reading, item, path)
     _check_actors(reading, rule, path)
     _check_alone(reading, rule, path)

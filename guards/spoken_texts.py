@@ -5,22 +5,19 @@ name and the kind of value it holds, never by the value: that may be a secret, o
 """
 
 import re
-from collections.abc import Collection, Iterable
 from typing import Final
 
 from langgraph_control.errors import ArgumentError
-from langgraph_control.guards.policy_words import did_you_mean
 
 __all__ = [
     "COMMENT_CHARS_MAX",
     "FROZEN_CHARS_MAX",
+    "NOTHING_SENT",
     "PERSON_CHARS_MAX",
     "RECORD_CHARS_MAX",
     "check_comment",
     "check_json",
-    "check_limit",
     "check_name",
-    "check_options",
     "check_stand_in",
     "storable",
 ]
@@ -35,9 +32,6 @@ FROZEN_CHARS_MAX: Final = 512
 
 RECORD_CHARS_MAX: Final = 1024
 """Of a run's trigger, an intent or a record, and of whatever the record is searched for."""
-
-LIMIT_MAX: Final = 1_000_000
-"""Of what is listed at once: more than anybody reads, and a number that Postgres takes."""
 
 NOTHING_SENT: Final = "Nothing was sent."
 
@@ -149,47 +143,6 @@ def check_json(data: bytes, *, at: str) -> None:
     """
     if _NUL_IN_JSON.search(data):
         raise _invalid(at, _unfit("\x00") or "")
-
-
-def check_limit(limit: object, *, at: str = "limit") -> None:
-    """Refuse what is no number of things to list.
-
-    Args:
-        limit: as given.
-        at: what the field is called in an error.
-
-    Raises:
-        ArgumentError: ``limit_invalid``.
-    """
-    if isinstance(limit, int) and not isinstance(limit, bool) and 0 < limit <= LIMIT_MAX:
-        return
-    kind = str(limit) if type(limit) is int else f"a value of type {type(limit).__name__}"
-    raise ArgumentError(
-        f"{at}: {kind}, where a whole number from 1 to {LIMIT_MAX:,} is needed.",
-        safe=NOTHING_SENT,
-        todo="Write how many are to be listed at most.",
-        code="limit_invalid",
-    )
-
-
-def check_options(given: Iterable[str], known: Collection[str]) -> None:
-    """Refuse options that nothing reads: a misspelt ``comment=`` would be a word without its reason.
-
-    Args:
-        given: the options' names.
-        known: those that mean something.
-
-    Raises:
-        ArgumentError: ``option_unknown``.
-    """
-    unknown = next((name for name in given if name not in known), None)
-    if unknown is not None:
-        raise ArgumentError(
-            f"There is no option {unknown!r}; {did_you_mean(unknown, sorted(known))}",
-            safe=NOTHING_SENT,
-            todo="Write the option's name as its documentation does.",
-            code="option_unknown",
-        )
 
 
 def _text(value: object, at: str) -> str:

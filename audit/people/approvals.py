@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDict, Unpack, get_args
 from uuid import UUID
 
 import orjson
@@ -37,15 +37,14 @@ from langgraph_control.audit.people.vote_refusals import REFUSALS
 from langgraph_control.errors import ApprovalRefused, ArgumentError, DatabaseRefused
 from langgraph_control.guards.approvals import REJECTIONS
 from langgraph_control.guards.canonical import canonical_bytes
+from langgraph_control.guards.given_options import check_limit, check_options
 from langgraph_control.guards.redaction import REDACTED
 from langgraph_control.guards.spoken_texts import (
     NOTHING_SENT,
     RECORD_CHARS_MAX,
     check_comment,
     check_json,
-    check_limit,
     check_name,
-    check_options,
     check_stand_in,
 )
 
@@ -56,8 +55,6 @@ __all__ = ["APPROVER_DSN_VARIABLE", "INBOX_LIMIT", "REFUSALS", "Approvals", "Onl
 
 APPROVER_DSN_VARIABLE: Final = "LANGGRAPH_CONTROL_APPROVER_DSN"
 INBOX_LIMIT: Final = 100
-VERDICTS: Final = ("accepted", "objected")
-DECIDED_STATES: Final = tuple(state for state in ApprovalState if state is not ApprovalState.OPEN)
 
 
 class Said(TypedDict, total=False):
@@ -93,6 +90,7 @@ class Only(TypedDict, total=False):
 
 
 DecidedState: TypeAlias = Literal["granted", "denied", "expired", "superseded", "withdrawn", "used"]
+Verdict: TypeAlias = Literal["accepted", "objected"]
 
 
 class OnlyDecided(TypedDict, total=False):
@@ -174,9 +172,9 @@ class Approvals:
         """
         check_options(only, OnlyDecided.__annotations__)
         state, tool, actor = only.get("state"), only.get("tool"), only.get("actor")
-        if state is not None and state not in DECIDED_STATES:
+        if state is not None and state not in get_args(DecidedState):
             raise ArgumentError(
-                f"There is no such state of a decided request. States are: {', '.join(DECIDED_STATES)}.",
+                f"There is no such state of a decided request. States are: {', '.join(get_args(DecidedState))}.",
                 code="unknown_state",
             )
         check_limit(limit)
@@ -432,7 +430,7 @@ class Approvals:
         check_limit(limit)
         return await self._store.acall(Reviews(limit=limit))
 
-    def review(self, name: str | UUID, verdict: Literal["accepted", "objected"], **said: Unpack[Said]) -> None:
+    def review(self, name: str | UUID, verdict: Verdict, **said: Unpack[Said]) -> None:
         """Say afterwards whether it was right to decide alone. It changes nothing that was done.
 
         Args:
@@ -442,7 +440,7 @@ class Approvals:
         """
         _heeded(self._store.call(self._review(name, verdict, said)))
 
-    async def areview(self, name: str | UUID, verdict: Literal["accepted", "objected"], **said: Unpack[Said]) -> None:
+    async def areview(self, name: str | UUID, verdict: Verdict, **said: Unpack[Said]) -> None:
         """Do what :meth:`review` does, on any event loop."""
         _heeded(await self._store.acall(await asyncio.to_thread(self._review, name, verdict, said)))
 
@@ -562,10 +560,10 @@ class Approvals:
             )
         return RevokeDelegation(delegation_id=delegation, **self._spoken(said))
 
-    def _review(self, name: str | UUID, verdict: Literal["accepted", "objected"], said: Said) -> Review:
-        if verdict not in VERDICTS:
+    def _review(self, name: str | UUID, verdict: Verdict, said: Said) -> Review:
+        if verdict not in get_args(Verdict):
             raise ArgumentError(
-                f"There is no such verdict. Verdicts are: {', '.join(VERDICTS)}.",
+                f"There is no such verdict. Verdicts are: {', '.join(get_args(Verdict))}.",
                 safe=NOTHING_SENT,
                 code="unknown_verdict",
             )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import psycopg
@@ -13,11 +13,13 @@ import pytest
 from langgraph_control import Approvals
 from langgraph_control.audit.asking.operator_requests import Resolution, Scope
 from langgraph_control.audit.asking.requests import Vote
+from langgraph_control.audit.asking.rows import ApprovalState
 from langgraph_control.audit.asking.searching import Search, writes_found
 from langgraph_control.audit.connecting.connection import LedgerConnection
 from langgraph_control.audit.connecting.store import Store
 from langgraph_control.audit.keeping.erasure import ErasureScope, Selection, erase, retain
 from langgraph_control.audit.keeping.restored import declare_restored
+from langgraph_control.audit.people.approvals import DecidedState
 from langgraph_control.audit.people.operators import Operators
 from langgraph_control.errors import ApprovalRefused, ArgumentError, ControlError, OperationRefused, RequestRefused
 from langgraph_control.guards.spoken_texts import COMMENT_CHARS_MAX
@@ -130,7 +132,7 @@ MISFITS: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
     *(
         (listing, (limit,), {}, "limit_invalid")
         for listing in ("inbox", "decided", "reviews")
-        for limit in ("x", 0, True)
+        for limit in ("x", 0, True, 10**7)
     ),
     ("edit", (REQUEST, ["amount"]), {}, "edit_empty"),
     ("edit", (REQUEST, {}), {}, "edit_empty"),
@@ -149,6 +151,11 @@ def test_what_a_verb_does_not_take_is_not_sent(
     with Approvals(NOWHERE) as approvals, pytest.raises(ArgumentError) as raised:
         says(approvals, verb, how, *given, **options)
     assert raised.value.code == code
+
+
+def test_the_states_are_those_of_the_ledger() -> None:
+    """A state that comes to be is not left out of what a caller may ask for."""
+    assert {*get_args(DecidedState)} == {*ApprovalState} - {ApprovalState.OPEN}
 
 
 def test_an_authenticator_that_recognises_nobody_is_refused() -> None:

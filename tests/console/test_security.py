@@ -388,9 +388,8 @@ def explained(
 )
 def test_text_from_elsewhere_stays_text(desk: Desk, site: Served, field: str) -> None:
     """Markup from models, records, failures and people, in nested keys too, is shown and never obeyed."""
-    # The ledger is the module's: only a mark of one's own tells this text from those of other tests.
-    own = f"alert({secrets.randbelow(10**9)})"
-    markup, evil = (text.replace("alert(1)", own) for text in (MARKUP, EVIL))
+    mark = new_mark()
+    markup, evil = marked(MARKUP, mark), marked(EVIL, mark)
     texts = {"order": new_trigger(), "reason": "It broke.", "record": "paid"} | (
         {field: evil} if field in {"order", "reason", "record", "nested", "failure"} else {}
     )
@@ -404,25 +403,33 @@ def test_text_from_elsewhere_stays_text(desk: Desk, site: Served, field: str) ->
         assert cast(client, name, comment=evil if field == "comment" else "").status_code == 303
         desk.resume(run)
         pages += [client.get(path).text for path in ("/decided", f"/requests/{name}", "/runs", f"/runs/{run.id}")]
-    assert any(f"&lt;script&gt;{own}" in page for page in pages)
-    for page in pages:
-        assert dangers(page) == []
-        assert "67092481" not in page
-        assert not set("\u202e\u2066\u200b\x1b") & set(page)
+    assert unharmed(pages, mark)
 
 
-def unharmed(pages: list[str]) -> bool:
+def new_mark() -> str:
+    """What tells a text from those of other tests: the ledger is the module's, and its pages show them all."""
+    return f"alert({secrets.randbelow(10**9)})"
+
+
+def marked(text: str, mark: str) -> str:
+    """Return the markup with a mark of one's own."""
+    return text.replace("alert(1)", mark)
+
+
+def unharmed(pages: list[str], mark: str) -> bool:
     """Whether the text stands on a page, and none of them obeys it or hides what it hides."""
-    return any("&lt;script&gt;alert(1)" in page for page in pages) and not any(
+    return any(f"&lt;script&gt;{mark}" in page for page in pages) and not any(
         dangers(page) or "67092481" in page or set("\u202e\u2066\u200b\x1b") & set(page) for page in pages
     )
 
 
 def test_the_name_of_a_tool_stays_text(desk: Desk, site: Served) -> None:
     """Servers of tools choose their names: on cards, in lists, stories and filters, and where others ask later."""
-    tool = EVIL[:256]
-    where = {"system": EVIL[:256], "target": EVIL}
-    card = observed_bytes({"what": {"tool": tool, "impact": "money", "arguments": {EVIL: EVIL}}, "where": where})
+    mark = new_mark()
+    evil = marked(EVIL, mark)
+    tool = evil[:256]
+    where = {"system": evil[:256], "target": evil}
+    card = observed_bytes({"what": {"tool": tool, "impact": "money", "arguments": {evil: evil}}, "where": where})
     with TrailWriter(desk.database) as trail:
         first, second = trail.open(new_trigger()), trail.open(new_trigger())
         pages = []
@@ -438,21 +445,25 @@ def test_the_name_of_a_tool_stays_text(desk: Desk, site: Served) -> None:
                     f"/runs/{run_name(run.run_id)}",
                 )
                 pages.append([client.get(path).text for path in paths])
-                assert all(unharmed([page]) for page in pages[-1])
+                assert all(unharmed([page], mark) for page in pages[-1])
                 if run is first:
                     assert cast(client, name, "reject").status_code == 303
             before = pages[1][1].partition('id="before"')[2].partition("</section>")[0]
-            assert "&lt;script&gt;alert(1)" in before
-            trail.claim(trail.open(new_trigger()), "mail", verb="escalate", tool=tool, system=where["system"])
-            rest = [client.get(path).text for path in ("/decided", "/runs", "/attention", "/writes", "/record")]
-    assert unharmed(rest)
+            assert f"&lt;script&gt;{mark}" in before
+            handed_over, under_way = trail.open(new_trigger()), trail.open(new_trigger())
+            trail.claim(handed_over, "mail", verb="escalate", tool=tool, system=where["system"])
+            trail.release(handed_over, RunState.NEEDS_HUMAN, "needs_human")
+            trail.claim(under_way, "mail", tool=tool, system=where["system"])
+            rest = [client.get(path).text for path in ("/decided", "/runs", "/attention", "/writes")]
+    assert all(unharmed([page], mark) for page in rest)
 
 
 def test_a_question_and_its_answer_stay_text(desk: Desk, site: Served) -> None:
     """What a check asks the user, in words that a model may have given it, and what was answered."""
+    asked, answered = new_mark(), new_mark()
 
     def doubts(_: Proposal) -> Question:
-        return Question(text=EVIL)
+        return Question(text=marked(EVIL, asked))
 
     with Control(POLICY, dsn=desk.database.agent, checks=[doubts]) as control:
         asking = Desk(database=desk.database, control=control)
@@ -462,12 +473,13 @@ def test_a_question_and_its_answer_stay_text(desk: Desk, site: Served) -> None:
             paths = (f"/runs/{run.id}", "/runs", "/attention", "/")
             pages = [client.get(path).text for path in paths]
             assert "The user is asked" in pages[0]
-            assert unharmed([pages[0]])
-            assert unharmed(pages)
-            after = asking.resume(run, answers={question: EVIL})
+            assert unharmed(pages[:1], asked)
+            assert unharmed(pages, asked)
+            after = asking.resume(run, answers={question: marked(EVIL, answered)})
             assert after.state is RunState.DONE
             pages = [client.get(path).text for path in paths]
-            assert unharmed(pages)
+            assert unharmed(pages[:1], asked)
+            assert unharmed(pages, answered)
 
 
 @pytest.mark.parametrize("name", ["tool", "actor", "owner", "after", "before", "state", "said", "view"])
